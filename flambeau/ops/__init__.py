@@ -1,0 +1,1 @@
+"""ops: every op, declared once."""

@@ -1,0 +1,134 @@
+"""How an op is declared: the `pointwise` decorator, the registry it fills, and the makers of test samples.
+
+A definition is plain data (`PointwiseDef`); everything else about the op is derived from it elsewhere. May import ir only.
+Read next: `pointwise.py` (the arithmetic), then its neighbours `pointwise_*.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# Which kinds of dtype (`ir.expr.Type.kind`) an op's domain names.
+DOMAINS = {"any": "buifc", "number": "uifc", "real": "buif", "float": "f", "int": "bui", "integer": "ui", "bool": "b"}
+PROMOTIONS = ("default", "float", "exact")
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Where a test may draw an operand from: `kind` uniform, nonzero, integers or booleans, within [low, high]."""
+
+    kind: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+def uniform(low: float, high: float) -> Samples:
+    """Real numbers in [low, high]."""
+    return Samples("uniform", low, high)
+
+
+def nonzero(low: float, high: float) -> Samples:
+    """Real numbers whose absolute value is in [low, high], of either sign."""
+    return Samples("nonzero", low, high)
+
+
+def positive(high: float = 4.0) -> Samples:
+    """Real numbers in [0.1, high]."""
+    return Samples("uniform", 0.1, high)
+
+
+def integers(low: int, high: int) -> Samples:
+    """Whole numbers low … high."""
+    return Samples("integers", low, high)
+
+
+def booleans() -> Samples:
+    return Samples("booleans")
+
+
+@dataclass(frozen=True, slots=True)
+class PointwiseDef:
+    """One pointwise op.
+
+    body       function of Exprs of the computation dtype: operands, then attributes, in order
+    operands   names of the tensor operands; `kept` are those that stay out of promotion (a condition)
+    attributes name -> default. Numbers reach the body as Exprs; bools, strings and None as themselves
+    samples    one Samples for each operand
+    like       the PyTorch function that is the same
+    inplace    a Tensor method `name_` exists; method: a Tensor method `name` exists
+    domain     key of DOMAINS: which dtypes are accepted
+    promote    "default": operands promote each other; "float": integers then become float32; both compute f16 and bf16
+               in f32 and round the result. "exact": as default, but f16 and bf16 are handed to the body as they are
+    grad       None, or a function (g, out, *operands, *attributes) -> a tuple with one Expr or None for each operand
+    """
+
+    name: str
+    body: Callable[..., Any]
+    operands: tuple[str, ...]
+    attributes: dict[str, Any]
+    samples: tuple[Samples, ...]
+    like: str
+    doc: str
+    inplace: bool
+    method: bool
+    aliases: tuple[str, ...]
+    domain: str
+    promote: str
+    grad: Callable[..., tuple] | None
+    kept: tuple[str, ...] = ()
+
+
+OPS: dict[str, PointwiseDef] = {}
+
+
+def pointwise(
+    samples: Samples | tuple[Samples, ...],
+    like: str = "",
+    *,
+    inplace: bool = False,
+    method: bool = False,
+    aliases: tuple[str, ...] = (),
+    domain: str = "real",
+    promote: str = "default",
+    grad: Callable[..., tuple] | None = None,
+    name: str = "",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers the decorated scalar function as a pointwise op and returns it unchanged, so that bodies can share it.
+
+    Parameters without a default are tensor operands, those with one are attributes; an operand annotated `bool`
+    keeps out of promotion. `like` defaults to torch's function of the same name.
+    """
+    if domain not in DOMAINS or promote not in PROMOTIONS:
+        raise ValueError(f"pointwise: domain {domain!r} is one of {sorted(DOMAINS)}, promote {promote!r} of {PROMOTIONS}")
+
+    def register(body: Callable[..., Any]) -> Callable[..., Any]:
+        op = name or body.__name__
+        parameters = inspect.signature(body).parameters.values()
+        operands = tuple(p.name for p in parameters if p.default is p.empty)
+        each = samples if isinstance(samples, tuple) else (samples,) * len(operands)
+        if op in OPS:
+            raise ValueError(f"pointwise: {op} is defined twice")
+        if len(each) != len(operands):
+            raise ValueError(f"pointwise: {op} has {len(each)} samples for operands {operands}")
+        OPS[op] = PointwiseDef(
+            name=op,
+            body=body,
+            operands=operands,
+            attributes={p.name: p.default for p in parameters if p.default is not p.empty},
+            samples=each,
+            like=like or "torch." + op,
+            doc=inspect.getdoc(body) or "",
+            inplace=inplace,
+            method=method or inplace,
+            aliases=aliases,
+            domain=domain,
+            promote=promote,
+            grad=grad,
+            kept=tuple(p.name for p in parameters if p.annotation in ("bool", bool)),
+        )
+        return body
+
+    return register
