@@ -1,0 +1,102 @@
+"""Makes the virtual environment for the Makefile: `python3 .ci/bootstrap.py VENV EXTRA...`
+
+Runs on the standard library alone, as a plain user, and installs nothing outside VENV. A fresh Debian may have python3
+without its `venv` and `dev` packages; then pip comes straight from PyPI (checked against its SHA-256) and Python.h
+from the distribution's own package, unpacked inside VENV, where setup.py finds it.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+import urllib.request
+import venv
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def fail(message: str) -> None:
+    sys.exit(f"bootstrap: {message}")
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=60) as reply:
+        return reply.read()
+
+
+def pip_from_pypi(python: str) -> None:
+    try:
+        release = next(
+            f for f in json.loads(fetch("https://pypi.org/pypi/pip/json"))["urls"] if f["filename"].endswith(".whl")
+        )
+        wheel = fetch(release["url"])
+    except OSError as error:
+        fail(f"this python3 has no ensurepip and PyPI can't be reached ({error}); apt-get install python3-venv")
+    if hashlib.sha256(wheel).hexdigest() != release["digests"]["sha256"]:
+        fail("pip's wheel from PyPI doesn't have the SHA-256 that PyPI names; try again")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, release["filename"])
+        with open(path, "wb") as file:
+            file.write(wheel)
+        subprocess.run([python, f"{path}/pip", "install", "--quiet", path], check=True)
+
+
+def make_environment(target: str, python: str) -> None:
+    try:
+        venv.create(target, with_pip=True, symlinks=True)
+    except (subprocess.CalledProcessError, ImportError):
+        shutil.rmtree(target, ignore_errors=True)
+        venv.create(target, with_pip=False, symlinks=True)
+        pip_from_pypi(python)
+
+
+def find_headers(target: str) -> None:
+    if os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    unpacked = os.path.join(target, "headers")
+    if not glob.glob(f"{unpacked}/usr/include/python{version}/Python.h"):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                subprocess.run(["apt-get", "download", f"libpython{version}-dev"], cwd=folder, check=True)
+                subprocess.run(["dpkg", "-x", *glob.glob(f"{folder}/*.deb"), unpacked], check=True)
+            except (OSError, subprocess.CalledProcessError):
+                fail(f"Python.h is missing; apt-get install python{version}-dev")
+
+
+def main(target: str, *extras: str) -> None:
+    if sys.version_info < (3, 11):
+        fail(f"needs Python 3.11 or later, got {sys.version.split()[0]}; make PYTHON=python3.12 …")
+    python = os.path.join(target, "bin", "python")
+    if (
+        subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode
+        if os.path.exists(python)
+        else 1
+    ):
+        print("making the virtual environment", target, flush=True)
+        make_environment(target, python)
+    find_headers(target)
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        requires = tomllib.load(file)["build-system"]["requires"]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    print("installing", ", ".join(extras) or "the package", flush=True)
+    subprocess.run([*install, *requires], check=True)
+    # The compat mode puts the checkout on sys.path by a .pth file; the default mode's import hook costs start-up time.
+    wanted = f"{ROOT}[{','.join(extras)}]" if extras else ROOT
+    subprocess.run(
+        [*install, "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", wanted],
+        check=True,
+        cwd=ROOT,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        fail("usage: bootstrap.py VENV [EXTRA...]")
+    main(*sys.argv[1:])

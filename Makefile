@@ -1,0 +1,42 @@
+# Every target does its own set-up inside .venv, and only what is stale. Needs python3 (3.11 or later), gcc and make.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+SETUP = pyproject.toml .ci/bootstrap.py
+SOURCES = setup.py $(wildcard flambeau/core/*.p[yx]* flambeau/core/*.h flambeau/runtime/*.[ch])
+
+.PHONY: build quickstart test lint bench clean
+
+build: $(VENV)/.built                  ## the package, importable from .venv/bin/python
+
+quickstart: build $(VENV)/.examples    ## train a convolutional network on real handwritten digits
+	$(PY) examples/digits.py
+
+test: build $(VENV)/.examples $(VENV)/.dev    ## the whole suite; PYTEST_ARGS="-k name" narrows it
+	$(PY) -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
+
+lint: build $(VENV)/.dev               ## style and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: build                           ## BENCH_ARGS="--against /path/to/python" compares with its PyTorch
+	$(PY) -m benchmarks $(BENCH_ARGS)
+
+$(VENV)/.base: $(SETUP)
+	$(PYTHON) .ci/bootstrap.py $(VENV)
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.base $(SOURCES)
+	$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+$(VENV)/.examples: $(VENV)/.base
+	$(PYTHON) .ci/bootstrap.py $(VENV) examples
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PYTHON) .ci/bootstrap.py $(VENV) dev
+	@touch $@
+
+clean:
+	rm -rf build *.egg-info flambeau/core/_core.c flambeau/core/*.so $(VENV)/.built
