@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 # Which kinds of dtype (`ir.expr.Type.kind`) an op's domain names.
-DOMAINS = {"any": "buifc", "number": "uifc", "real": "buif", "float": "f", "int": "bui", "integer": "ui", "bool": "b"}
+DOMAINS = {
+    "any": "buifc",
+    "real": "buif",
+    "number": "uif",
+    "int": "bui",
+    "integer": "ui",
+    "float": "f",
+    "bool": "b",
+    "complex": "c",
+    "number+complex": "uifc",
+    "float+complex": "fc",
+}  # fmt: skip
 PROMOTIONS = ("default", "float", "exact")
 
 
@@ -55,7 +66,8 @@ class PointwiseDef:
 
     body       function of Exprs of the computation dtype: operands, then attributes, in order
     operands   names of the tensor operands; `kept` are those that stay out of promotion (a condition)
-    attributes name -> default. Numbers reach the body as Exprs; bools, strings and None as themselves
+    attributes name -> default. Numbers reach the body as Exprs; the `static` ones, and any bool, string or None, reach it
+               as they are and specialise the kernel
     samples    one Samples for each operand
     like       the PyTorch function that is the same
     inplace    a Tensor method `name_` exists; method: a Tensor method `name` exists
@@ -79,6 +91,7 @@ class PointwiseDef:
     promote: str
     grad: Callable[..., tuple] | None
     kept: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
 
 OPS: dict[str, PointwiseDef] = {}
@@ -98,8 +111,9 @@ def pointwise(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers the decorated scalar function as a pointwise op and returns it unchanged, so that bodies can share it.
 
-    Parameters without a default are tensor operands, those with one are attributes; an operand annotated `bool`
-    keeps out of promotion. `like` defaults to torch's function of the same name.
+    Parameters without a default are tensor operands (PyTorch's `input` and `other` are called x and y), those with one
+    are attributes. An operand annotated `bool` keeps out of promotion; an attribute annotated `int` is static.
+    `like` defaults to torch's function of the same name.
     """
     if domain not in DOMAINS or promote not in PROMOTIONS:
         raise ValueError(f"pointwise: domain {domain!r} is one of {sorted(DOMAINS)}, promote {promote!r} of {PROMOTIONS}")
@@ -127,7 +141,8 @@ def pointwise(
             domain=domain,
             promote=promote,
             grad=grad,
-            kept=tuple(p.name for p in parameters if p.annotation in ("bool", bool)),
+            kept=tuple(p.name for p in parameters if p.annotation in ("bool", bool) and p.default is p.empty),
+            static=tuple(p.name for p in parameters if p.annotation in ("int", int)),
         )
         return body
 
