@@ -1,0 +1,73 @@
+/* The C runtime of flambeau: a thread pool, a caching allocator, executable memory and counter-based random numbers.
+ *
+ * Plain C11 over POSIX threads and Linux, without dependencies: the Cython core is built on it, and exported programs
+ * carry it along. Each concept has its file: pool.c, alloc.c (small blocks) over heap.c (large ones), code.c, philox.c,
+ * and system.c for what the machine allows. Every function may be called from any thread, and after a fork. */
+#ifndef FLAMBEAU_RUNTIME_H
+#define FLAMBEAU_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- threads: pool.c ----------------------------------------------------------------------------------------- */
+
+/* Iterations [begin, end) of a kernel's outermost parallel loop; one 8-byte slot of `args` per parameter. */
+typedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end);
+
+/* Runs iterations [0, n) in chunks of `grain`, the last one perhaps shorter. A call of `k` gets one chunk or several
+ * consecutive ones, so `begin` is a multiple of `grain` however many threads there are. Returns when all are done.
+ * Runs as a single call on the calling thread if n <= grain, inside another parallel region, or while another thread
+ * is using the pool. Kernels always see the default floating-point environment. */
+void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain);
+
+/* Threads that take part in fb_parallel_for, the caller included. At first FLAMBEAU_NUM_THREADS, or the processors
+ * that affinity and cgroup leave to this process. */
+int fb_num_threads(void);
+
+/* Sets that number. Returns 0, or -1 (and changes nothing) if n is not in 1..FB_MAX_THREADS or from inside a kernel. */
+int fb_set_num_threads(int n);
+#define FB_MAX_THREADS 1024
+
+/* ---- memory: alloc.c, heap.c --------------------------------------------------------------------------------- */
+
+/* At least `nbytes` bytes aligned to 64, uninitialised; never NULL for 0. NULL when out of memory or over the limit. */
+void *fb_alloc(size_t nbytes);
+
+/* Gives back what fb_alloc(nbytes) returned, on any thread; `nbytes` must be the same. NULL is ignored. */
+void fb_free(void *p, size_t nbytes);
+
+typedef struct {
+    size_t live;            /* bytes asked for and not yet freed */
+    size_t peak;            /* the most that `live` has been since the start or fb_memory_reset_peak */
+    size_t reserved;        /* bytes of address space held from the system: live, rounding and cache */
+    size_t limit;           /* what fb_memory_set_limit set; 0 = none */
+    uint64_t allocs;        /* calls of fb_alloc that succeeded */
+    uint64_t system_allocs; /* mappings asked from the system */
+} fb_memory_stats;
+
+/* With one thread allocating, `peak` is exact; with several it can be off by up to 256 KiB for each. */
+void fb_memory_get_stats(fb_memory_stats *out);
+void fb_memory_reset_peak(void);
+void fb_memory_set_limit(size_t bytes); /* on `reserved`; 0 = none. Nothing that is live is taken away. */
+void fb_memory_trim(void);              /* gives the system back all cached memory that can be given back */
+
+/* ---- code: code.c -------------------------------------------------------------------------------------------- */
+
+/* A private, executable, page-aligned copy of `image`; NULL if the system refuses. Never writable and executable. */
+void *fb_code_load(const void *image, size_t nbytes);
+void fb_code_unload(void *p, size_t nbytes);
+
+/* ---- random numbers: philox.c -------------------------------------------------------------------------------- */
+
+/* Philox4x32-10: four 32-bit random numbers as a function of key and counter. */
+void fb_philox4x32(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
