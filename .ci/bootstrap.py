@@ -14,7 +14,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import tomllib
 import urllib.request
 import venv
 
@@ -71,7 +70,7 @@ def find_headers(target: str) -> None:
 
 
 def main(target: str, *extras: str) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this is where an older one is told)
         fail(f"needs Python 3.11 or later, got {sys.version.split()[0]}; make PYTHON=python3.12 …")
     python = os.path.join(target, "bin", "python")
     if (
@@ -82,6 +81,8 @@ def main(target: str, *extras: str) -> None:
         print("making the virtual environment", target, flush=True)
         make_environment(target, python)
     find_headers(target)
+    import tomllib  # only once the version is known to have it
+
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
         requires = tomllib.load(file)["build-system"]["requires"]
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -89,11 +90,8 @@ def main(target: str, *extras: str) -> None:
     subprocess.run([*install, *requires], check=True)
     # The compat mode puts the checkout on sys.path by a .pth file; the default mode's import hook costs start-up time.
     wanted = f"{ROOT}[{','.join(extras)}]" if extras else ROOT
-    subprocess.run(
-        [*install, "--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", wanted],
-        check=True,
-        cwd=ROOT,
-    )
+    editable = ["--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", wanted]
+    subprocess.run([*install, *editable], check=True, cwd=ROOT)
 
 
 if __name__ == "__main__":
