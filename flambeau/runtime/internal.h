@@ -1,0 +1,36 @@
+/* What the runtime's own files share and nobody else sees. Read runtime.h first. */
+#ifndef FLAMBEAU_RUNTIME_INTERNAL_H
+#define FLAMBEAU_RUNTIME_INTERNAL_H
+
+#include "runtime.h"
+
+#define FB_HIDDEN __attribute__((visibility("hidden")))
+#define FB_LIKELY(x) __builtin_expect(!!(x), 1)
+
+/* ---- system.c: what the machine allows this process ---------------------------------------------------------- */
+
+FB_HIDDEN int fb_system_cpus(void);         /* processors by affinity and cgroup, at least 1 */
+FB_HIDDEN size_t fb_system_memory(void);    /* bytes: the smaller of RAM + swap and the cgroup's limit */
+FB_HIDDEN size_t fb_system_available(void); /* bytes that could be had now without swapping; SIZE_MAX if unknown */
+
+/* ---- heap.c: large blocks, and the segments alloc.c cuts small ones from ------------------------------------- */
+
+#define FB_HUGE_PAGE ((size_t)2 << 20)
+#define FB_SMALL_MAX ((size_t)64 << 10) /* up to here alloc.c, above it heap.c */
+
+/* All below but lock and unlock want the lock held. It also guards the central part of alloc.c. */
+FB_HIDDEN void fb_heap_lock(void);
+FB_HIDDEN void fb_heap_unlock(void);
+FB_HIDDEN void *fb_heap_alloc(size_t nbytes); /* nbytes > FB_SMALL_MAX */
+FB_HIDDEN void fb_heap_free(void *p);
+FB_HIDDEN void *fb_heap_map(size_t nbytes); /* a mapping aligned to FB_HUGE_PAGE, counted in `reserved` */
+FB_HIDDEN void fb_heap_unmap(void *p, size_t nbytes);
+FB_HIDDEN void fb_heap_trim(void);
+FB_HIDDEN void fb_heap_set_limit(size_t nbytes);
+FB_HIDDEN void fb_heap_get_stats(fb_memory_stats *out); /* reserved, limit, system_allocs */
+
+/* ---- alloc.c ------------------------------------------------------------------------------------------------- */
+
+FB_HIDDEN void fb_small_trim(void); /* unmaps the segments without a block in use; the lock is held */
+
+#endif
