@@ -1,7 +1,7 @@
 """How an op is declared: the `pointwise` decorator, the registry it fills, and the makers of test samples.
 
-A definition is plain data (`PointwiseDef`); everything else about the op is derived from it elsewhere. May import ir only.
-Read next: `pointwise.py` (the arithmetic), then its neighbours `pointwise_*.py`.
+A definition is plain data (`PointwiseDef`); everything else about the op is derived from it elsewhere. May
+import ir only. Read next: `pointwise.py`, then the families `pointwise_*.py`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class PointwiseDef:
 
     body       function of Exprs of the computation dtype: operands, then attributes, in order
     operands   names of the tensor operands; `kept` are those that stay out of promotion (a condition)
-    attributes name -> default. Numbers reach the body as Exprs; the `static` ones, and any bool, string or None, reach it
-               as they are and specialise the kernel
+    attributes name -> default. Numbers reach the body as Exprs; the `static` ones, and any bool, string or None,
+               reach it as they are and specialise the kernel
     samples    one Samples for each operand
     like       the PyTorch function that is the same
     inplace    a Tensor method `name_` exists; method: a Tensor method `name` exists
@@ -116,7 +116,9 @@ def pointwise(
     `like` defaults to torch's function of the same name.
     """
     if domain not in DOMAINS or promote not in PROMOTIONS:
-        raise ValueError(f"pointwise: domain {domain!r} is one of {sorted(DOMAINS)}, promote {promote!r} of {PROMOTIONS}")
+        raise ValueError(
+            f"pointwise: domain {domain!r} is one of {sorted(DOMAINS)}, promote {promote!r} of {PROMOTIONS}"
+        )
 
     def register(body: Callable[..., Any]) -> Callable[..., Any]:
         op = name or body.__name__
