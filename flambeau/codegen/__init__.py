@@ -1,0 +1,1 @@
+"""Renderers and compilers: Kernels to machine code and C."""

@@ -1,0 +1,85 @@
+"""Compiled images on disk, one file each, shared by all processes of a user.
+
+A file's name is the SHA-256 of everything its bytes depend on; its header tells a whole file from a torn or foreign
+one, which is rebuilt. Files appear by rename, so readers see all or nothing. Where nothing can be written, kernels are
+compiled anew in each process. The directory is $FLAMBEAU_CACHE, or flambeau below $XDG_CACHE_HOME or ~/.cache.
+Imports nothing of the package but Target. Read next: `native.py`, its only user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import struct
+import tempfile
+
+from .target import Target
+
+MAGIC = b"flambeau"
+HEADER = struct.Struct("<8sQ32s")
+
+
+@functools.cache
+def directory() -> str:
+    """Where the files are."""
+    chosen = os.environ.get("FLAMBEAU_CACHE")
+    if chosen:
+        return chosen
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "flambeau")
+
+
+@functools.cache
+def fingerprint() -> bytes:
+    """What stands for the renderer's version: the sources that decide an image's bytes, and LLVM's wheel."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    package = os.path.dirname(here)
+    digest = hashlib.sha256()
+    functions = os.path.join(package, "ir", "functions")
+    sources = [os.path.join(here, name) for name in ("llvm.py", "llvm_ops.py", "native.py", "elf.py", "target.py")]
+    sources += [os.path.join(functions, name) for name in sorted(os.listdir(functions)) if name.endswith(".py")]
+    for path in sources:
+        with open(path, "rb") as f:
+            digest.update(f.read())
+    return digest.digest()
+
+
+def key(text: str, target: Target) -> str:
+    """The file name of the image of a kernel's text for a target."""
+    digest = hashlib.sha256(fingerprint())
+    digest.update(f"{target.name} {target.cpu} {target.features}\n{text}".encode())
+    return digest.hexdigest()
+
+
+def get(name: str) -> bytes | None:
+    """The image, or None if there is none or the file isn't whole."""
+    try:
+        with open(os.path.join(directory(), name), "rb") as f:
+            data = f.read()
+    except OSError:
+        return None
+    if len(data) < HEADER.size:
+        return None
+    magic, length, checksum = HEADER.unpack_from(data)
+    image = data[HEADER.size :]
+    if magic != MAGIC or length != len(image) or checksum != hashlib.sha256(name.encode() + image).digest():
+        return None
+    return image
+
+
+def put(name: str, image: bytes) -> None:
+    """Writes the image for later processes; without a word where that isn't possible."""
+    checksum = hashlib.sha256(name.encode() + image).digest()
+    temporary = ""
+    try:
+        os.makedirs(directory(), mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory(), prefix="new-", delete=False) as f:
+            temporary = f.name
+            f.write(HEADER.pack(MAGIC, len(image), checksum) + image)
+        os.replace(temporary, os.path.join(directory(), name))
+    except OSError:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

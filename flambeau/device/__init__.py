@@ -1,0 +1,1 @@
+"""Devices: memory and compiled code on each kind of hardware; nothing of ops."""

@@ -1,0 +1,1 @@
+"""The intermediate representations: Expr, Kernel, Graph; each verified, interpretable and printable."""
