@@ -1,0 +1,67 @@
+"""Saving and loading: `save` and `load`, safe to kill and safe to point at a stranger's file.
+
+What is written is always safetensors: a flat dict of tensors under a name that ends in .safetensors, otherwise nested
+state (`archive.py`). What is read: both, and PyTorch's .pt and .pth files (`pytorch.py`), through a pickle interpreter
+that executes nothing. May import flambeau, when called. Read next: `tensors.py`, `safetensors.py`, `archive.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO
+
+from .tensors import FormatError
+
+
+def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
+    """Writes obj to a path or an open binary file.
+
+    obj: tensors, numbers, strings, bytes, None, dtypes, devices and sizes in dicts, lists, tuples and sets. A name that
+    ends in .safetensors takes a flat dict of tensors. Views of one storage share it again after `load`.
+    A path is replaced atomically: a kill or a full disk leaves the old file as it was. Raises TypeError naming the
+    place of what can't be stored, OSError where the disk refuses.
+
+    >>> import flambeau as fb
+    >>> fb.save({"epoch": 3, "w": fb.ones(2)}, "/tmp/flambeau-doctest.pt")
+    >>> fb.load("/tmp/flambeau-doctest.pt")
+    {'epoch': 3, 'w': tensor([1., 1.])}
+    """
+    from . import archive, safetensors
+
+    if not hasattr(f, "write") and os.fspath(f).endswith(".safetensors"):
+        if not isinstance(obj, dict):
+            raise TypeError(f"save: .safetensors holds a flat dict of tensors, got a {type(obj).__name__}")
+        safetensors.save_file(obj, f)
+    else:
+        safetensors.write(f, safetensors.assemble(*archive.encode(obj)))
+
+
+def load(
+    f: str | os.PathLike | BinaryIO, map_location: Any = None, *, weights_only: bool = True, mmap: bool = False
+) -> Any:
+    """Reads what `save` or PyTorch's `torch.save` wrote; nothing in a file is ever executed.
+
+    map_location: where tensors go that were saved on a device that isn't here ('cpu', a device, a dict, a function).
+    weights_only: takes PyTorch's argument; both values mean the same, as only data is ever read.
+    mmap: tensors become views of a private mapping of the file, read from disk when touched; checksums of tensors
+    aren't verified then. Raises FormatError (a RuntimeError) for files that are truncated, corrupted or forged.
+    """
+    from . import archive, pytorch, safetensors
+    from .tensors import Source
+
+    with Source(f, mmap) as source:
+        start = source.read(0, min(source.size, 9))
+        if start[:4] == b"PK\3\4":
+            return pytorch.load_zip(source, map_location)
+        if safetensors.looks_like(start, source.size):
+            contents = safetensors.read(source)
+            if "flambeau.tree" in contents.metadata:
+                return archive.decode(source, contents)
+            return {name: contents.tensor(name) for name in contents.tensors}
+        if start[:1] == b"\x80":
+            return pytorch.load_legacy(source, map_location)
+        what = "is empty" if not source.size else "is truncated, or neither safetensors nor a PyTorch checkpoint"
+        raise source.error(f"the file {what} (it begins with {start!r})" if source.size else f"the file {what}")
+
+
+__all__ = ["FormatError", "load", "save"]
