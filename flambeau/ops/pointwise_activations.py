@@ -24,7 +24,7 @@ def relu(x):
     >>> fb.relu(fb.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    return E.maximum(x, 0)
+    return where(x < 0, 0, x)
 
 
 def _hardtanh_grad(g: Expr, out: Expr, x: Expr, low: Expr, high: Expr) -> tuple[Expr]:
@@ -43,7 +43,7 @@ def relu6(x):
     >>> fb.nn.functional.relu6(fb.tensor([-1.0, 2.0, 9.0]))
     tensor([0., 2., 6.])
     """
-    return E.minimum(E.maximum(x, 0), 6)
+    return where(x < 0, 0, where(x > 6, 6, x))
 
 
 @pointwise(samples=uniform(-3, 3), like=F + "hardtanh", domain="number", grad=_hardtanh_grad)
@@ -53,7 +53,8 @@ def hardtanh(x, min_val=-1.0, max_val=1.0):
     >>> fb.nn.functional.hardtanh(fb.tensor([-2.0, 0.5]))
     tensor([-1.0000,  0.5000])
     """
-    return E.minimum(E.maximum(x, min_val), max_val)
+    low, high = (E.cast(E.as_expr(bound, x.dtype), x.dtype) for bound in (min_val, max_val))
+    return where(x < low, low, where(x > high, high, x))
 
 
 @pointwise(
@@ -105,7 +106,7 @@ def threshold(x, threshold, value):
     samples=uniform(-3, 3),
     like=F + "elu",
     domain="float",
-    grad=lambda g, out, x, alpha: (where(x > 0, g, g * (alpha * exp(x))),),
+    grad=lambda g, out, x, alpha: (where(x <= 0, g * (alpha * exp(x)), g),),
 )
 def elu(x, alpha=1.0):
     """x for positive x, α (eˣ − 1) otherwise (Clevert et al. 2015).
@@ -122,7 +123,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.050700987355480493
 @pointwise(
     samples=uniform(-3, 3),
     domain="float",
-    grad=lambda g, out, x: (where(x > 0, g * SELU_SCALE, g * (SELU_ALPHA * SELU_SCALE * exp(x))),),
+    grad=lambda g, out, x: (where(x <= 0, g * (SELU_ALPHA * SELU_SCALE * exp(x)), g * SELU_SCALE),),
 )
 def selu(x):
     """scale · elu(x, α), with the constants that keep mean 0 and variance 1 (Klambauer et al. 2017).
@@ -136,7 +137,7 @@ def selu(x):
 @pointwise(
     samples=uniform(-3, 3),
     domain="float",
-    grad=lambda g, out, x, alpha: (where(x > 0, g, g * exp(x / alpha)),),
+    grad=lambda g, out, x, alpha: (where(x <= 0, g * exp(x / alpha), g),),
 )
 def celu(x, alpha=1.0):
     """x for positive x, α (e^(x/α) − 1) otherwise (Barron 2017).
@@ -273,7 +274,7 @@ def softshrink(x, lambd=0.5):
     >>> fb.nn.functional.softshrink(fb.tensor([-2.0, 0.2, 2.0]))
     tensor([-1.5000,  0.0000,  1.5000])
     """
-    return where(x > lambd, x - lambd, where(x < -lambd, x + lambd, x * 0.0))
+    return where(_inside(x, lambd), 0.0, where(x > 0, x - lambd, x + lambd))
 
 
 @pointwise(
@@ -303,7 +304,7 @@ def hardswish(x):
     >>> fb.nn.functional.hardswish(fb.tensor([-4.0, 3.0]))
     tensor([-0.,  3.])
     """
-    return x * E.minimum(E.maximum(x + 3, 0), 6) / 6
+    return x * relu6(x + 3) / 6
 
 
 @pointwise(
@@ -318,7 +319,7 @@ def hardsigmoid(x):
     >>> fb.nn.functional.hardsigmoid(fb.tensor([-4.0, 0.0]))
     tensor([0.0000, 0.5000])
     """
-    return E.minimum(E.maximum(x + 3, 0), 6) / 6
+    return relu6(x + 3) / 6
 
 
 @pointwise(samples=uniform(-3, 3), like=F + "logsigmoid", domain="float", grad=lambda g, out, x: (g * sigmoid(-x),))

@@ -23,6 +23,13 @@ def parts(x: Expr) -> tuple[Expr, Expr]:
     return E.node("real", dtype, (x,)), E.node("imag", dtype, (x,))
 
 
+def plus_multiple(x: Expr, factor: Expr | float, y: Expr) -> Expr:
+    """x + factor · y, rounded once."""
+    if not isinstance(factor, Expr) and factor in (1, -1):
+        return x + y if factor == 1 else x - y
+    return E.fma(factor, y, x) if kind(x) == "f" else x + factor * y
+
+
 def rounded_from_f64(body, *xs: Expr) -> Expr:
     """body of the xs in f64, rounded to their own dtype: where f32's intermediate steps would not be exact."""
     return E.cast(body(*(E.cast(x, "f64") for x in xs)), xs[0].dtype)
@@ -35,7 +42,7 @@ def add(x, y, alpha=1):
     >>> fb.add(fb.tensor([1.0, 2.0]), 10, alpha=2)
     tensor([21., 22.])
     """
-    return x | y if kind(x) == "b" else x + alpha * y
+    return x | y if kind(x) == "b" else plus_multiple(x, alpha, y)
 
 
 @pointwise(samples=uniform(-3, 3), domain="number+complex", inplace=True, aliases=("subtract",))
@@ -45,7 +52,7 @@ def sub(x, y, alpha=1):
     >>> fb.sub(fb.tensor([1.0, 2.0]), 0.5)
     tensor([0.5000, 1.5000])
     """
-    return x - alpha * y
+    return plus_multiple(x, -alpha, y)
 
 
 @pointwise(samples=uniform(-3, 3), domain="number+complex")
@@ -55,7 +62,7 @@ def rsub(x, y, alpha=1):
     >>> fb.rsub(fb.tensor([1.0, 2.0]), 5)
     tensor([4., 3.])
     """
-    return y - alpha * x
+    return plus_multiple(y, -alpha, x)
 
 
 @pointwise(samples=uniform(-3, 3), domain="any", inplace=True, aliases=("multiply",))
@@ -123,7 +130,7 @@ def _float_floor_divide(x: Expr, y: Expr) -> Expr:
     samples=(uniform(-9, 9), nonzero(0.5, 3)),
     domain="number",
     inplace=True,
-    grad=lambda g, out, x, y: (g, -g * E.trunc(x / y)),
+    grad=lambda g, out, x, y: (g, -g * div_trunc(x, y)),
 )
 def fmod(x, y):
     """The remainder of x / y with the sign of x, as C's fmod.
@@ -152,7 +159,7 @@ def _float_fmod(x: Expr, y: Expr) -> Expr:
     samples=(uniform(-9, 9), nonzero(0.5, 3)),
     domain="number",
     inplace=True,
-    grad=lambda g, out, x, y: (g, -g * E.floor(x / y)),
+    grad=lambda g, out, x, y: (g, -g * floor_divide(x, y)),
 )
 def remainder(x, y):
     """The remainder of x / y with the sign of y, as Python's %: x − y floor(x / y).
@@ -354,7 +361,7 @@ def addcmul(x, tensor1, tensor2, value=1):
     >>> fb.addcmul(fb.tensor([1.0]), fb.tensor([2.0]), fb.tensor([3.0]), value=0.5)
     tensor([4.])
     """
-    return x + value * tensor1 * tensor2
+    return plus_multiple(x, value * tensor1, tensor2)
 
 
 @pointwise(samples=(uniform(-3, 3), uniform(-3, 3), nonzero(0.5, 3)), domain="float+complex", inplace=True)

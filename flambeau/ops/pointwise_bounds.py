@@ -72,12 +72,12 @@ def frac(x):
     return x - E.trunc(x)
 
 
-def _shared(g: Expr, x: Expr, y: Expr, wins: Expr) -> tuple[Expr, Expr]:
-    half = E.where(E.eq(x, y), g * 0.5, 0.0)
-    return E.where(wins, g, half), E.where(wins | E.eq(x, y), half, g)
+def _shared(g: Expr, x: Expr, y: Expr, wins: Expr, loses: Expr) -> tuple[Expr, Expr]:
+    g = E.where(E.eq(x, y), g * 0.5, g)
+    return E.where(loses, 0.0, g), E.where(wins, 0.0, g)
 
 
-@pointwise(samples=uniform(-3, 3), method=True, grad=lambda g, out, x, y: _shared(g, x, y, x > y))
+@pointwise(samples=uniform(-3, 3), method=True, grad=lambda g, out, x, y: _shared(g, x, y, x > y, x < y))
 def maximum(x, y):
     """The larger of x and y; NaN if either is.
 
@@ -87,7 +87,7 @@ def maximum(x, y):
     return x | y if kind(x) == "b" else E.maximum(x, y)
 
 
-@pointwise(samples=uniform(-3, 3), method=True, grad=lambda g, out, x, y: _shared(g, x, y, x < y))
+@pointwise(samples=uniform(-3, 3), method=True, grad=lambda g, out, x, y: _shared(g, x, y, x < y, x > y))
 def minimum(x, y):
     """The smaller of x and y; NaN if either is.
 
@@ -122,11 +122,10 @@ def fmin(x, y):
 
 
 def _clamp_grad(g: Expr, out: Expr, x: Expr, min: Expr, max: Expr) -> tuple[Expr, Expr, Expr]:
-    crossed = max < min
     return (
         E.where((x >= min) & (x <= max), g, 0.0),
-        E.where((x < min) & ~crossed, g, 0.0),
-        E.where((x > max) | crossed, g, 0.0),
+        E.where((min < max) & (x < min), g, 0.0),
+        E.where((x > max) | (max < min), g, 0.0),
     )
 
 

@@ -175,7 +175,7 @@ def i0e(x):
 
 
 def _i1_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
-    return (g * where(E.eq(x, 0), 0.5, E.i0(x) - out / x),)
+    return (g * where(abs(x) < 1e-8, 0.5, E.i0(x) - out / x),)
 
 
 @pointwise(
@@ -196,7 +196,7 @@ def i1(x):
 
 
 def _i1e_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
-    return (g * where(E.eq(x, 0), 0.5, E.i0e(x) - out * (sign(x) + 1 / x)),)
+    return (g * where(abs(x) < 1e-8, 0.5, E.i0e(x) - out * (sign(x) + 1 / x)),)
 
 
 @pointwise(samples=nonzero(0.1, 3), like=S + "i1e", name="special.i1e", promote="float", grad=_i1e_grad)

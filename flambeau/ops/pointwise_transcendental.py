@@ -174,7 +174,7 @@ def sigmoid(x):
 def _logit_grad(g: Expr, out: Expr, x: Expr, eps: Expr | None) -> tuple[Expr]:
     low = 0.0 if eps is None else eps
     outside = math.nan if eps is None else 0.0
-    return (E.where((x >= low) & (x <= 1.0 - low), g / (x * (1 - x)), outside),)
+    return (E.where((x < low) | (x > 1.0 - low), outside, g / (x * (1 - x))),)
 
 
 @pointwise(

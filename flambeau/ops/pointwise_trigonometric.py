@@ -91,7 +91,8 @@ def atan(x):
 
 
 def _atan2_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:
-    inverse = g / (x * x + y * y)
+    square = x * x + y * y
+    inverse = E.where(E.eq(square, 0), 0.0, g / square)
     return inverse * y, -inverse * x
 
 
