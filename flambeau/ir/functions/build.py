@@ -33,7 +33,7 @@ def expansion(name: str) -> Callable[[Body], Body]:
 class Format(NamedTuple):
     """An IEEE 754 format as integer bits: integer type, mantissa bits, exponent bias, 1.0 and sqrt(1/2) as bits."""
 
-    int: str
+    integer: str
     mantissa: int
     bias: int
     one: int
@@ -57,7 +57,7 @@ def horner(x: Expr, *coefficients: float) -> Expr:
 
 
 def bits(x: Expr) -> Expr:
-    return bitcast(x, FORMATS[x.dtype].int)
+    return bitcast(x, FORMATS[x.dtype].integer)
 
 
 def at_most(x: Expr, high: float) -> Expr:

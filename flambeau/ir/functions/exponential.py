@@ -112,7 +112,7 @@ def log1p(x: Expr) -> Expr:
     f = FORMATS[x.dtype]
     e, _ = split_exponent(x + 1.0)
     # 2**(2-e) x/4 + (2**-e - 1): exact scaling, one rounding; the factor 4 keeps 2**-e a normal number.
-    scale = bitcast(as_expr(f.one + (2 << f.mantissa), f.int) - (e << f.mantissa), x.dtype)
+    scale = bitcast(as_expr(f.one + (2 << f.mantissa), f.integer) - (e << f.mantissa), x.dtype)
     y = log_about_one(fma(x * 0.25, scale, fma(scale, 0.25, -1.0)), cast(e, x.dtype))
     special = where(x < -1.0, NAN, where(eq(x, -1.0), -INF, x))
     # log(1+x) rounds to x below epsilon/4, which keeps -0.0 and the denormals that x/4 would lose.
