@@ -17,7 +17,6 @@
 #define SEGMENT FB_HUGE_PAGE
 #define SPANS (SEGMENT / SPAN)
 #define LINE ((size_t)64)
-#define PAD 3 /* lines, see class_stride */
 
 struct node { /* a free block */
     struct node *next;
@@ -81,10 +80,10 @@ static size_t class_size(unsigned size_class) {
     return (size_t)(size_class % 8 + 9) << (size_class / 8 + 5);
 }
 
-/* From a page upwards an odd number of lines is added, lest all blocks start at the same offset in their pages. */
+/* From a page upwards blocks stand a few lines further apart, lest all start at the same offset in their pages. */
 static size_t class_stride(unsigned size_class) {
     size_t size = class_size(size_class);
-    return size < 4096 ? size : size + PAD * LINE;
+    return size < 4096 ? size : size < 16384 ? size + FB_STAGGER / 4 / LINE * LINE : size + FB_STAGGER;
 }
 
 /* ---- spans (locked) -------------------------------------------------------------------------------------------- */
@@ -129,9 +128,10 @@ static struct span *new_span(unsigned size_class) {
     unsigned i = (unsigned)__builtin_ctz(g->free_spans);
     g->free_spans &= ~(1u << i);
     struct span *s = &g->spans[i];
-    char *start = (char *)g + i * SPAN;
-    *s = (struct span){.fresh = start, .end = start + SPAN, .size_class = size_class};
-    if (i == 0) s->fresh += (sizeof *g + LINE - 1) / LINE * LINE;
+    char *start = (char *)g + i * SPAN, *end = start + SPAN;
+    if (i == 0) start += (sizeof *g + LINE - 1) / LINE * LINE;
+    start += fb_heap_stagger();
+    *s = (struct span){.fresh = start, .end = end, .size_class = size_class};
     link_span(s);
     return s;
 }

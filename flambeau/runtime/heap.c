@@ -18,11 +18,10 @@
 #define REGION_MIN ((size_t)4 << 20)    /* the first shared region; later ones grow with what is in use … */
 #define REGION_MAX ((size_t)32 << 20)   /* … up to this */
 #define SLACK ((size_t)64 << 20)        /* cache allowed on top of a quarter of the peak */
+#define HUGE_FROM ((size_t)8 << 20)     /* segments ask for huge pages once this much is in use */
 #define PRESSURE_MIN ((size_t)64 << 20) /* mappings from this size on look at the system's free memory first */
 #define SLIVER ((size_t)4 << 10)        /* a remainder below this stays with the block */
 #define PAGE ((size_t)4 << 10)
-#define STAGGERS 16 /* whole regions start their block at so many different offsets … */
-#define STAGGER ((size_t)64 * 9) /* … this far apart */
 
 #define STEPS 16                        /* bins per power of two */
 #define SMALLEST_LOG2 16                /* the first bin is for 64 KiB */
@@ -35,10 +34,10 @@ struct block {
     struct region *region;
     struct block *before; /* neighbour in the region, NULL for the first */
     struct block *next, *prev; /* in its bin, while free */
-    size_t is_free;
-    size_t unused[2];
+    int is_free;
+    char gap[FB_STAGGER - 48];
 };
-_Static_assert(sizeof(struct block) == 64, "blocks are aligned to 64 bytes");
+_Static_assert(sizeof(struct block) == FB_STAGGER, "neighbours are that far apart");
 
 struct region {
     char *end;
@@ -172,23 +171,23 @@ static int make_room(size_t nbytes) {
 }
 
 /* Maps more and cuts off what is not aligned; NULL if the system refuses. */
-static void *map_aligned(size_t nbytes) {
+static void *map_aligned(size_t nbytes, int huge) {
     char *p = mmap(NULL, nbytes + FB_HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
     char *aligned = (char *)round_up((uintptr_t)p, FB_HUGE_PAGE);
     size_t before = (size_t)(aligned - p);
     if (before > 0) munmap(p, before);
     munmap(aligned + nbytes, FB_HUGE_PAGE - before);
-    madvise(aligned, nbytes, MADV_HUGEPAGE);
+    if (huge) madvise(aligned, nbytes, MADV_HUGEPAGE);
     return aligned;
 }
 
-static void *map(size_t nbytes) {
+static void *map(size_t nbytes, int huge) {
     if (!make_room(nbytes)) return NULL;
-    void *p = map_aligned(nbytes);
+    void *p = map_aligned(nbytes, huge);
     if (p == NULL) {
         fb_heap_trim();
-        p = map_aligned(nbytes);
+        p = map_aligned(nbytes, huge);
         if (p == NULL) return NULL;
     }
     heap.reserved += nbytes;
@@ -196,15 +195,23 @@ static void *map(size_t nbytes) {
     return p;
 }
 
+size_t fb_heap_stagger(void) { return heap.stagger++ % (PAGE / 64) * FB_STAGGER % PAGE; }
+
 static void use(size_t nbytes) {
     heap.used += nbytes;
     if (heap.used > heap.used_peak) heap.used_peak = heap.used;
 }
 
+static void start_block(struct block *b, size_t size, struct region *region, struct block *before) {
+    b->size = size;
+    b->region = region;
+    b->before = before;
+}
+
 /* A region with one free block of at least `size` bytes, or NULL. */
 static struct block *new_region(size_t size, int is_whole) {
     size_t offset = round_up(sizeof(struct region), 64);
-    if (is_whole) offset += heap.stagger++ % STAGGERS * STAGGER;
+    if (is_whole) offset += fb_heap_stagger();
     size_t least = round_up(offset + sizeof(struct block) + size, PAGE), mapped = least;
     if (!is_whole) {
         size_t wanted = round_up(heap.used / 4, FB_HUGE_PAGE);
@@ -212,12 +219,12 @@ static struct block *new_region(size_t size, int is_whole) {
         if (wanted > REGION_MAX) wanted = REGION_MAX;
         mapped = round_up(least > wanted ? least : wanted, FB_HUGE_PAGE);
     }
-    struct region *r = map(mapped);
-    if (r == NULL && mapped > least) r = map(mapped = least);
+    struct region *r = map(mapped, 1);
+    if (r == NULL && mapped > least) r = map(mapped = least, 1);
     if (r == NULL) return NULL;
     struct block *b = (struct block *)((char *)r + offset);
     /* A whole region's block is exactly its bin's size, for the next request of that size to find it. */
-    *b = (struct block){.size = is_whole ? size : mapped - offset - sizeof *b, .region = r};
+    start_block(b, is_whole ? size : mapped - offset - sizeof *b, r, NULL);
     *r = (struct region){.end = (char *)(b + 1) + b->size, .mapped = mapped, .first = b, .is_whole = is_whole};
     insert(is_whole ? &heap.whole : &heap.shared, b);
     queue_free_region(r);
@@ -235,7 +242,7 @@ static struct block *after(struct block *b) {
 static void split(struct block *b, size_t size) {
     if (b->size < size + sizeof *b + SLIVER) return;
     struct block *rest = (struct block *)((char *)(b + 1) + size);
-    *rest = (struct block){.size = b->size - size - sizeof *b, .region = b->region, .before = b};
+    start_block(rest, b->size - size - sizeof *b, b->region, b);
     struct block *next = after(b);
     if (next != NULL) next->before = rest;
     b->size = size;
@@ -284,7 +291,8 @@ void fb_heap_free(void *p) {
 }
 
 void *fb_heap_map(size_t nbytes) {
-    void *p = map(nbytes);
+    /* A small program shall not pay for two megabytes because of its first few bytes. */
+    void *p = map(nbytes, heap.used >= HUGE_FROM);
     if (p != NULL) use(nbytes);
     return p;
 }

@@ -18,6 +18,11 @@ FB_HIDDEN size_t fb_system_available(void); /* bytes that could be had now witho
 #define FB_HUGE_PAGE ((size_t)2 << 20)
 #define FB_SMALL_MAX ((size_t)64 << 10) /* up to here alloc.c, above it heap.c */
 
+/* Kernels stream through several blocks at once, and streams at the same offset in their pages evict each other's
+ * cache lines, or wait for each other's stores. So neighbours differ by this: 19 lines of 64 bytes, whose first nine
+ * multiples are all at least five lines apart modulo a page. */
+#define FB_STAGGER ((size_t)19 * 64)
+
 /* All below but lock and unlock want the lock held. It also guards the central part of alloc.c. */
 FB_HIDDEN void fb_heap_lock(void);
 FB_HIDDEN void fb_heap_unlock(void);
@@ -25,6 +30,7 @@ FB_HIDDEN void *fb_heap_alloc(size_t nbytes); /* nbytes > FB_SMALL_MAX */
 FB_HIDDEN void fb_heap_free(void *p);
 FB_HIDDEN void *fb_heap_map(size_t nbytes); /* a mapping aligned to FB_HUGE_PAGE, counted in `reserved` */
 FB_HIDDEN void fb_heap_unmap(void *p, size_t nbytes);
+FB_HIDDEN size_t fb_heap_stagger(void); /* the next multiple of FB_STAGGER, modulo a page */
 FB_HIDDEN void fb_heap_trim(void);
 FB_HIDDEN void fb_heap_set_limit(size_t nbytes);
 FB_HIDDEN void fb_heap_get_stats(fb_memory_stats *out); /* reserved, limit, system_allocs */
