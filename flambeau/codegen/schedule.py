@@ -1,0 +1,168 @@
+"""Schedules: from what an op computes to the loops that compute it.
+
+Every choice of loop order, splitting and block length that kernels of pointwise ops and reductions make stands here.
+May import ir only. Read next: `ir/kernel.py` (what is built), `eager/` (who asks), `llvm.py` (what becomes of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..ir.expr import DTYPES, Expr, as_expr, cast, const, idiv, irem, load, minimum, substitute, var
+from ..ir.kernel import LANES, REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
+
+# As in core/dispatch.pxi, which launches what is built here.
+CHUNK = 16384
+COLUMNS = 64
+BROADCAST, CONTIGUOUS, STRIDED = 0, 1, 2
+SINGLE, PARTIAL, FINAL = 0, 1, 2
+
+INDEX = var("index", "i64")  # the element's number, for ops that depend on it (random numbers)
+
+
+def pointwise(
+    name: str,
+    exprs: tuple[Expr, ...],
+    inputs: tuple[Expr | None, ...],
+    is_number: tuple[bool, ...],
+    out_dtypes: tuple[str, ...],
+    classes: tuple[int, ...],
+    dims: int,
+    stream: bool,
+) -> Kernel:
+    """One loop over elements, or `dims` of them.
+
+    `classes` says how each operand and output steps along the innermost dimension. Parameters: operands, outputs,
+    sizes, and unless all is contiguous or broadcast, the strides of each tensor.
+    """
+    params: list[Buffer | Scalar] = []
+    tensors: list[tuple[str, str, int]] = []
+    for x, number, step in zip(inputs, is_number, classes, strict=False):
+        if x is None:
+            continue
+        params.append(Scalar(str(x.attr), x.dtype) if number else Buffer(str(x.attr), x.dtype))
+        if not number:
+            tensors.append((str(x.attr), x.dtype, step))
+    for j, dtype in enumerate(out_dtypes):
+        params.append(Buffer(f"y{j}", dtype, "w"))
+        tensors.append((f"y{j}", dtype, classes[len(inputs) + j]))
+    sizes = [var(f"n{d}") for d in range(dims)]
+    params += [Scalar(f"n{d}") for d in range(dims)]
+    strides: dict[str, list[Expr]] = {}
+    if dims > 1 or STRIDED in classes:
+        for buffer, _, _ in tensors:
+            strides[buffer] = [var(f"{buffer}_s{d}") for d in range(dims)]
+            params += [Scalar(f"{buffer}_s{d}") for d in range(dims)]
+    i = var("i")
+    lets: list[Statement] = []
+    base: dict[str, Expr] = {}
+    if dims > 1:
+        t, rest = var("t"), var("row")
+        chunks = idiv(sizes[-1] + (CHUNK - 1), CHUNK)
+        lets.append(Let(rest, idiv(t, chunks)))
+        places: list[Expr] = []
+        for d in range(dims - 2, 0, -1):
+            place = var(f"p{d}")
+            lets.append(Let(place, irem(rest, sizes[d])))
+            lets.append(Let(var(f"r{d}"), idiv(rest, sizes[d])))
+            rest = var(f"r{d}")
+            places.append(place)
+        places.append(rest)
+        places.reverse()
+        for buffer, _, _ in tensors:
+            offset: Expr = as_expr(0)
+            for place, stride in zip(places, strides[buffer], strict=False):
+                offset = offset + place * stride
+            base[buffer] = var(f"{buffer}_at")
+            lets.append(Let(base[buffer], offset))
+
+    def at(buffer: str, step: int) -> Expr:
+        inner = as_expr(0) if step == BROADCAST else i if step == CONTIGUOUS else i * strides[buffer][-1]
+        return base[buffer] + inner if dims > 1 else inner
+
+    reads: dict[Expr, Expr] = {var(b, dtype): load(b, dtype, at(b, step)) for b, dtype, step in tensors}
+    if dims == 1:
+        reads[INDEX] = i
+    values = substitute(exprs, reads)
+    stores = tuple(
+        Store(f"y{j}", at(f"y{j}", classes[len(inputs) + j]), cast(value, dtype), stream)
+        for j, (value, dtype) in enumerate(zip(values, out_dtypes, strict=True))
+    )
+    if dims == 1:
+        loop = For(i, const(0, "i64"), sizes[0], stores, parallel=True, vector=True)
+        return Kernel(name, tuple(params), (loop,))
+    start = var("start")
+    rows: Expr = as_expr(1)
+    for s in sizes[:-1]:
+        rows = rows * s
+    body = (
+        *lets,
+        Let(start, irem(t, chunks) * CHUNK),
+        For(i, start, minimum(sizes[-1], start + CHUNK), stores, vector=True),
+    )
+    return Kernel(name, tuple(params), (For(t, const(0, "i64"), rows * chunks, body, parallel=True),))
+
+
+def reduction(name: str, fold: Any, dtype: str, out_dtypes: Callable[[tuple[Expr, ...]], tuple[str, ...]], column: bool, stage: int) -> tuple[Kernel, tuple[str, ...]]:
+    """A fold over the middle dimension of (outer, length, inner), and the dtypes it writes.
+
+    `fold` offers element(x, index), initial, merge(a, b), finish(a, n) and names of number parameters. Stages: SINGLE
+    folds at most REDUCE_BLOCK elements; PARTIAL writes accumulators for each block; FINAL folds those.
+    Parameters: inputs, outputs, length (or number of blocks), (total length | blocks), inner, chunks, numbers.
+    """
+    t, r, i = var("t"), var("r"), var("i")
+    length, second, inner, chunks = var("length"), var("second"), var("inner"), var("chunks")
+    initial = fold.initial()
+    inside = tuple(e.dtype for e in initial)
+    accs = tuple(var(f"a{c}", d) for c, d in enumerate(inside))
+    others = tuple(var(f"b{c}", d) for c, d in enumerate(inside))
+    buffers = [Buffer(f"x{c}", d) for c, d in enumerate(inside)] if stage == FINAL else [Buffer("x0", dtype)]
+    # t counts (outer, block, chunk of columns), fastest last.
+    lets: list[Statement] = []
+    rest: Expr = t
+    if column:
+        lets += [Let(var("chunk"), irem(t, chunks)), Let(var("tile"), idiv(t, chunks))]
+        rest = var("tile")
+    start: Expr = const(0, "i64")
+    stop: Expr = length
+    outer = rest
+    if stage == PARTIAL:
+        lets += [Let(var("outer"), idiv(rest, second)), Let(var("start"), irem(rest, second) * REDUCE_BLOCK)]
+        lets += [Let(var("stop"), minimum(length, var("start") + REDUCE_BLOCK))]
+        outer, start, stop = var("outer"), var("start"), var("stop")
+    place = (outer * length + r) * inner + i if column else outer * length + r
+    loads = tuple(load(b.name, b.dtype, place) for b in buffers)
+    element = loads if stage == FINAL else fold.element(loads[0], r)
+    step = tuple(cast(e, d) for e, d in zip(fold.merge(accs, element), inside, strict=True))
+    merge = tuple(cast(e, d) for e, d in zip(fold.merge(accs, others), inside, strict=True))
+    reduce = Reduce(
+        r, start, stop,
+        tuple(Accumulator(a, e) for a, e in zip(accs, initial, strict=True)),
+        step, merge, others, LANES,
+    )  # fmt: skip
+    total = second if stage == FINAL else length
+    results = accs if stage == PARTIAL else fold.finish(accs, total)
+    written = inside if stage == PARTIAL else out_dtypes(results)
+    target = rest * inner + i if column else rest
+    stores = tuple(
+        Store(f"y{c}", target, cast(e, d)) for c, (e, d) in enumerate(zip(results, written, strict=True))
+    )
+    params: list[Buffer | Scalar] = [*buffers, *(Buffer(f"y{c}", d, "w") for c, d in enumerate(written))]
+    params += [Scalar("length"), Scalar("second"), Scalar("inner"), Scalar("chunks"), *fold.parameters()]
+    if column:
+        first = var("first")
+        lets += [Let(first, var("chunk") * COLUMNS)]
+        body: tuple[Statement, ...] = (
+            *lets,
+            For(i, first, minimum(inner, first + COLUMNS), (reduce, *stores), vector=True),
+        )
+    else:
+        body = (*lets, reduce, *stores)
+    extent = var("extent")
+    params.append(Scalar("extent"))
+    return Kernel(name, tuple(params), (For(t, const(0, "i64"), extent, body, parallel=True),)), written
+
+
+def kind(dtype: str) -> str:
+    return DTYPES[dtype].kind

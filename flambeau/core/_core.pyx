@@ -1,0 +1,63 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: embedsignature=False, binding=False, auto_pickle=False, always_allow_keywords=True
+"""Everything on the warm path of an eager operation, and nothing else.
+
+One extension in several rooms, each included below:
+    dtype.pxi     the dtypes and PyTorch's promotion table
+    storage.pxi   memory: a block from the runtime's allocator, or somebody else's
+    tensor.pxi    Tensor: geometry, views, conversions to and from Python
+    tape.pxi      Node and the backward engine
+    dispatch.pxi  Op: from arguments to a cached kernel, a launch and a tape node
+A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
+"""
+
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF, Py_DECREF, Py_REFCNT, Py_XDECREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_FromDouble, PyFloat_CheckExact
+from cpython.long cimport PyLong_CheckExact
+from cpython.buffer cimport Py_buffer, PyObject_GetBuffer, PyBuffer_Release, PyBuffer_FillInfo, PyBUF_WRITABLE, PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES
+from libc.stdint cimport int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, INT64_MAX
+from libc.stdlib cimport malloc, free, realloc
+from libc.string cimport memcpy, memset, memcmp
+
+cdef extern from "runtime.h" nogil:
+    ctypedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end)
+    void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain)
+    int fb_num_threads()
+    int fb_set_num_threads(int n)
+    void *fb_alloc(size_t nbytes)
+    void fb_free(void *p, size_t nbytes)
+    ctypedef struct fb_memory_stats:
+        size_t live, peak, reserved, limit
+        uint64_t allocs, system_allocs
+    void fb_memory_get_stats(fb_memory_stats *out)
+    void fb_memory_reset_peak()
+    void fb_memory_set_limit(size_t nbytes)
+    void fb_memory_trim()
+    void *fb_code_load(const void *image, size_t nbytes)
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define FB_TLS static _Thread_local __attribute__((tls_model("initial-exec")))
+    #else
+    #define FB_TLS static _Thread_local
+    #endif
+    /* The whole state the warm path asks about, per thread. */
+    FB_TLS int fb_grad_enabled = 1;
+    FB_TLS int fb_inference = 0;
+    FB_TLS int fb_interpreters = 0;  /* how many Interpreters are active; zero on the warm path */
+    FB_TLS int fb_anomaly = 0;
+    """
+    int fb_grad_enabled
+    int fb_inference
+    int fb_interpreters
+    int fb_anomaly
+
+include "dtype.pxi"
+include "storage.pxi"
+include "tensor.pxi"
+include "tape.pxi"
+include "dispatch.pxi"

@@ -1,0 +1,81 @@
+"""The table of live ops: one core Op for each pointwise definition, and for each choice of its static attributes.
+
+Imports core and the definitions. Read next: `define.py` (what a definition says), `core/dispatch.pxi` (what an Op does).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ..core import _core
+from ..core._core import InplaceOp, Op
+from .define import PointwiseDef
+from .pointwise import OPS
+from .typed import static_names
+
+TABLE: dict[str, Op] = {}
+_variants: dict[tuple, Op] = {}
+
+
+def make(definition: PointwiseDef) -> Op:
+    """The core's Op of a definition."""
+    parameters = (*definition.operands, *definition.attributes)
+    return Op(
+        definition.name, len(definition.operands), parameters, 1, definition, static_names(definition), definition.doc
+    )
+
+
+def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict[str, Any]]:
+    """The op with its static attributes fixed as these arguments say, and the arguments that are left."""
+    definition: PointwiseDef = op.definition
+    names = (*definition.operands, *definition.attributes)
+    if len(args) > len(names):
+        raise TypeError(f"{op.name}: takes {len(names)} arguments ({', '.join(names)}), got {len(args)}")
+    values = dict(zip(names, args, strict=False))
+    for key, value in kwargs.items():
+        if key in values or key not in names:
+            raise TypeError(f"{op.name}: unexpected argument {key!r}; it takes ({', '.join(names)})")
+        values[key] = value
+    static = {name: values.pop(name, definition.attributes[name]) for name in op.statics}
+    key = (op, *static.items())
+    found = _variants.get(key)
+    if found is None:
+        rest = {name: value for name, value in definition.attributes.items() if name not in static}
+        bind = {"body": partial(definition.body, **static), "attributes": rest, "static": ()}
+        if definition.grad is not None:
+            bind["grad"] = partial(definition.grad, **static)
+        found = _variants[key] = make(replace(definition, **bind))  # type: ignore[arg-type]
+    return found, [], values
+
+
+def specialise(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
+    out = kwargs.pop("out", None)
+    found, rest, named = variant(op, args, kwargs)
+    return found(*rest, **named) if out is None else found(*rest, **named, out=out)
+
+
+def specialise_inplace(op: Op, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    found, _, named = variant(op, (target, *args), kwargs)
+    named.pop(op.definition.operands[0])
+    return found.inplace(target, **named)
+
+
+for _definition in OPS.values():
+    TABLE[_definition.name] = make(_definition)
+for _name, _op in list(TABLE.items()):
+    for _alias in OPS[_name].aliases:
+        TABLE[_alias] = _op
+
+# PyTorch calls the first operand input and the second other.
+_core.bind_operators(TABLE)
+_core.set_hook("specialise", specialise)
+_core.set_hook("specialise_inplace", specialise_inplace)
+_core.set_hook("op_named", TABLE.__getitem__)
+
+for _name, _op in TABLE.items():
+    if _op.definition.method and not hasattr(_core.Tensor, _name):
+        setattr(_core.Tensor, _name, _op)
+    if _op.definition.inplace:
+        setattr(_core.Tensor, _name + "_", InplaceOp(_op))
