@@ -1,23 +1,27 @@
-/* contract.h: matrix products and convolutions, forward and both gradients, over generated micro-kernels.
+/* contract.h: matrix products and convolutions, forward and both gradients, over generated kernels.
  *
  * One driver serves every dtype and every machine: it blocks, packs, splits the work over threads (fb_parallel_for) and
  * calls the kernels of a plan through pointers. codegen/contraction.py generates them for this machine; an exported
- * program brings its own, in C. Needs only runtime.h; memory comes from fb_alloc. Read next: contract.c,
- * docs/design/0005-contraction.md.
+ * program brings its own, in C. Needs only runtime.h; memory comes from fb_alloc. Read next: contract.c (products),
+ * convolve.c (convolutions), docs/design/0005-contraction.md.
  *
- * An output element's bits depend on its own products alone: K is cut into blocks of FB_KC, a block's sum is a chain of
- * fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to the first, bias and activation come
- * last. Sizes, batch, tile, strides, thread count and target don't enter.
+ * The bits of a result's element depend on its own products alone: K is cut into blocks of FB_KC, a block's sum is a
+ * chain of fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to the first one, bias and
+ * activation come last. Sizes, batch, tile, strides, number of threads and target don't enter.
  */
 #ifndef FLAMBEAU_CONTRACT_H
 #define FLAMBEAU_CONTRACT_H
 
 #include "runtime.h"
 
-#define FB_KC 256 /* length of a block of K; part of every result's meaning */
+#ifdef __cplusplus
+extern "C" {
+#endif
 
-/* One tile: c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]], 1 <= m <= mr, 1 <= n <= nr, k >= 0.
- * Offsets and strides count elements of the sums' dtype. With accumulate = 0 the sum is stored, with 1 added to c. */
+#define FB_KC 256 /* length of a block of K: part of every result's meaning */
+
+/* c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]] for i < m, j < n <= nr, k <= FB_KC.
+ * Offsets and strides count elements of the sums' dtype. With accumulate = 0 the sum is stored, with 1 it is added to c. */
 typedef struct {
     const void *a, *b;
     void *c;
@@ -27,8 +31,8 @@ typedef struct {
 } fb_tile;
 typedef void (*fb_micro_kernel)(const fb_tile *);
 
-/* to[k * to_k + i] = (sums' dtype) from[i * from_i + k * from_k], i < m, k < n; where off is given, off[i] replaces
- * i * from_i. `from` holds the operands' dtype, `to` the sums'. */
+/* to[k * to_k + i] = from[off[i] + k * from_k] for i < m, k < n, converted to the sums' dtype; where off is NULL,
+ * i * from_i stands for off[i]. `from` and `to` don't overlap. */
 typedef struct {
     const void *from;
     void *to;
@@ -38,22 +42,25 @@ typedef struct {
 } fb_packing;
 typedef void (*fb_pack_kernel)(const fb_packing *);
 
-/* What codegen.contraction.plan(dtype, epilogue) fills: ten 8-byte slots. `finish` and `finish_bias` are epilogues over
- * rows [begin, end) of a block of sums, as fb_kernels with the slots (sums, c, bias, sums_row, c_row, bias_row, bias_col, n):
- * c[i, j] = f(sums[i, j], bias[i * bias_row + j * bias_col]), c possibly the sums themselves. NULL: nothing to do / no bias. */
+/* What codegen.contraction.plan fills: eight 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
+ * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
+ *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    in a plan for a bias along columns
+ *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  in a plan for a bias along rows
+ * where c may be the sums themselves. A plan without bias ignores the slots; NULL stands for f(sum) = sum. */
 typedef struct {
-    int64_t operand_size; /* bytes of an element of a, b, c, bias */
-    int64_t sum_size;     /* bytes of an element of the sums; equal to operand_size unless operands are converted */
-    int64_t mr, nr;       /* largest tile */
-    int64_t lanes;        /* elements of a vector: nr is a multiple */
-    int64_t overread;     /* 1: the micro-kernel reads nr elements of b whatever n is */
+    int64_t operand_size; /* bytes of an element of a, b, c and bias */
+    int64_t sum_size;     /* bytes of an element of the sums; if it differs, operands are converted while they are packed */
+    int64_t nr;           /* widest tile */
+    int64_t lanes;        /* elements of a vector */
+    int64_t overread;     /* 1: the micro-kernel may read b up to the next multiple of lanes */
     fb_micro_kernel micro;
     fb_pack_kernel pack;
-    fb_kernel finish, finish_bias;
+    fb_kernel finish;
 } fb_contraction;
 
-/* c[b, m, n] = f(sum over k of a[b, m, k] * b[b, k, n], bias[b, m, n]); strides in elements, 0 broadcasts. c must have
- * stride 1 along n or along m, and bias, where not NULL, 0 or 1 along the same. */
+/* c[b, m, n] = f(sum over k of a[b, m, k] * b[b, k, n], bias[b, m, n]), strides in elements; 0 broadcasts.
+ * c has stride 1 along n or, failing that, along m: that dimension is the columns', and along it bias has stride 1 in a
+ * plan for a bias along columns, 0 in one along rows. */
 typedef struct {
     const void *a, *b, *bias;
     void *c;
@@ -64,22 +71,27 @@ typedef struct {
     int64_t bias_batch[2], bias_m, bias_n;
 } fb_matmul_problem;
 
-/* x [batch, in_channels, size…], w [out_channels, in_channels / groups, kernel…], y [batch, out_channels, out…] with
- * three spatial dimensions (depth, height, width; leading ones of size 1 serve 1-d and 2-d); any strides, in elements:
- *   y[n, o, p] = f(sum over (c, t) of w[o, c, t] * x[n, group * in_channels / groups + c, p * stride - padding + t * dilation], bias[o])
- * where x is 0 outside. Padding may differ from side to side: `padding` is the leading one, the trailing follows from out. */
+/* x [batch, in_channels, size…], w [out_channels, in_channels / groups, kernel…], y [batch, out_channels, out…], any
+ * strides, in elements, with three spatial dimensions (sizes of 1 in front for fewer):
+ *   y[n, o, p] = f(sum over (c, t) of w[o, c, t] * x[n, c + first(o), p * stride - padding + t * dilation], bias[o])
+ * with x = 0 outside. `padding` is the leading one; the trailing one follows from `out`. A bias needs a plan for a bias
+ * along rows; it has one element per channel of y in fb_conv, of x in fb_conv_data_gradient, and none elsewhere. */
 typedef struct {
     void *x, *w, *y;
-    const void *bias; /* per channel of the result, stride bias_stride, or NULL; not used by the weight gradient */
+    const void *bias;
     int64_t batch, groups, in_channels, out_channels;
     int64_t size[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
     int64_t x_stride[5], w_stride[5], y_stride[5], bias_stride;
 } fb_conv_problem;
 
-/* Each returns 0, or -1 when out of memory (nothing is then known of the output). */
+/* Each returns 0, or -1 when out of memory; the result's content is then undefined. */
 int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *p);
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p);                 /* writes y */
-int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p);   /* writes x from w and y; sums over (o, t) */
-int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p); /* writes w from x and y; sums over (n, p) */
+int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p);   /* writes x; K = (o, t) */
+int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p); /* writes w; K = (n, p) */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

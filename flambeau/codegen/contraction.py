@@ -1,0 +1,86 @@
+"""Plans: what the contraction driver in C (runtime/contract.h) needs for a dtype, an epilogue and a kind of bias.
+
+A plan names the machine code of a micro-kernel and a pack kernel, which depend on the dtype alone, and of the epilogue,
+an ordinary Kernel over a block of sums that is still in cache. Nothing is compiled that no plan has asked for. Imports
+ir, device and its neighbours in codegen. Read next: `contraction_micro.py`, `docs/design/0005-contraction.md`.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+
+from ..device import cpu
+from ..ir.expr import DTYPES, Expr, cast, const, load, substitute, var
+from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
+from . import cache, contraction_micro, contraction_pack, native
+from .target import Target, host
+
+# Operands of these dtypes are converted, and their products summed, in another.
+SUMS = {"f16": "f32", "bf16": "f32"}
+BIASES = (None, "rows", "columns")
+SCALARS = ("sums_row", "c_row", "bias_row", "n", "m")
+
+
+def result_var(dtype: str) -> Expr:
+    """What an epilogue is an Expr over: the sum, bias included, in the sums' dtype."""
+    return var("x", SUMS.get(dtype, dtype))
+
+
+@functools.cache
+def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None) -> bytes:
+    """The bytes of an fb_contraction: c = epilogue(a @ b + bias), `epilogue` an Expr over `result_var(dtype)`.
+
+    `bias` is None, 'columns' (it runs along the dimension in which c is contiguous) or 'rows' (across it).
+    The addresses in it stay valid for the life of the process.
+    """
+    if DTYPES[dtype].kind not in "iuf":
+        raise TypeError(f"contraction: dtype must be an integer or floating one, got {dtype}")
+    if bias not in BIASES:
+        raise ValueError(f"contraction: bias must be None, 'rows' or 'columns', got {bias!r}")
+    target, sums = host(), SUMS.get(dtype, dtype)
+    shape, lanes = contraction_micro.tile(target), contraction_micro.lanes(sums, target)
+    finish = 0
+    if epilogue is not None or bias is not None or sums != dtype:
+        finish = native.function(finish_kernel(dtype, epilogue, bias))
+    return struct.pack(
+        "=8q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
+        micro_kernel(sums), pack_kernel(dtype), finish,
+    )  # fmt: skip
+
+
+@functools.cache
+def micro_kernel(dtype: str) -> int:
+    """The address of the micro-kernel for sums of `dtype` on this machine."""
+    return loaded(contraction_micro.render(dtype, host()), host())
+
+
+@functools.cache
+def pack_kernel(dtype: str) -> int:
+    """The address of the pack kernel for operands of `dtype` on this machine."""
+    return loaded(contraction_pack.render(dtype, SUMS.get(dtype, dtype), host()), host())
+
+
+def loaded(text: str, target: Target) -> int:
+    key = cache.key(text, target)
+    image = cache.get(key)
+    if image is None:
+        image = native.compile(text, target)
+        cache.put(key, image)
+    return cpu.load(image)
+
+
+def finish_kernel(dtype: str, epilogue: Expr | None, bias: str | None) -> Kernel:
+    """c[i, j] = epilogue(sums[i, j] + bias), the Kernel behind fb_contraction's `finish`."""
+    sums = SUMS.get(dtype, dtype)
+    i, j = var("i"), var("j")
+    sums_row, c_row, bias_row, n, m = (var(name) for name in SCALARS)
+    x = load("sums", sums, i * sums_row + j)
+    if bias is not None:
+        x = x + cast(load("bias", dtype, i * bias_row + j if bias == "columns" else i * bias_row), sums)
+    y = x if epilogue is None else substitute((epilogue,), {result_var(dtype): var("sum", sums)})[0]
+    body = (Let(var("sum", sums), x), Store("c", i * c_row + j, cast(y, dtype)))
+    columns = For(j, const(0, "i64"), n, body, vector=True)
+    buffers = Buffer("sums", sums, "r"), Buffer("c", dtype, "w"), Buffer("bias", dtype, "r")
+    rows = For(i, const(0, "i64"), m, (columns,), parallel=True)
+    return Kernel(f"finish_{dtype}", (*buffers, *(Scalar(name) for name in SCALARS)), (rows,))

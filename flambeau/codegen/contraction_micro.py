@@ -1,0 +1,175 @@
+"""LLVM text of the micro-kernel: c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]], fb_tile's meaning.
+
+The tile of sums stays in registers while k runs: for each k a few vectors of b, and each row's element of a broadcast
+to all lanes. One tile after another goes down the rows, the tallest first, whichever of the heights in the table below
+still fits. Imports ir's dtypes and Target. Read next: `contraction_pack.py`, `runtime/contract.h`, `contraction.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.expr import DTYPES
+from .llvm_ops import REGISTER, SUFFIX, intrinsic, wide
+from .target import Target
+
+FIELDS = ("a", "b", "c", "a_off", "b_off", "a_row", "c_row", "m", "n", "k", "accumulate")
+POINTERS = FIELDS[:5]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Heights a tile may have, its width in vectors, and whether the target can load part of a vector."""
+
+    heights: tuple[int, ...]
+    vectors: int
+    masked: bool
+
+
+# By (bits of a vector, registers): the tallest tile fills the registers but for b's vectors and one for a. Eight chains
+# already hide the latency of a multiply-add, so the lower ones run as fast, and two to one they leave few rows over.
+TILES = {
+    (512, 32): Tile((14, 8, 4, 2, 1), 2, True),
+    (256, 16): Tile((6, 4, 2, 1), 2, True),
+    (128, 32): Tile((8, 4, 2, 1), 3, False),
+}
+
+
+def tile(target: Target) -> Tile:
+    return TILES[target.vector_bits, target.registers]
+
+
+def lanes(dtype: str, target: Target) -> int:
+    """Elements of a vector of sums; small integers take no more lanes than 32-bit ones."""
+    return target.vector_bits // 8 // max(DTYPES[dtype].size, 4)
+
+
+def render(dtype: str, target: Target) -> str:
+    """The module whose entry is an fb_micro_kernel for sums of `dtype`."""
+    shape, width = tile(target), lanes(dtype, target)
+    widths = sorted({1, shape.vectors})
+    parts = [entry(dtype, shape, width, widths)]
+    parts += [block(dtype, height, vectors, width, shape.masked) for vectors in widths for height in shape.heights]
+    parts.append(
+        f'attributes #0 = {{ nounwind "no-builtins" "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
+        f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}" }}\n'
+    )
+    return "\n".join(parts)
+
+
+def entry(dtype: str, shape: Tile, width: int, widths: list[int]) -> str:
+    """Loops over the rows: as long as the tallest tile fits, then the next."""
+    size = DTYPES[dtype].size
+    out = ["define void @contract(ptr noalias readonly %tile) #0 {", "start:"]
+    for slot, name in enumerate(FIELDS):
+        out.append(f"  %at.{name} = getelementptr i64, ptr %tile, i64 {slot}")
+        out.append(f"  %{name} = load {'ptr' if name in POINTERS else 'i64'}, ptr %at.{name}, align 8")
+    out += [f"  %a_bytes = mul i64 %a_row, {size}", f"  %c_bytes = mul i64 %c_row, {size}"]
+    out += [f"  %narrow = icmp ule i64 %n, {width}", "  %adding = icmp ne i64 %accumulate, 0"]
+    first = {v: f"v{v}.h{shape.heights[0]}" for v in widths}
+    out.append(f"  br i1 %narrow, label %{first[widths[0]]}, label %{first[widths[-1]]}")
+    for v in widths:
+        source, values = "start", ("%a", "%c", "%m")
+        for h, lower in zip(shape.heights, [f"v{v}.h{h}" for h in shape.heights[1:]] + ["end"], strict=True):
+            x = f"v{v}.h{h}"
+            # Two edges enter: from the height above (or the start), and round the loop.
+            for kind, name, value in zip(("ptr", "ptr", "i64"), "acm", values, strict=True):
+                out.append(f"{x}:" * (name == "a") + f"  %{name}.{x} = phi {kind} [{value}, %{source}], [%{name}n.{x}, %{x}.do]")
+            out += [
+                f"  %fits.{x} = icmp uge i64 %m.{x}, {h}", f"  br i1 %fits.{x}, label %{x}.do, label %{lower}", f"{x}.do:",
+                f"  call fastcc void @block.{h}.{v}(ptr %a.{x}, ptr %b, ptr %a_off, ptr %b_off, i64 %k, i64 %a_bytes, "
+                f"ptr %c.{x}, i64 %c_bytes, i64 %n, i1 %adding)",
+                f"  %ab.{x} = mul i64 %a_bytes, {h}", f"  %an.{x} = getelementptr i8, ptr %a.{x}, i64 %ab.{x}",
+                f"  %cb.{x} = mul i64 %c_bytes, {h}", f"  %cn.{x} = getelementptr i8, ptr %c.{x}, i64 %cb.{x}",
+                f"  %mn.{x} = sub i64 %m.{x}, {h}", f"  br label %{x}",
+            ]  # fmt: skip
+            source, values = x, (f"%a.{x}", f"%c.{x}", f"%m.{x}")
+    out += ["end:", "  ret void", "}"]
+    return "\n".join(out)
+
+
+def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> str:
+    """One tile of `height` rows and `vectors` vectors; of these the last may be partial, or any but the first."""
+    scalar, size = REGISTER[dtype], DTYPES[dtype].size
+    v, suffix = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}"
+    mask_type = wide("i1", width)
+    sums = [(i, j) for i in range(height) for j in range(vectors)]
+    # Where a tile is one vector wide that vector may be partial; in wider ones the first is always full.
+    partial = [vectors == 1 or j > 0 for j in range(vectors)]
+    out = [
+        f"define internal fastcc void @block.{height}.{vectors}(ptr %a, ptr %b, ptr %a_off, ptr %b_off, i64 %k, i64 %row, "
+        "ptr %c, i64 %c_row, i64 %n, i1 %adding) #0 {", "start:",
+    ]  # fmt: skip
+
+    def load(name: str, pointer: str, j: int, whole: bool) -> None:
+        if whole:
+            out.append(f"  {name} = load {v}, ptr {pointer}, align {size}")
+        else:
+            out.append(
+                f"  {name} = call {v} @llvm.masked.load.{suffix}.p0(ptr align {size} {pointer}, {mask_type} %mask.{j}, "
+                f"{v} zeroinitializer)"
+            )
+
+    for j in range(vectors):
+        if partial[j]:
+            out += [
+                f"  %left.{j} = sub i64 %n, {j * width}",
+                f"  %most.{j} = call i64 @llvm.smax.i64(i64 %left.{j}, i64 0)", f"  %count.{j} = trunc i64 %most.{j} to i32",
+                f"  %first.{j} = insertelement <{width} x i32> poison, i32 %count.{j}, i64 0",
+                f"  %counts.{j} = shufflevector <{width} x i32> %first.{j}, <{width} x i32> poison, <{width} x i32> zeroinitializer",
+                f"  %mask.{j} = icmp ult <{width} x i32> <{', '.join(f'i32 {k}' for k in range(width))}>, %counts.{j}",
+            ]  # fmt: skip
+    # Three rows share a base, so that a row's address is a register plus a register.
+    out.append("  %row2 = shl i64 %row, 1")
+    out += [f"  %rows.{i} = mul i64 %row, {i}" for i in range(3, height, 3)]
+    out += ["  %none = icmp eq i64 %k, 0", "  br i1 %none, label %done, label %loop", "loop:"]
+    out.append("  %i = phi i64 [0, %start], [%next, %loop]")
+    out += [f"  %s.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    for x in "ab":
+        out += [
+            f"  %at.{x} = getelementptr i64, ptr %{x}_off, i64 %i", f"  %off.{x} = load i64, ptr %at.{x}, align 8",
+            f"  %{x}k = getelementptr {scalar}, ptr %{x}, i64 %off.{x}",
+        ]  # fmt: skip
+    for j in range(vectors):
+        out.append(f"  %bk.{j} = getelementptr {scalar}, ptr %bk, i64 {j * width}")
+        load(f"%y.{j}", f"%bk.{j}", j, not (masked and partial[j]))
+    for i in range(height):
+        base = f"%base.{i // 3 * 3}" if i >= 3 else "%ak"
+        if i % 3 == 0 and i:
+            out.append(f"  {base} = getelementptr i8, ptr %ak, i64 %rows.{i}")
+        out.append(f"  %ap.{i} = getelementptr i8, ptr {base}, i64 {('0', '%row', '%row2')[i % 3]}")
+        out.append(f"  %x.{i} = load {scalar}, ptr %ap.{i}, align {size}")
+        out.append(f"  %one.{i} = insertelement {v} poison, {scalar} %x.{i}, i64 0")
+        out.append(f"  %all.{i} = shufflevector {v} %one.{i}, {v} poison, <{width} x i32> zeroinitializer")
+        for j in range(vectors):
+            out += multiply_add(dtype, width, f"%t.{i}.{j}", f"%all.{i}", f"%y.{j}", f"%s.{i}.{j}")
+    out += ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %k", "  br i1 %more, label %loop, label %done", "done:"]
+    out += [f"  %r.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    for i in range(height):
+        out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
+        out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
+    out += ["  br i1 %adding, label %add, label %store", "add:"]
+    for i, j in sums:
+        load(f"%old.{i}.{j}", f"%c.{i}.{j}", j, not partial[j])
+        out.append(f"  %new.{i}.{j} = {'fadd' if dtype[0] == 'f' else 'add'} {v} %old.{i}.{j}, %r.{i}.{j}")
+    out += ["  br label %store", "store:"]
+    out += [f"  %z.{i}.{j} = phi {v} [%r.{i}.{j}, %done], [%new.{i}.{j}, %add]" for i, j in sums]
+    for i, j in sums:
+        if partial[j]:
+            out.append(
+                f"  call void @llvm.masked.store.{suffix}.p0({v} %z.{i}.{j}, ptr align {size} %c.{i}.{j}, "
+                f"{mask_type} %mask.{j})"
+            )
+        else:
+            out.append(f"  store {v} %z.{i}.{j}, ptr %c.{i}.{j}, align {size}")
+    out += ["  ret void", "}"]
+    return "\n".join(out)
+
+
+def multiply_add(dtype: str, width: int, result: str, a: str, b: str, c: str) -> list[str]:
+    """result = a * b + c: rounded once for floating types, modulo 2^bits for integers."""
+    v = wide(REGISTER[dtype], width)
+    if dtype[0] == "f":
+        return [f"  {result} = call {v} {intrinsic('fma', REGISTER[dtype], width)}({v} {a}, {v} {b}, {v} {c})"]
+    product = f"%p{result[2:]}"
+    return [f"  {product} = mul {v} {a}, {b}", f"  {result} = add {v} {c}, {product}"]

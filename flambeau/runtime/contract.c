@@ -1,0 +1,159 @@
+/* Batched matrix products: blocking, packing and threads around a plan's micro-kernel.
+ *
+ * c is cut into chunks, one task each. A task walks K block by block; within a block it goes through its columns in
+ * panels of nr, and the micro-kernel runs down all its rows. Operands are read where they lie as long as that is fast,
+ * and copied to scratch, in the order they are used in, where it isn't: vectors run along n, so b must have stride 1
+ * there, and rows whose addresses share cache sets evict each other. Every choice here is about time only; contract.h
+ * says what fixes the bits. Read next: convolve.c. */
+#include "contract.h"
+
+#include <stdatomic.h>
+
+enum {
+    SERIAL_WORK = 400000, /* multiply-adds below which waking another thread costs more than it saves */
+    TASKS = 24,           /* chunks a large product is cut into, so that threads end together */
+    CHUNK_ROWS = 252,     /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
+    COPY_BYTES = 16384,   /* blocks up to this size stay in the first-level cache whatever their strides */
+    STACK_BYTES = 16384   /* scratch up to this size needs no allocation */
+};
+
+typedef struct {
+    const fb_contraction *plan;
+    fb_matmul_problem p;
+    int64_t m_chunk, n_chunk, m_chunks, n_chunks;
+    int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
+    int copy_a;
+    double work; /* multiply-adds */
+    size_t a_bytes, b_bytes, scratch_bytes;
+    atomic_int failed;
+} job;
+
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
+static inline char *at(const void *p, int64_t index, int64_t size) { return (char *)p + index * size; }
+
+/* Columns of c become those along which it is contiguous; of a vector without bias, the longer side. */
+static void orient(fb_matmul_problem *p) {
+    int rows_fit = p->m == 1 || p->c_m == 1, columns_fit = p->n == 1 || p->c_n == 1;
+    if (!rows_fit || (columns_fit && (p->n >= p->m || p->bias))) return;
+    fb_matmul_problem q = *p;
+    p->a = q.b, p->a_m = q.b_n, p->a_k = q.b_k;
+    p->b = q.a, p->b_n = q.a_m, p->b_k = q.a_k;
+    for (int d = 0; d < 2; d++) p->a_batch[d] = q.b_batch[d], p->b_batch[d] = q.a_batch[d];
+    p->m = q.n, p->c_m = q.c_n, p->bias_m = q.bias_n;
+    p->n = q.m, p->c_n = q.c_m, p->bias_n = q.bias_m;
+}
+
+/* How c is cut and which operands are copied. */
+static void schedule(job *j, int64_t batches) {
+    const fb_contraction *plan = j->plan;
+    const fb_matmul_problem *p = &j->p;
+    int64_t kc = min64(p->k, FB_KC), size = plan->sum_size;
+    int convert = plan->operand_size != size;
+
+    j->m_chunks = div_up(p->m, CHUNK_ROWS);
+    j->m_chunk = round_up(div_up(p->m, j->m_chunks), 2);
+    int64_t panels = div_up(p->n, plan->nr);
+    int64_t wanted = j->work < SERIAL_WORK ? 1 : div_up(TASKS, batches * j->m_chunks);
+    int64_t per_chunk = div_up(panels, min64(panels, wanted));
+    j->n_chunk = per_chunk * plan->nr;
+    j->n_chunks = div_up(panels, per_chunk);
+
+    int64_t rows = min64(p->m, j->m_chunk);
+    j->copy_a = convert || (per_chunk > 2 && rows * kc * size > COPY_BYTES);
+    int spills = plan->overread && p->n % plan->lanes;
+    if (convert || p->b_n != 1 || spills || (rows > 28 && p->n * kc * size > COPY_BYTES))
+        j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
+    j->sums_pitch = convert ? j->n_chunk : 0;
+    j->a_bytes = j->copy_a ? (size_t)round_up((rows + 16) * (kc + 16) * size, 64) : 0;
+    j->b_bytes = (size_t)round_up(kc * j->b_pitch * size, 64);
+    j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
+}
+
+/* Rows i… and columns k… of a, into `to`: whichever of the two runs in memory also runs in the copy. */
+static void copy_a(const job *j, const void *a, void *to, int64_t rows, int64_t kc, int64_t *row, int64_t *step) {
+    const fb_matmul_problem *p = &j->p;
+    fb_packing t = {.from = a, .to = to, .from_i = p->a_k, .from_k = p->a_m, .m = kc, .n = rows};
+    *row = t.to_k = kc + 16;
+    *step = 1;
+    if (p->a_k != 1) {
+        t = (fb_packing){.from = a, .to = to, .from_i = p->a_m, .from_k = p->a_k, .m = rows, .n = kc};
+        *step = t.to_k = rows + 8;
+        *row = 1;
+    }
+    j->plan->pack(&t);
+}
+
+static void chunk(const job *j, int64_t task, char *scratch) {
+    const fb_contraction *plan = j->plan;
+    const fb_matmul_problem *p = &j->p;
+    int64_t size = plan->sum_size, in = plan->operand_size;
+    int64_t nc = task % j->n_chunks, mc = task / j->n_chunks % j->m_chunks, b = task / j->n_chunks / j->m_chunks;
+    int64_t b0 = b / p->batch[1], b1 = b % p->batch[1];
+    int64_t i0 = mc * j->m_chunk, rows = min64(j->m_chunk, p->m - i0);
+    int64_t j0 = nc * j->n_chunk, j1 = min64(j0 + j->n_chunk, p->n);
+    char *a = at(p->a, b0 * p->a_batch[0] + b1 * p->a_batch[1] + i0 * p->a_m, in);
+    char *bs = at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], in);
+    char *c = at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i0 * p->c_m, in);
+    char *bias = at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i0 * p->bias_m, in);
+    char *panel = scratch + j->a_bytes, *sums = panel + j->b_bytes;
+    int64_t a_off[FB_KC], b_off[FB_KC];
+    int64_t k0 = 0;
+
+    do {
+        int64_t kc = min64(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k, b_step = j->b_pitch ? j->b_pitch : p->b_k;
+        const char *a_block = at(a, k0 * p->a_k, in);
+        if (j->copy_a) {
+            copy_a(j, a_block, scratch, rows, kc, &a_row, &a_step);
+            a_block = scratch;
+        }
+        for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step, b_off[k] = k * b_step;
+        for (int64_t col = j0; col < j1; col += plan->nr) {
+            int64_t n = min64(plan->nr, j1 - col);
+            const char *b_block = at(bs, k0 * p->b_k + col * p->b_n, in);
+            if (j->b_pitch) {
+                fb_packing t = {b_block, panel, NULL, p->b_n, p->b_k, j->b_pitch, n, kc};
+                plan->pack(&t);
+                b_block = panel;
+            }
+            int64_t c_row = j->sums_pitch ? j->sums_pitch : p->c_m;
+            char *out = j->sums_pitch ? at(sums, col - j0, size) : at(c, col, size);
+            fb_tile t = {a_block, b_block, out, a_off, b_off, a_row, c_row, rows, n, kc, k0 > 0};
+            plan->micro(&t);
+            if (plan->finish && k0 + kc == p->k) {
+                int64_t args[] = {(int64_t)(intptr_t)out, (int64_t)(intptr_t)at(c, col, in),
+                                  (int64_t)(intptr_t)at(bias, col * p->bias_n, in), c_row, p->c_m, p->bias_m, n, rows};
+                plan->finish(args, 0, rows);
+            }
+        }
+        k0 += kc;
+    } while (k0 < p->k);
+}
+
+static void chunks(const int64_t *args, int64_t begin, int64_t end) {
+    job *j = (job *)(intptr_t)args[0];
+    _Alignas(64) char small[STACK_BYTES];
+    char *scratch = j->scratch_bytes <= STACK_BYTES ? small : fb_alloc(j->scratch_bytes);
+    if (!scratch) {
+        atomic_store(&j->failed, 1);
+        return;
+    }
+    for (int64_t task = begin; task < end; task++) chunk(j, task, scratch);
+    if (scratch != small) fb_free(scratch, j->scratch_bytes);
+}
+
+int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *problem) {
+    job j = {.plan = plan, .p = *problem};
+    int64_t batches = j.p.batch[0] * j.p.batch[1];
+    if (!batches || !j.p.m || !j.p.n) return 0;
+    j.work = (double)batches * (double)j.p.m * (double)j.p.n * (double)j.p.k;
+    orient(&j.p);
+    schedule(&j, batches);
+    int64_t args[] = {(int64_t)(intptr_t)&j}, tasks = batches * j.m_chunks * j.n_chunks;
+    if (j.work < SERIAL_WORK)
+        chunks(args, 0, tasks);
+    else
+        fb_parallel_for(chunks, args, tasks, 1 + (int64_t)(SERIAL_WORK / 4 / (j.work / (double)tasks)));
+    return atomic_load(&j.failed) ? -1 : 0;
+}
