@@ -48,7 +48,7 @@ def replace(path: str | os.PathLike, pieces: list[Any]) -> None:
         return
     remove_orphans(folder, name)
     temporary = os.path.join(folder, f".{name[:200]}.{os.urandom(8).hex()}.tmp")
-    fd: int | None = None
+    fd = -1
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         # The lock says that its writer lives; some file systems have none, and then nobody removes orphans.
@@ -60,7 +60,7 @@ def replace(path: str | os.PathLike, pieces: list[Any]) -> None:
         os.fsync(fd)
         os.replace(temporary, path)
     except BaseException as error:
-        if fd is not None:
+        if fd >= 0:
             with suppress(OSError):
                 os.unlink(temporary)
         if isinstance(error, OSError) and error.errno is not None:
@@ -68,7 +68,7 @@ def replace(path: str | os.PathLike, pieces: list[Any]) -> None:
             raise explained(error, path, pieces, kept) from None
         raise
     finally:
-        if fd is not None:
+        if fd >= 0:
             os.close(fd)
     sync_folder(folder)
 

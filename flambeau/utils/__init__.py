@@ -1,0 +1,1 @@
+"""What training programs need around the tensors; so far `data`. Imports nothing by itself."""

@@ -1,0 +1,140 @@
+"""Datasets: by index (`Dataset`) or by iteration (`IterableDataset`), and ways to join and split them.
+
+Names and behaviour are PyTorch's. Imports flambeau when called. Read next: `sampler.py`, `loader.py`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from .seeding import base_seed, generator_for
+
+T = TypeVar("T", covariant=True)
+
+
+class Dataset(Generic[T]):
+    """Samples by index: subclasses define `__getitem__` and usually `__len__`; `a + b` joins two."""
+
+    def __getitem__(self, index: Any) -> T:
+        raise NotImplementedError(f"{type(self).__name__}.__getitem__: a Dataset must define it")
+
+    def __add__(self, other: Dataset) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T]):
+    """Samples by iteration: subclasses define `__iter__`; in a worker, `get_worker_info()` says which share to yield."""
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError(f"{type(self).__name__}.__iter__: an IterableDataset must define it")
+
+    def __add__(self, other: Dataset) -> ChainDataset:  # type: ignore[override]
+        return ChainDataset([self, other])
+
+
+class TensorDataset(Dataset[tuple]):
+    """Sample i is the tuple of the tensors' rows i; a DataLoader reads whole batches of it at once.
+
+    >>> import flambeau as fb
+    >>> from flambeau.utils.data import TensorDataset
+    >>> TensorDataset(fb.tensor([1, 2]), fb.tensor([3, 4]))[1]
+    (tensor(2), tensor(4))
+    """
+
+    def __init__(self, *tensors: Any) -> None:
+        sizes = [t.shape[0] if t.dim() else None for t in tensors]
+        if not tensors or None in sizes or len(set(sizes)) > 1:
+            shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+            raise ValueError(f"TensorDataset: takes tensors of the same length, got shapes {shapes or 'none'}")
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple:
+        return tuple(t[index] for t in self.tensors)
+
+    def __len__(self) -> int:
+        return self.tensors[0].shape[0]
+
+
+class ConcatDataset(Dataset[T]):
+    """The samples of several datasets, one after the other."""
+
+    def __init__(self, datasets: Iterable[Dataset]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("ConcatDataset: takes at least one dataset, got none")
+        if any(isinstance(d, IterableDataset) for d in self.datasets):
+            raise TypeError("ConcatDataset: an IterableDataset has no index; use ChainDataset")
+        self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: int) -> T:
+        i = index + len(self) if index < 0 else index
+        if not 0 <= i < len(self):
+            raise IndexError(f"ConcatDataset: index {index} is out of range for {len(self)} samples")
+        which = bisect.bisect_right(self.cumulative_sizes, i)
+        return self.datasets[which][i - (self.cumulative_sizes[which - 1] if which else 0)]
+
+
+class ChainDataset(IterableDataset[T]):
+    """The samples of several iterable datasets, one after the other."""
+
+    def __init__(self, datasets: Iterable[Dataset]) -> None:
+        self.datasets = list(datasets)
+
+    def __iter__(self) -> Iterator[T]:
+        for d in self.datasets:
+            if not isinstance(d, IterableDataset):
+                raise TypeError(f"ChainDataset: takes IterableDatasets, got a {type(d).__name__}; use ConcatDataset")
+            yield from d
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type]
+
+
+class Subset(Dataset[T]):
+    """The samples of a dataset at the given indices."""
+
+    def __init__(self, dataset: Dataset[T], indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+
+    def __getitem__(self, index: Any) -> T:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]
+        return self.dataset[self.indices[index]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def random_split(dataset: Dataset[T], lengths: Sequence[float], generator: Any = None) -> list[Subset[T]]:
+    """Splits a dataset into disjoint random subsets of given lengths, or of given fractions that sum to 1.
+
+    Remainders of fractions go to the first subsets, one each. The split depends on the generator's seed, else on the
+    program's (`manual_seed`), and on nothing else.
+    """
+    import flambeau as fb
+
+    total = len(dataset)  # type: ignore[arg-type]
+    if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
+        if any(not 0 <= f <= 1 for f in lengths):
+            raise ValueError(f"random_split: fractions lie between 0 and 1, got {list(lengths)}")
+        sizes = [math.floor(total * f) for f in lengths]
+        for i in range(total - sum(sizes)):
+            sizes[i % len(sizes)] += 1
+    else:
+        sizes = [int(n) for n in lengths]
+    if sum(sizes) != total or min(sizes) < 0:
+        raise ValueError(f"random_split: lengths {list(lengths)} sum to {sum(sizes)}, the dataset has {total} samples")
+    order = fb.randperm(total, generator=generator_for(base_seed(generator), SPLIT)).tolist()
+    ends = list(itertools.accumulate(sizes))
+    return [Subset(dataset, order[end - n : end]) for n, end in zip(sizes, ends, strict=True)]
+
+
+# Keeps a split's permutation apart from those of epochs, which count from zero.
+SPLIT = 2**63 + 1

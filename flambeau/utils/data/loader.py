@@ -1,0 +1,225 @@
+"""DataLoader: epochs of batches, in the calling thread or prefetched by worker threads, resumable in mid-epoch.
+
+The order and each sample's random numbers are functions of (seed, epoch, index) (`seeding.py`), so the number of workers
+never shows in the result. Batches of tensors are gathered whole (`gather.py`). Imports flambeau when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from . import seeding
+from .collate import default_collate, default_convert
+from .dataset import Dataset, IterableDataset
+from .gather import gatherer
+from .sampler import BatchSampler, EpochSampler, RandomSampler, Sampler, SequentialSampler
+from .workers import Crew
+
+T = TypeVar("T", covariant=True)
+
+
+class DataLoader(Generic[T]):
+    """Iterates over a dataset in batches; arguments as in PyTorch.
+
+    Workers are threads: the dataset isn't copied, and a `__getitem__` that holds the interpreter lock gains nothing from
+    them. Their exceptions keep their type, with a note naming the sample. `pin_memory`, `multiprocessing_context` and
+    `in_order` are taken and change nothing: memory is the host's, and batches always come in order.
+
+    Every iteration is the next epoch. `state_dict()`, at any moment, holds the seed, the epoch and how many batches were
+    handed out; a loader given it by `load_state_dict` goes on with the very next batch.
+
+    >>> import flambeau as fb
+    >>> from flambeau.utils.data import DataLoader, TensorDataset
+    >>> [x.tolist() for (x,) in DataLoader(TensorDataset(fb.arange(5)), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[T] | Iterable[T],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler | Iterable | None = None,
+        batch_sampler: Sampler[list] | Iterable[list] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[T]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        iterable = isinstance(dataset, IterableDataset)
+        if num_workers < 0 or timeout < 0:
+            raise ValueError(f"DataLoader: num_workers={num_workers} and timeout={timeout} can't be negative")
+        if num_workers == 0 and (prefetch_factor is not None or persistent_workers):
+            raise ValueError("DataLoader: prefetch_factor and persistent_workers need num_workers > 0")
+        if prefetch_factor is not None and prefetch_factor < 1:
+            raise ValueError(f"DataLoader: prefetch_factor is at least 1, got {prefetch_factor}")
+        if iterable and (shuffle or sampler is not None or batch_sampler is not None):
+            raise ValueError(
+                "DataLoader: an IterableDataset has its own order; drop shuffle, sampler and batch_sampler"
+            )
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader: sampler and shuffle exclude each other")
+        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+            raise ValueError("DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last")
+        if batch_size is None and drop_last:
+            raise ValueError("DataLoader: drop_last needs a batch_size")
+        self.dataset, self.num_workers, self.timeout = dataset, num_workers, timeout
+        self.pin_memory, self.drop_last, self.generator = pin_memory, drop_last, generator
+        self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
+        self.persistent_workers, self.worker_init_fn = persistent_workers, worker_init_fn
+        self.batch_size = None if batch_sampler is not None else batch_size
+        if sampler is None and not iterable:
+            sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)  # type: ignore[arg-type]
+        self.sampler = sampler
+        if batch_sampler is None and batch_size is not None and sampler is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_sampler = batch_sampler
+        batched = batch_size is not None or batch_sampler is not None
+        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
+        self.batched = batched
+        self.crew: Crew | None = None
+        self.seed: int | None = None  # set by load_state_dict; otherwise asked for at each epoch's start
+        self.epoch = 0
+        self.handed_out = 0  # batches of the epoch in progress
+        self.in_place = True  # whether the next iteration begins at (epoch, handed_out) as they stand
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch."""
+        if isinstance(self.dataset, IterableDataset):
+            n = len(self.dataset)  # type: ignore[arg-type]
+            if self.batch_size is None:
+                return n
+            return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
+
+    def current_seed(self) -> int:
+        if self.seed is not None:
+            return self.seed
+        return seeding.base_seed(self.generator or getattr(self.sampler, "generator", None))
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this loader stands: seed, epoch, and the batches of it that were handed out."""
+        return {"seed": self.current_seed(), "epoch": self.epoch, "batches": self.handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Makes the next iteration go on where the state was taken; the loader must be made with the same arguments."""
+        if set(state) != {"seed", "epoch", "batches"} or not all(type(v) is int and v >= 0 for v in state.values()):
+            raise ValueError(f"DataLoader.load_state_dict: takes what state_dict() gave, got {str(state)[:200]}")
+        self.seed, self.epoch, self.handed_out = state["seed"], state["epoch"], state["batches"]
+        self.in_place = True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch the next iteration is; without it they count from 0."""
+        self.epoch, self.handed_out = epoch, 0
+        self.in_place = True
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.in_place:  # the last iteration was broken off, or is still going on
+            self.epoch, self.handed_out = self.epoch + 1, 0
+        self.in_place = False
+        return self.run(self.epoch, self.handed_out)
+
+    def run(self, epoch: int, skip: int) -> Iterator[Any]:
+        seed = self.current_seed()
+        for sampler in (self.sampler, getattr(self.batch_sampler, "sampler", None)):
+            if isinstance(sampler, EpochSampler):
+                sampler.set_epoch(epoch, seed)
+        batches = gatherer(self) or self.fetched(seed, epoch)
+        for batch in batches(skip):
+            if self.epoch == epoch:
+                self.handed_out += 1
+            yield batch
+        if self.epoch == epoch:
+            self.epoch, self.handed_out, self.in_place = epoch + 1, 0, True
+
+    def fetched(self, seed: int, epoch: int) -> Callable[[int], Iterator[Any]]:
+        """Batches made sample by sample, here or by workers."""
+        iterable = isinstance(self.dataset, IterableDataset)
+
+        def one(indices: Any) -> Any:
+            if not self.batched:
+                return self.collate_fn(self.sample(indices, seed, epoch))
+            return self.collate([self.sample(i, seed, epoch) for i in indices], indices)
+
+        def batches(skip: int) -> Iterator[Any]:
+            if iterable:
+                yield from self.streamed(seed, epoch, skip)
+                return
+            groups = iter(self.batch_sampler if self.batched else self.sampler)  # type: ignore[arg-type]
+            for _ in range(skip):
+                next(groups, None)
+            if not self.num_workers:
+                yield from map(one, groups)
+                return
+            crew = self.open_crew(seed, epoch)
+            try:
+                yield from crew.ordered(one, groups)
+            finally:
+                self.close_crew(crew)
+
+        return batches
+
+    def sample(self, index: Any, seed: int, epoch: int) -> Any:
+        seeding.begin_sample(seed, epoch, index)
+        try:
+            return self.dataset[index]  # type: ignore[index]
+        except Exception as error:
+            error.add_note(f"DataLoader: while loading sample {index!r}{seeding.worker_name()}")
+            raise
+
+    def collate(self, samples: list[Any], indices: Any) -> Any:
+        try:
+            return self.collate_fn(samples)
+        except Exception as error:
+            if indices is not None:
+                error.add_note(f"DataLoader: while collating samples {str(list(indices))[:200]}{seeding.worker_name()}")
+            raise
+
+    def streamed(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        """Batches of an IterableDataset: worker w's iterator makes every num_workers-th batch, as in PyTorch."""
+
+        def stream(worker: int) -> Iterator[Any]:
+            seeding.begin_sample(seed, epoch, worker)
+            samples = iter(self.dataset)
+            if not self.batched:
+                yield from map(self.collate_fn, samples)
+                return
+            assert self.batch_size is not None
+            for batch in BatchSampler(samples, self.batch_size, self.drop_last):  # type: ignore[arg-type]
+                yield self.collate(batch, None)
+
+        if not self.num_workers:
+            batches = stream(0)
+            for _ in range(skip):
+                next(batches, None)
+            yield from batches
+            return
+        crew = self.open_crew(seed, epoch)
+        try:
+            for number, batch in enumerate(crew.round_robin(stream)):
+                if number >= skip:
+                    yield batch
+        finally:
+            self.close_crew(crew)
+
+    def open_crew(self, seed: int, epoch: int) -> Crew:
+        crew = self.crew or Crew(self.num_workers, self.dataset, self.worker_init_fn, seeding.mix(seed, epoch))
+        crew.ahead, crew.timeout = self.num_workers * (self.prefetch_factor or 2), self.timeout or None
+        self.crew = None
+        return crew
+
+    def close_crew(self, crew: Crew) -> None:
+        if self.persistent_workers and self.crew is None and not crew.broken:
+            self.crew = crew
+        else:
+            crew.close()
