@@ -41,10 +41,12 @@ def sample(dtype: str, n: int, seed: int) -> np.ndarray:
     if kind in "ui":
         whole = np.frombuffer(rng.bytes(n * size), MEMORY[dtype]).copy()
         small = rng.choice(SPECIAL[kind], n).astype(MEMORY[dtype])
-        extremes = rng.choice([np.iinfo(MEMORY[dtype]).min, np.iinfo(MEMORY[dtype]).max], n).astype(MEMORY[dtype])
+        limits = np.iinfo(MEMORY[dtype])
+        extremes = rng.choice(np.array([limits.min, limits.max], MEMORY[dtype]), n)
         return np.select([rng.random(n) < 0.5, rng.random(n) < 0.7], [small, whole], extremes)
     with np.errstate(all="ignore"):
-        values = np.where(rng.random(n) < 0.4, rng.choice(SPECIAL["f"], n), rng.standard_normal(n) * 10 ** rng.uniform(-3, 3, n))
+        usual = rng.standard_normal(n) * 10 ** rng.uniform(-3, 3, n)
+        values = np.where(rng.random(n) < 0.4, rng.choice(SPECIAL["f"], n), usual)
         if dtype == "f16":
             return values.astype(np.float16).view(np.uint16)
         if dtype == "bf16":
