@@ -12,7 +12,7 @@ from typing import Any
 def default_collate(batch: Sequence[Any]) -> Any:
     """A batch of samples of one structure: tensors and arrays stacked, numbers as one tensor, dicts and tuples by item.
 
-    Floats become float64 and integers int64, as in PyTorch; strings and bytes stay a list; a tuple comes back as a list.
+    Floats become float64 and integers int64, as in PyTorch; strings and bytes stay a list; a tuple becomes a list.
 
     >>> import flambeau as fb
     >>> fb.utils.data.default_collate([{"x": 1}, {"x": 2}])
@@ -35,9 +35,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
         if isinstance(first, np.ndarray) and first.dtype.kind in "USOV":
             raise TypeError(f"default_collate: arrays of {first.dtype} can't become tensors; convert them first")
-        return (
-            default_collate([fb.as_tensor(x) for x in batch]) if kind is np.ndarray else fb.as_tensor(np.array(batch))
-        )
+        if kind is np.ndarray:
+            return default_collate([fb.as_tensor(x) for x in batch])
+        return fb.as_tensor(np.array(batch))
     if isinstance(first, float):
         return fb.tensor(batch, dtype=fb.float64)
     if isinstance(first, int):
@@ -49,9 +49,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, Sequence):
         if any(len(x) != len(first) for x in batch):
             lengths = sorted({len(x) for x in batch})
-            raise RuntimeError(
-                f"default_collate: samples have different numbers of items, {lengths}; pass a collate_fn"
-            )
+            raise RuntimeError(f"default_collate: samples have different numbers of items {lengths}; pass a collate_fn")
         columns = [default_collate(column) for column in zip(*batch, strict=True)]
         if isinstance(first, tuple):
             return kind(*columns) if hasattr(first, "_fields") else columns
@@ -90,7 +88,7 @@ def rebuilt(like: Any, content: Any) -> Any:
 
             clone = copy.copy(like)
             clone.clear()
-            clone.update(content) if isinstance(content, dict) else clone.extend(content)
+            clone.update(content) if isinstance(content, dict) else clone.extend(content)  # type: ignore[union-attr]
             return clone
         return type(like)(content) if not isinstance(like, range) else content
     except TypeError:

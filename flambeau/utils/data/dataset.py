@@ -27,7 +27,7 @@ class Dataset(Generic[T]):
 
 
 class IterableDataset(Dataset[T]):
-    """Samples by iteration: subclasses define `__iter__`; in a worker, `get_worker_info()` says which share to yield."""
+    """Samples by iteration: subclasses define `__iter__`; in a worker, `get_worker_info()` says which share."""
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__}.__iter__: an IterableDataset must define it")
@@ -94,7 +94,7 @@ class ChainDataset(IterableDataset[T]):
             yield from d
 
     def __len__(self) -> int:
-        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type]
+        return sum(len(d) for d in self.datasets)  # type: ignore
 
 
 class Subset(Dataset[T]):

@@ -1,7 +1,7 @@
 """The fast path of a DataLoader: batches of tensors are gathered whole instead of stacked from samples.
 
-Taken where the result is the same by construction: a TensorDataset (or Subsets of one, or a plain tensor or array) whose
-indexing nobody has overridden, with the default collation. Imports flambeau when called.
+Taken where the result is the same by construction: a TensorDataset (or Subsets of one, or a plain tensor or array)
+whose indexing nobody has overridden, with the default collation. Imports flambeau when called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def arrays(dataset: Any) -> tuple[list[Any], Any, bool] | None:
         return list(dataset.tensors), None, True
     if type(dataset) is fb.Tensor and dataset.dim():
         return [dataset], None, False
-    if type(dataset).__module__ == "numpy" and getattr(dataset, "ndim", 0) and dataset.dtype.kind in "biufc":
+    if type(dataset).__module__ == "numpy" and getattr(dataset, "ndim", None) and dataset.dtype.kind in "biufc":
         return [fb.as_tensor(dataset)], None, False
     if type(dataset) is Subset and (below := arrays(dataset.dataset)) is not None:
         tensors, inner, tuples = below
@@ -36,13 +36,10 @@ def arrays(dataset: Any) -> tuple[list[Any], Any, bool] | None:
 
 def gatherer(loader: Any) -> Callable[[int], Iterator[Any]] | None:
     """A function from the number of batches to skip to the batches, or None where the fast path doesn't apply."""
-
     sampler, grouping = loader.sampler, loader.batch_sampler
-    if (
-        type(grouping) is not BatchSampler
-        or loader.collate_fn is not default_collate
-        or grouping.sampler is not sampler
-    ):
+    if type(grouping) is not BatchSampler or grouping.sampler is not sampler:
+        return None
+    if loader.collate_fn is not default_collate:
         return None
     if type(sampler) not in (SequentialSampler, RandomSampler) or sampler.data_source is not loader.dataset:
         return None
@@ -54,7 +51,7 @@ def gatherer(loader: Any) -> Callable[[int], Iterator[Any]] | None:
 
     def batches(skip: int) -> Iterator[Any]:
         order = sampler.order() if type(sampler) is RandomSampler else None
-        n = len(sampler)
+        n = len(loader.sampler)
         if order is None:
             order = indices
         elif indices is not None:

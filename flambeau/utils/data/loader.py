@@ -1,7 +1,7 @@
 """DataLoader: epochs of batches, in the calling thread or prefetched by worker threads, resumable in mid-epoch.
 
-The order and each sample's random numbers are functions of (seed, epoch, index) (`seeding.py`), so the number of workers
-never shows in the result. Batches of tensors are gathered whole (`gather.py`). Imports flambeau when called.
+The order and each sample's random numbers are functions of (seed, epoch, index) (`seeding.py`), so the number of
+workers never shows in the result. Batches of tensors are gathered whole (`gather.py`). Imports flambeau when called.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ T = TypeVar("T", covariant=True)
 class DataLoader(Generic[T]):
     """Iterates over a dataset in batches; arguments as in PyTorch.
 
-    Workers are threads: the dataset isn't copied, and a `__getitem__` that holds the interpreter lock gains nothing from
-    them. Their exceptions keep their type, with a note naming the sample. `pin_memory`, `multiprocessing_context` and
-    `in_order` are taken and change nothing: memory is the host's, and batches always come in order.
+    Workers are threads: the dataset isn't copied, and a `__getitem__` that holds the interpreter lock gains nothing
+    from them. Their exceptions keep their type, with a note naming the sample. `pin_memory`, `in_order` and
+    `multiprocessing_context` are taken and change nothing: memory is the host's, and batches always come in order.
 
-    Every iteration is the next epoch. `state_dict()`, at any moment, holds the seed, the epoch and how many batches were
-    handed out; a loader given it by `load_state_dict` goes on with the very next batch.
+    Every iteration is the next epoch. `state_dict()`, at any moment, holds the seed, the epoch and how many batches
+    were handed out; a loader given it by `load_state_dict` goes on with the very next batch.
 
     >>> import flambeau as fb
     >>> from flambeau.utils.data import DataLoader, TensorDataset
@@ -64,9 +64,7 @@ class DataLoader(Generic[T]):
         if prefetch_factor is not None and prefetch_factor < 1:
             raise ValueError(f"DataLoader: prefetch_factor is at least 1, got {prefetch_factor}")
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
-            raise ValueError(
-                "DataLoader: an IterableDataset has its own order; drop shuffle, sampler and batch_sampler"
-            )
+            raise ValueError("DataLoader: an IterableDataset has its own order; drop shuffle and samplers")
         if sampler is not None and shuffle:
             raise ValueError("DataLoader: sampler and shuffle exclude each other")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
@@ -85,7 +83,7 @@ class DataLoader(Generic[T]):
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
         batched = batch_size is not None or batch_sampler is not None
-        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
+        self.collate_fn: Callable[[Any], Any] = collate_fn or (default_collate if batched else default_convert)
         self.batched = batched
         self.crew: Crew | None = None
         self.seed: int | None = None  # set by load_state_dict; otherwise asked for at each epoch's start

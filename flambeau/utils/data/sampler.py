@@ -90,10 +90,8 @@ class RandomSampler(EpochSampler):
         generator, n, wanted = self.next_generator(), len(self.data_source), self.num_samples
         if self.replacement:
             return fb.randint(n, (wanted,), generator=generator)
-        orders = [fb.randperm(n, generator=generator) for _ in range(-(-wanted // n) if n else 0)]
-        return (
-            orders[0] if len(orders) == 1 and wanted == n else fb.cat([*orders, fb.empty(0, dtype=fb.int64)])[:wanted]
-        )
+        orders = [fb.randperm(n, generator=generator) for _ in range(-(-wanted // max(n, 1)) or 1)]
+        return orders[0] if wanted == n else fb.cat(orders)[:wanted]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order().tolist())

@@ -59,7 +59,7 @@ def worker_name() -> str:
 
 
 def sample_generator() -> Any:
-    """The random generator of the sample being loaded: a function of the loader's seed, the epoch and the sample's index.
+    """The random generator of the sample being loaded: a function of the loader's seed, the epoch and the index.
 
     For augmentation in `Dataset.__getitem__`: `fb.rand(2, generator=sample_generator())`. Each call within one
     sample continues the same stream.

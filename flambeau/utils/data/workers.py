@@ -1,4 +1,4 @@
-"""Worker threads of a DataLoader: each takes tasks one after the other, and results come back in the order of the tasks.
+"""Worker threads of a DataLoader: each takes tasks one after the other; results come back in the order of the tasks.
 
 A crew that is closed, or dropped, ends its threads after the task at hand; none outlives the program.
 Imports the standard library and `seeding.py`.
@@ -62,7 +62,8 @@ class Crew:
     """num_workers threads and the tasks they are given."""
 
     def __init__(self, count: int, dataset: Any, init: Callable[[int], None] | None, seed: int) -> None:
-        self.ahead, self.timeout = count * 2, None
+        self.ahead = count * 2
+        self.timeout: float | None = None
         self.broken = False
         self.queues: list[SimpleQueue] = [SimpleQueue() for _ in range(count)]
         for i, queue in enumerate(self.queues):
