@@ -1,0 +1,95 @@
+"""Compute-bound ops: matrix products, convolutions, attention. `flops` counts a multiply-add as two."""
+
+from __future__ import annotations
+
+from .case import case
+
+
+def _matmul(n: int, **figures) -> None:
+    @case(f"matmul, {n}×{n}", flops=2.0 * n**3, **figures)
+    def make(fb):
+        return "a @ b", {"a": fb.rand(n, n), "b": fb.rand(n, n)}
+
+
+for size in (512, 1024, 2048):
+    _matmul(size, reach=1.0)
+for size in (64, 128, 256):
+    _matmul(size)
+
+
+@case("matrix by vector, 4096×4096", flops=2.0 * 4096**2, traffic=4.0 * 4096**2)
+def matvec(fb):
+    return "a @ x", {"a": fb.rand(4096, 4096), "x": fb.rand(4096)}
+
+
+@case("bmm, 4096 of 8×8", flops=2.0 * 4096 * 8**3)
+def bmm_small(fb):
+    return "a @ b", {"a": fb.rand(4096, 8, 8), "b": fb.rand(4096, 8, 8)}
+
+
+@case("bmm, 64 of 128×128", flops=2.0 * 64 * 128**3)
+def bmm(fb):
+    return "a @ b", {"a": fb.rand(64, 128, 128), "b": fb.rand(64, 128, 128)}
+
+
+@case("matmul, bfloat16, 1024×1024", flops=2.0 * 1024**3)
+def matmul_bfloat16(fb):
+    a = fb.rand(1024, 1024).to(fb.bfloat16)
+    return "a @ b", {"a": a, "b": a}
+
+
+def _linear(name: str, batch: int, inputs: int, outputs: int) -> None:
+    @case(f"linear, {name}", flops=2.0 * batch * inputs * outputs)
+    def make(fb):
+        names = {"x": fb.rand(batch, inputs), "w": fb.rand(outputs, inputs), "b": fb.rand(outputs)}
+        return "linear(x, w, b)", {"linear": fb.nn.functional.linear, **names}
+
+
+_linear("(64, 784) to 256", 64, 784, 256)
+_linear("(256, 1024) to 4096", 256, 1024, 4096)
+_linear("(64, 256) to 10", 64, 256, 10)
+
+
+def _conv(name: str, batch: int, channels: tuple[int, int], size: int, kernel: int, stride: int = 1, groups: int = 1):
+    out = (size + stride - 1) // stride
+    flops = 2.0 * batch * channels[1] * out * out * (channels[0] // groups) * kernel * kernel
+
+    def arguments(fb, grad: bool):
+        x = fb.randn(batch, channels[0], size, size, requires_grad=grad)
+        w = fb.randn(channels[1], channels[0] // groups, kernel, kernel, requires_grad=grad)
+        return {"conv": fb.nn.functional.conv2d, "x": x, "w": w}
+
+    call = f"conv(x, w, None, {stride}, {kernel // 2}, 1, {groups})"
+
+    @case(f"conv2d {name}", flops=flops)
+    def forward(fb):
+        return call, arguments(fb, False)
+
+    @case(f"conv2d {name}, forward + backward", flops=3 * flops)
+    def both(fb):
+        names = arguments(fb, True)
+        g = fb.rand(batch, channels[1], out, out)
+        return f"{call}.backward(g); x.grad = w.grad = None", {**names, "g": g}
+
+
+_conv("3×3, 64 to 64, 56×56, batch 8", 8, (64, 64), 56, 3)
+_conv("1×1, 64 to 256, 56×56, batch 8", 8, (64, 256), 56, 1)
+_conv("7×7 stride 2, 3 to 64, 224×224, batch 4", 4, (3, 64), 224, 7, 2)
+_conv("depthwise 3×3, 128, 56×56, batch 8", 8, (128, 128), 56, 3, groups=128)
+_conv("5×5, 1 to 6, 28×28, batch 64", 64, (1, 6), 28, 5)
+
+
+@case("max_pool2d 2×2 of (64, 64, 56, 56)", traffic=4.0 * 64 * 64 * 56 * 56 * 1.25)
+def max_pool2d(fb):
+    return "pool(x, 2)", {"pool": fb.nn.functional.max_pool2d, "x": fb.rand(64, 64, 56, 56)}
+
+
+@case("batch_norm in training of (64, 64, 56, 56)", traffic=4.0 * 64 * 64 * 56 * 56 * 3)
+def batch_norm(fb):
+    return "layer(x)", {"layer": fb.nn.BatchNorm2d(64), "x": fb.rand(64, 64, 56, 56)}
+
+
+@case("attention, 8 heads of 64, length 512, batch 4", flops=4.0 * 4 * 8 * 512 * 512 * 64)
+def attention(fb):
+    q, k, v = (fb.randn(4, 8, 512, 64) for _ in range(3))
+    return "attend(q, k, v)", {"attend": fb.nn.functional.scaled_dot_product_attention, "q": q, "k": k, "v": v}

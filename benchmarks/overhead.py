@@ -1,0 +1,125 @@
+"""Op overhead: tensors so small that only the way to the kernel counts."""
+
+from __future__ import annotations
+
+from .case import case
+
+
+@case("a + b, 16 floats", reach=0.30, budget=1.0)
+def add(fb):
+    a, b = fb.rand(16), fb.rand(16)
+    return "a + b", {"a": a, "b": b}
+
+
+@case("a + b, 16 floats, with a tape node", reach=0.30, budget=2.0)
+def add_taped(fb):
+    a, b = fb.rand(16, requires_grad=True), fb.rand(16)
+    return "a + b", {"a": a, "b": b}
+
+
+@case("(a * b).sum().backward(), 16 floats", reach=0.20, budget=20.0)
+def backward(fb):
+    a, b = fb.rand(16, requires_grad=True), fb.rand(16)
+    return "(a * b).sum().backward()", {"a": a, "b": b}
+
+
+@case("nn.Linear(8, 8) forward + backward, batch 4", reach=0.35, budget=80.0)
+def linear(fb):
+    return "layer(x).sum().backward()", {"layer": fb.nn.Linear(8, 8), "x": fb.rand(4, 8)}
+
+
+@case("nn.Linear(8, 8) forward, batch 4", budget=30.0)
+def linear_forward(fb):
+    return "layer(x)", {"layer": fb.nn.Linear(8, 8), "x": fb.rand(4, 8)}
+
+
+@case("t * 1.01, 16 floats", budget=1.5)
+def scale(fb):
+    return "t * 1.01", {"t": fb.rand(16)}
+
+
+@case("a.add_(b), 16 floats", budget=1.5)
+def add_in_place(fb):
+    return "a.add_(b)", {"a": fb.zeros(16), "b": fb.zeros(16)}
+
+
+@case("a + b, (4, 1) and (1, 4)", budget=2.0)
+def add_broadcast(fb):
+    return "a + b", {"a": fb.rand(4, 1), "b": fb.rand(1, 4)}
+
+
+@case("relu, 16 floats", budget=1.5)
+def relu(fb):
+    return "relu(a)", {"relu": fb.relu, "a": fb.rand(16)}
+
+
+@case("sum, 16 floats", budget=3.0)
+def sum(fb):
+    return "a.sum()", {"a": fb.rand(16)}
+
+
+@case("matmul, 8×8", budget=5.0)
+def matmul(fb):
+    return "a @ b", {"a": fb.rand(8, 8), "b": fb.rand(8, 8)}
+
+
+@case("softmax, (4, 8)", budget=6.0)
+def softmax(fb):
+    return "a.softmax(-1)", {"a": fb.rand(4, 8)}
+
+
+@case("x.view(8, 2)", budget=2.0)
+def view(fb):
+    return "x.view(8, 2)", {"x": fb.rand(16)}
+
+
+@case("x[0]", budget=3.0)
+def index(fb):
+    return "x[0]", {"x": fb.rand(4, 4)}
+
+
+@case("x[1:3, ::2]", budget=6.0)
+def slices(fb):
+    return "x[1:3, ::2]", {"x": fb.rand(4, 4)}
+
+
+@case("x.item()", budget=1.0)
+def item(fb):
+    return "x.item()", {"x": fb.rand(1)}
+
+
+@case("zeros(16)", budget=3.0)
+def zeros(fb):
+    return "zeros(16)", {"zeros": fb.zeros}
+
+
+@case("cat of two, 16 floats each", budget=6.0)
+def cat(fb):
+    return "cat(pair)", {"cat": fb.cat, "pair": [fb.rand(16), fb.rand(16)]}
+
+
+@case("forward and backward of ten sigmoids, 16 floats", budget=100.0)
+def chain(fb):
+    def run(x):
+        for _ in range(10):
+            x = x.sigmoid()
+        x.sum().backward()
+
+    return "run(x)", {"run": run, "x": fb.rand(16, requires_grad=True)}
+
+
+def _parameters(fb, count: int):
+    parameters = [fb.rand(64, requires_grad=True) for _ in range(count)]
+    for p in parameters:
+        p.grad = fb.rand(64)
+    return parameters
+
+
+@case("SGD with momentum, 100 tensors of 64", budget=400.0)
+def sgd(fb):
+    return "optimizer.step()", {"optimizer": fb.optim.SGD(_parameters(fb, 100), lr=1e-3, momentum=0.9)}
+
+
+@case("AdamW, 100 tensors of 64", budget=800.0)
+def adamw(fb):
+    return "optimizer.step()", {"optimizer": fb.optim.AdamW(_parameters(fb, 100), lr=1e-3)}
