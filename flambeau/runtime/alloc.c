@@ -17,6 +17,7 @@
 #define SEGMENT FB_HUGE_PAGE
 #define SPANS (SEGMENT / SPAN)
 #define LINE ((size_t)64)
+#define HEADER ((size_t)4096) /* of a segment: a page, so that its first span is staggered like the others */
 
 struct node { /* a free block */
     struct node *next;
@@ -34,6 +35,8 @@ struct segment { /* at its own start */
     unsigned free_spans; /* one bit each */
     struct span spans[SPANS];
 };
+
+_Static_assert(sizeof(struct segment) <= HEADER, "the first span starts behind it");
 
 struct list {
     struct node *head;
@@ -83,7 +86,7 @@ static size_t class_size(unsigned size_class) {
 /* From a page upwards blocks stand a few lines further apart, lest all start at the same offset in their pages. */
 static size_t class_stride(unsigned size_class) {
     size_t size = class_size(size_class);
-    return size < 4096 ? size : size < 16384 ? size + FB_STAGGER / 4 / LINE * LINE : size + FB_STAGGER;
+    return size < 4096 ? size : size < 16384 ? size + 5 * LINE : size + FB_STAGGER;
 }
 
 /* ---- spans (locked) -------------------------------------------------------------------------------------------- */
@@ -129,8 +132,8 @@ static struct span *new_span(unsigned size_class) {
     g->free_spans &= ~(1u << i);
     struct span *s = &g->spans[i];
     char *start = (char *)g + i * SPAN, *end = start + SPAN;
-    if (i == 0) start += (sizeof *g + LINE - 1) / LINE * LINE;
-    start += fb_heap_stagger();
+    if (i == 0) start += HEADER;
+    start += fb_heap_stagger((unsigned)(SPAN / class_stride(size_class)));
     *s = (struct span){.fresh = start, .end = end, .size_class = size_class};
     link_span(s);
     return s;

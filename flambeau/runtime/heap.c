@@ -195,7 +195,11 @@ static void *map(size_t nbytes, int huge) {
     return p;
 }
 
-size_t fb_heap_stagger(void) { return heap.stagger++ % (PAGE / 64) * FB_STAGGER % PAGE; }
+size_t fb_heap_stagger(unsigned blocks) {
+    size_t offset = heap.stagger * FB_STAGGER % PAGE;
+    heap.stagger = (heap.stagger + blocks) % (PAGE / 64);
+    return offset;
+}
 
 static void use(size_t nbytes) {
     heap.used += nbytes;
@@ -210,9 +214,7 @@ static void start_block(struct block *b, size_t size, struct region *region, str
 
 /* A region with one free block of at least `size` bytes, or NULL. */
 static struct block *new_region(size_t size, int is_whole) {
-    size_t offset = round_up(sizeof(struct region), 64);
-    if (is_whole) offset += fb_heap_stagger();
-    size_t least = round_up(offset + sizeof(struct block) + size, PAGE), mapped = least;
+    size_t least = round_up(sizeof(struct region) + PAGE + sizeof(struct block) + size, PAGE), mapped = least;
     if (!is_whole) {
         size_t wanted = round_up(heap.used / 4, FB_HUGE_PAGE);
         if (wanted < REGION_MIN) wanted = REGION_MIN;
@@ -222,6 +224,7 @@ static struct block *new_region(size_t size, int is_whole) {
     struct region *r = map(mapped, 1);
     if (r == NULL && mapped > least) r = map(mapped = least, 1);
     if (r == NULL) return NULL;
+    size_t offset = round_up(sizeof *r, 64) + fb_heap_stagger((unsigned)(mapped / size));
     struct block *b = (struct block *)((char *)r + offset);
     /* A whole region's block is exactly its bin's size, for the next request of that size to find it. */
     start_block(b, is_whole ? size : mapped - offset - sizeof *b, r, NULL);

@@ -30,7 +30,7 @@ FB_HIDDEN void *fb_heap_alloc(size_t nbytes); /* nbytes > FB_SMALL_MAX */
 FB_HIDDEN void fb_heap_free(void *p);
 FB_HIDDEN void *fb_heap_map(size_t nbytes); /* a mapping aligned to FB_HUGE_PAGE, counted in `reserved` */
 FB_HIDDEN void fb_heap_unmap(void *p, size_t nbytes);
-FB_HIDDEN size_t fb_heap_stagger(void); /* the next multiple of FB_STAGGER, modulo a page */
+FB_HIDDEN size_t fb_heap_stagger(unsigned blocks); /* where `blocks` blocks FB_STAGGER apart start, within a page */
 FB_HIDDEN void fb_heap_trim(void);
 FB_HIDDEN void fb_heap_set_limit(size_t nbytes);
 FB_HIDDEN void fb_heap_get_stats(fb_memory_stats *out); /* reserved, limit, system_allocs */
