@@ -238,7 +238,7 @@ def nextafter(x, y):
     return E.where(E.isnan(x) | E.isnan(y), x + y, E.where(E.eq(x, y), y, stepped))
 
 
-def _nan_to_num_grad(g: Expr, out: Expr, x: Expr, *numbers: object) -> tuple[Expr]:
+def _nan_to_num_grad(g: Expr, out: Expr, x: Expr, nan: object, posinf: object, neginf: object) -> tuple[Expr]:
     return (E.where(abs(x) < math.inf, g, 0.0),)
 
 

@@ -140,7 +140,7 @@ def soft_margin_loss(x, target):
 
 
 @pointwise(samples=(uniform(0.1, 3), uniform(0.1, 4)), like=F + "poisson_nll_loss", domain="float")
-def poisson_nll_loss(x, target, log_input=True, full=False, eps=1e-8):
+def poisson_nll_loss(x, target, eps=1e-8, log_input=True, full=False):
     """eˣ − target x, or x − target log(x + ε) when x is no logarithm; `full` adds Stirling's term where target > 1."""
     loss = exp(x) - target * x if log_input else x - target * log(x + eps)
     if not full:
@@ -149,7 +149,7 @@ def poisson_nll_loss(x, target, log_input=True, full=False, eps=1e-8):
     return loss + where(target <= 1, 0.0, stirling)
 
 
-def _gaussian_nll_grad(g: Expr, out: Expr, x: Expr, target: Expr, var: Expr, full: bool, eps: Expr) -> tuple:
+def _gaussian_nll_grad(g: Expr, out: Expr, x: Expr, target: Expr, var: Expr, eps: Expr, full: bool) -> tuple:
     v = E.maximum(var, eps)
     d = (x - target) / v
     return g * d, -g * d, g * 0.5 * (1 / v - d * d)
@@ -161,7 +161,7 @@ def _gaussian_nll_grad(g: Expr, out: Expr, x: Expr, target: Expr, var: Expr, ful
     domain="float",
     grad=_gaussian_nll_grad,
 )
-def gaussian_nll_loss(x, target, var, full=False, eps=1e-6):
+def gaussian_nll_loss(x, target, var, eps=1e-6, full=False):
     """½ (log v + (x − target)² / v) with v = max(var, ε); `full` adds ½ log 2π.
 
     As in PyTorch the gradient passes the bound on var unchanged.
