@@ -69,10 +69,14 @@ def at_least(x: Expr, low: float) -> Expr:
     return where(x < low, low, x)
 
 
+def sign_mask(x: Expr) -> int:
+    """The sign bit of x's format, as the signed integer it is."""
+    return -(1 << (DTYPES[x.dtype].size * 8 - 1))
+
+
 def with_sign(y: Expr, x: Expr) -> Expr:
     """y with its sign bit set where x's is: |y| takes the sign of x, and -0.0 that arithmetic lost comes back."""
-    mask = -(1 << (DTYPES[x.dtype].size * 8 - 1))
-    return bitcast(bits(y) | (bits(x) & mask), x.dtype)
+    return bitcast(bits(y) | (bits(x) & sign_mask(x)), x.dtype)
 
 
 def round_and_power(x: Expr, per_unit: float) -> tuple[Expr, Expr]:

@@ -24,8 +24,12 @@ from .build import (
 )
 
 LOG2_E = 1.4426950408889634
-# ln 2 in two parts, to half an ulp of the second.
+# Constants in two parts, to half an ulp of the second.
 LN2 = {"f32": (0.6931471824645996, -1.9046542121259336e-09), "f64": (0.6931471805599453, 2.3190468138462996e-17)}
+
+PER_LN2 = {"f32": (1.4426950216293335, 1.925963033500011e-08), "f64": (1.4426950408889634, 2.0355273740931033e-17)}
+PER_LN10 = {"f32": (0.4342944920063019, -1.0103049952192578e-08), "f64": (0.4342944819032518, 1.098319650216765e-17)}
+LOG10_2 = {"f32": (0.3010300099849701, -1.432098883924482e-08), "f64": (0.3010299956639812, -2.8037281277851704e-18)}
 
 # (e^r - 1 - r) / r² on |r| <= ln 2. Error relative to e^r: 2^-30.2 and 2^-56.4.
 EXP = {
@@ -45,6 +49,18 @@ EXPM1 = {
         2.5051299503489943e-08, 2.087741291916052e-09, 1.6185190035381245e-10, 1.1472591858347891e-11,
     ),
 }  # fmt: skip
+# (2^r - 1) / r on |r| <= 1. Error relative to 2^r: 2^-30 and 2^-56.5.
+EXP2 = {
+    "f32": (
+        0.693147182, 0.240226507, 0.0555041134, 0.00961811189, 0.00133326789, 0.00015407613, 1.54351601e-05,
+        1.30416686e-06,
+    ),
+    "f64": (
+        0.6931471805599453, 0.2402265069591003, 0.05550410866482284, 0.009618129107637416, 0.0013333558146308266,
+        0.00015403530387161563, 1.525273384811157e-05, 1.321548873394019e-06, 1.0178078621006908e-07,
+        7.0546086512555695e-09, 4.4460873131732685e-10, 2.5908607776942733e-11, 1.3579890014205538e-12,
+    ),
+}  # fmt: skip
 
 
 def reduce(x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -59,6 +75,15 @@ def exp(x: Expr) -> Expr:
     low, high = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}[x.dtype]
     _, r, s = reduce(at_least(at_most(x, high), low))
     return horner(r, 1.0, 1.0, *EXP[x.dtype]) * s * s
+
+
+@expansion("exp2")
+def exp2(x: Expr) -> Expr:
+    low, high = {"f32": (-151.0, 129.0), "f64": (-1076.0, 1025.0)}[x.dtype]
+    bounded = at_least(at_most(x, high), low)
+    h, s = round_and_power(bounded, 0.5)
+    r = fma(h, -2.0, bounded)
+    return fma(r, horner(r, *EXP2[x.dtype]), 1.0) * s * s
 
 
 @expansion("expm1")
@@ -83,22 +108,47 @@ LOG_F64 = (
 )  # fmt: skip
 
 
-def log_about_one(f: Expr, e: Expr) -> Expr:
-    """log(1+f) + e ln 2."""
-    high, low = LN2[f.dtype]
+def log_tail(f: Expr) -> Expr:
+    """log(1+f) - f."""
     if f.dtype == "f32":
-        return fma(e, high, fma(f * f, horner(f, *LOG_F32), fma(e, low, f)))
+        return f * f * horner(f, *LOG_F32)
     s = f / (f + 2.0)
     z = s * s
     half = f * f * 0.5
-    # 2s = f - s f and s f = f²/2 - s f²/2: only small terms are rounded before f is added.
-    return fma(e, high, f - (half - fma(s, fma(z, horner(z, *LOG_F64), half), e * low)))
+    # 2s = f - s f and s f = f²/2 - s f²/2: so only small terms are rounded.
+    return fma(s, fma(z, horner(z, *LOG_F64), half), -half)
+
+
+def log_about_one(f: Expr, e: Expr) -> Expr:
+    """log(1+f) + e ln 2."""
+    high, low = LN2[f.dtype]
+    return fma(e, high, f + fma(e, low, log_tail(f)))
 
 
 @expansion("log")
 def log(x: Expr) -> Expr:
     e, m = split_positive(x)
     return log_or_special(x, log_about_one(m - 1.0, e))
+
+
+def log_in_base(x: Expr, base: dict[str, tuple[float, float]], two: dict[str, tuple[float, float]]) -> Expr:
+    """log(x) / log(base), given 1 / log(base) and log(2) / log(base), each in two parts."""
+    e, m = split_positive(x)
+    f = m - 1.0
+    high, low = base[x.dtype]
+    two_high, two_low = two[x.dtype]
+    small = fma(f, low, log_tail(f) * high)
+    return log_or_special(x, fma(e, two_high, fma(f, high, fma(e, two_low, small))))
+
+
+@expansion("log2")
+def log2(x: Expr) -> Expr:
+    return log_in_base(x, PER_LN2, {"f32": (1.0, 0.0), "f64": (1.0, 0.0)})
+
+
+@expansion("log10")
+def log10(x: Expr) -> Expr:
+    return log_in_base(x, PER_LN10, LOG10_2)
 
 
 def log_or_special(x: Expr, y: Expr) -> Expr:

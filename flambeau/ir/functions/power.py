@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..expr import Expr, cast, eq, fma, ne, sqrt, trunc, where
 from .build import INF, NAN, at_least, at_most, either_nan, expansion, horner, round_and_power, split_positive
-from .exponential import EXP, LN2
+from .exponential import EXP, LN2, PER_LN2
 
 # 2 atanh(s) / (s ln 2) in z = s² for (1+s)/(1-s) in [sqrt(1/2), sqrt(2)]; error 2^-45.
 LOG2_SHORT = (
@@ -26,7 +26,6 @@ LOG_TAIL = (
     0.13256661546187565, 0.13197814307835556,
 )  # fmt: skip
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
-PER_LN2 = (1.4426950408889634, 2.0355273740931033e-17)
 
 
 def power_in_f64(a: Expr, y: Expr) -> Expr:
@@ -65,8 +64,8 @@ def power_in_pairs(a: Expr, y: Expr) -> Expr:
     p_low = fma(w, c, -p) + fma(w, c_low, w_low * c)
     ln = 2.0 * s + p
     ln_low = (2.0 * s - ln) + p + (2.0 * s_low + p_low)
-    q = ln * PER_LN2[0]
-    q_low = fma(ln, PER_LN2[0], -q) + fma(ln, PER_LN2[1], ln_low * PER_LN2[0])
+    q = ln * PER_LN2["f64"][0]
+    q_low = fma(ln, PER_LN2["f64"][0], -q) + fma(ln, PER_LN2["f64"][1], ln_low * PER_LN2["f64"][0])
     log2 = e + q
     log2_low = (e - log2) + q + q_low
     u = power_exponent(a, y, log2)
