@@ -1,0 +1,258 @@
+"""Pooling: `max_pool2d`, `avg_pool2d` and `adaptive_avg_pool2d` have kernels of their own; the rest is built here.
+
+Pooling is separable: pooling rows, then columns, then depth gives the same windows, means and first maxima as pooling boxes.
+So one function pools along one dimension by a table of indices, and the rest arranges. Imports the tensor core. Read next:
+`vision.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import flambeau as fb
+from flambeau import Tensor
+from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.ops import adaptive_avg_pool2d as _adaptive_avg_pool2d
+from flambeau.ops import avg_pool2d
+from flambeau.ops import max_pool2d as _max_pool2d
+
+AdaptiveSize = int | None | Sequence[int | None]
+
+
+def _max_along(input: Tensor, dim: int, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Maxima along `dim` over the positions in each row of `table` (-1: nothing), and where they were."""
+    windows = input.index_select(dim, table.clamp(min=0).reshape(-1)).unflatten(dim, tuple(table.shape))
+    shape = (1,) * dim + tuple(table.shape) + (1,) * (input.dim() - dim - 1)
+    table = table.reshape(shape)
+    lowest = -math.inf if input.is_floating_point() else fb.iinfo(input.dtype).min
+    values, taken = windows.masked_fill(table < 0, lowest).max(dim + 1)
+    at = table.expand(windows.shape).gather(dim + 1, taken.unsqueeze(dim + 1)).squeeze(dim + 1)
+    return values, at
+
+
+def _max_pool(input: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Maxima over boxes given by one table for each of the last dimensions, and their flat positions in those."""
+    sizes = input.shape[-len(tables) :]
+    values, flat, inner = input, None, 1
+    for i in reversed(range(len(tables))):
+        dim = input.dim() - len(tables) + i
+        values, at = _max_along(values, dim, tables[i])
+        flat = at if flat is None else at * inner + flat.gather(dim, at)
+        inner *= sizes[i]
+    return values, flat
+
+
+def _sliding(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool, name: str) -> Tensor:
+    reach = dilation * (kernel - 1) + 1
+    if padding > reach // 2:
+        raise RuntimeError(f"{name}: pad should be at most half of effective kernel size, but got pad={padding}, kernel={kernel}")
+    room = size + 2 * padding - reach
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:  # the last window must start inside
+        count -= 1
+    if count <= 0:
+        raise RuntimeError(f"{name}: a window of {reach} doesn't fit into size {size} padded by {padding}")
+    table = (fb.arange(count) * stride - padding).unsqueeze(1) + fb.arange(kernel) * dilation
+    return table.masked_fill((table < 0) | (table >= size), -1)
+
+
+def _max_pool_nd(
+    n: int, input: Tensor, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size,
+    ceil_mode: bool, return_indices: bool,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    name = f"max_pool{n}d"
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}: expected an input of {n + 1} or {n + 2} dimensions, got {tuple(input.shape)}")
+    kernel = ntuple(kernel_size, n, "kernel_size")
+    strides = kernel if stride is None or stride == [] else ntuple(stride, n, "stride")
+    settings = zip(kernel, strides, ntuple(padding, n, "padding"), ntuple(dilation, n, "dilation"), strict=True)
+    tables = [_sliding(size, *s, ceil_mode, name) for size, s in zip(input.shape[-n:], settings, strict=True)]
+    values, indices = _max_pool(input, tables)
+    return (values, indices) if return_indices else values
+
+
+def max_pool1d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    """Maxima of sliding windows over (N, C, L) or (C, L); with `return_indices` also where they were."""
+    return _max_pool_nd(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    """Maxima of sliding windows over (N, C, H, W) or (C, H, W); with `return_indices` also where, flat in H × W."""
+    if return_indices:
+        return _max_pool_nd(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+    return _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool3d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    """Maxima of sliding windows over (N, C, D, H, W) or (C, D, H, W); with `return_indices` also where, flat."""
+    return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def avg_pool1d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """Means of sliding windows over (N, C, L) or (C, L); `count_include_pad` counts the padding zeros."""
+    (k,) = ntuple(kernel_size, 1, "kernel_size")
+    (s,) = (k,) if stride is None or stride == [] else ntuple(stride, 1, "stride")
+    (p,) = ntuple(padding, 1, "padding")
+    return avg_pool2d(input.unsqueeze(-2), (1, k), (1, s), (0, p), ceil_mode, count_include_pad).squeeze(-2)
+
+
+def avg_pool3d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Means of sliding windows over (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the count."""
+    kd, *k = ntuple(kernel_size, 3, "kernel_size")
+    sd, *s = (kd, *k) if stride is None or stride == [] else ntuple(stride, 3, "stride")
+    pd, *p = ntuple(padding, 3, "padding")
+    sums = None if divisor_override is None else 1
+    depth, plane = input.shape[-3], input.shape[-2:]
+    x = avg_pool2d(input.reshape(-1, depth, *plane), tuple(k), tuple(s), tuple(p), ceil_mode, count_include_pad, sums)
+    x = x.reshape(*x.shape[:2], -1)
+    x = avg_pool2d(x, (kd, 1), (sd, 1), (pd, 0), ceil_mode, count_include_pad, divisor_override)
+    height = avg_pool2d(input.new_zeros(1, *plane), tuple(k), tuple(s), tuple(p), ceil_mode).shape[-2]
+    return x.reshape(*input.shape[:-3], x.shape[1], height, -1)
+
+
+def _adaptive_sizes(output_size: AdaptiveSize, sizes: Sequence[int]) -> tuple[int, ...]:
+    wanted = (output_size,) * len(sizes) if output_size is None or isinstance(output_size, int) else output_size
+    return tuple(n if w is None else w for w, n in zip(wanted, sizes, strict=True))
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """Means over `output_size` windows that cover (N, C, L) or (C, L): from ⌊i L / n⌋ to ⌈(i + 1) L / n⌉."""
+    (size,) = _adaptive_sizes(output_size, input.shape[-1:])
+    return _adaptive_avg_pool2d(input.unsqueeze(-2), (1, size)).squeeze(-2)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """Means over a grid of windows that cover (N, C, H, W) or (C, H, W); None keeps a size."""
+    return _adaptive_avg_pool2d(input, _adaptive_sizes(output_size, input.shape[-2:]))
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
+    """Means over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W); None keeps a size."""
+    depth, *plane = _adaptive_sizes(output_size, input.shape[-3:])
+    x = _adaptive_avg_pool2d(input.reshape(-1, *input.shape[-3:]), tuple(plane))
+    x = _adaptive_avg_pool2d(x.reshape(*x.shape[:2], -1), (depth, math.prod(plane)))
+    return x.reshape(*input.shape[:-3], depth, *plane)
+
+
+def _adaptive(size: int, count: int) -> Tensor:
+    starts = [i * size // count for i in range(count)]
+    ends = [-(-(i + 1) * size // count) for i in range(count)]
+    longest = max((b - a for a, b in zip(starts, ends, strict=True)), default=0)
+    rows = [[a + k if a + k < b else -1 for k in range(longest)] for a, b in zip(starts, ends, strict=True)]
+    return fb.tensor(rows, dtype=fb.int64).reshape(count, longest)
+
+
+def _adaptive_max_pool(
+    n: int, input: Tensor, output_size: AdaptiveSize, return_indices: bool
+) -> Tensor | tuple[Tensor, Tensor]:
+    counts = _adaptive_sizes(output_size, input.shape[-n:])
+    values, at = _max_pool(input, [_adaptive(s, c) for s, c in zip(input.shape[-n:], counts, strict=True)])
+    return (values, at) if return_indices else values
+
+
+def adaptive_max_pool1d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Maxima over `output_size` windows that cover (N, C, L) or (C, L)."""
+    return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Maxima over a grid of windows that cover (N, C, H, W) or (C, H, W)."""
+    return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Maxima over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W)."""
+    return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def _lp(mean: Tensor, norm_type: float, count: int) -> Tensor:
+    return (mean.sign() * mean.abs()).mul(count).pow(1.0 / norm_type)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L) or (C, L)."""
+    mean = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 1)))
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W) or (C, H, W)."""
+    mean = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 2)))
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W) or (C, D, H, W)."""
+    mean = avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 3)))
+
+
+def _max_unpool(
+    n: int, input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None, padding: Size,
+    output_size: Sequence[int] | None,
+) -> Tensor:  # fmt: skip
+    kernel = ntuple(kernel_size, n, "kernel_size")
+    strides = kernel if stride is None else ntuple(stride, n, "stride")
+    paddings = ntuple(padding, n, "padding")
+    settings = zip(input.shape[-n:], strides, kernel, paddings, strict=True)
+    sizes = tuple((size - 1) * s + k - 2 * p for size, s, k, p in settings)
+    if output_size is not None:
+        wanted = tuple(output_size)[-n:]
+        if any(not d - s < w < d + s for d, s, w in zip(sizes, strides, wanted, strict=True)):
+            raise ValueError(f"invalid output_size {wanted} for a default of {sizes} and stride {strides}")
+        sizes = wanted
+    lead = input.shape[:-n]
+    output = input.new_zeros(*lead, math.prod(sizes))
+    return output.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1)).reshape(*lead, *sizes)
+
+
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Put what `max_pool1d` returned back where it came from; zero elsewhere."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Put what `max_pool2d` returned back where it came from; zero elsewhere."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Put what `max_pool3d` returned back where it came from; zero elsewhere."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)

@@ -1,0 +1,268 @@
+"""Rearranging and resampling images: pixel shuffles, patches (unfold and fold), interpolation, affine grids.
+
+Imports the tensor core. Read next: `modules/vision.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import flambeau as fb
+from flambeau import Tensor
+from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.nn.functional.padding import pad
+from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """(…, C r², H, W) → (…, C, H r, W r). Shi et al., 2016."""
+    r = upscale_factor
+    *lead, channels, height, width = input.shape
+    if channels % (r * r):
+        raise RuntimeError(
+            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but input.size(-3)={channels} is not divisible by {r * r}"
+        )
+    x = input.reshape(*lead, channels // (r * r), r, r, height, width)
+    n = len(lead)
+    return x.permute(*range(n + 1), n + 3, n + 1, n + 4, n + 2).reshape(*lead, -1, height * r, width * r)
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """(…, C, H r, W r) → (…, C r², H, W)."""
+    r = downscale_factor
+    *lead, channels, height, width = input.shape
+    if height % r or width % r:
+        raise RuntimeError(f"pixel_unshuffle expects height and width to be divisible by {r}, got {height} and {width}")
+    x = input.reshape(*lead, channels, height // r, r, width // r, r)
+    n = len(lead)
+    return x.permute(*range(n + 1), n + 2, n + 4, n + 1, n + 3).reshape(*lead, -1, height // r, width // r)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """(N, C, …) with the channels of `groups` groups interleaved. Zhang et al., ShuffleNet, 2018."""
+    batch, channels = input.shape[:2]
+    if channels % groups:
+        raise RuntimeError(f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.")
+    x = input.reshape(batch, groups, channels // groups, *input.shape[2:])
+    return x.transpose(1, 2).reshape(input.shape)
+
+
+def _patch_index(sizes: Sequence[int], kernel: Sequence[int], dilation: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Flat positions (Kₕ K_w, L) in the padded image of each tap of each patch."""
+    axes = []
+    for size, k, d, s in zip(sizes, kernel, dilation, stride, strict=True):
+        count = (size - d * (k - 1) - 1) // s + 1
+        if count <= 0:
+            raise RuntimeError(f"unfold: patches of {k} with dilation {d} don't fit into a padded size of {size}")
+        axes.append((fb.arange(k) * d).unsqueeze(1) + fb.arange(count) * s)
+    rows, cols = axes
+    at = rows.reshape(rows.shape[0], 1, rows.shape[1], 1) * sizes[1] + cols.reshape(1, cols.shape[0], 1, cols.shape[1])
+    return at.reshape(rows.shape[0] * cols.shape[0], -1)
+
+
+def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
+    """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L)."""
+    if input.dim() == 3:
+        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
+    kernel, dilations = ntuple(kernel_size, 2, "kernel_size"), ntuple(dilation, 2, "dilation")
+    ph, pw = ntuple(padding, 2, "padding")
+    x = pad(input, (pw, pw, ph, ph)) if ph or pw else input
+    at = _patch_index(x.shape[2:], kernel, dilations, ntuple(stride, 2, "stride"))
+    columns = x.reshape(*x.shape[:2], -1).index_select(2, at.reshape(-1))
+    return columns.reshape(x.shape[0], -1, at.shape[1])
+
+
+def fold(
+    input: Tensor, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+) -> Tensor:
+    """Add up patches where they overlap: (N, C Kₕ K_w, L) → (N, C, H, W); the transpose of `unfold`."""
+    if input.dim() == 2:
+        return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
+    kernel, dilations = ntuple(kernel_size, 2, "kernel_size"), ntuple(dilation, 2, "dilation")
+    height, width = ntuple(output_size, 2, "output_size")
+    ph, pw = ntuple(padding, 2, "padding")
+    sizes = height + 2 * ph, width + 2 * pw
+    at = _patch_index(sizes, kernel, dilations, ntuple(stride, 2, "stride"))
+    if input.shape[1] % math.prod(kernel):
+        raise RuntimeError(f"fold: {input.shape[1]} rows aren't a multiple of the {math.prod(kernel)} taps of a patch")
+    if input.shape[2] != at.shape[1]:
+        raise RuntimeError(f"fold: expected {at.shape[1]} patches for this output size, got {input.shape[2]}")
+    channels = input.shape[1] // at.shape[0]
+    flat = input.new_zeros(input.shape[0], channels, math.prod(sizes))
+    flat = flat.index_add(2, at.reshape(-1), input.reshape(input.shape[0], channels, -1))
+    return flat.reshape(input.shape[0], channels, *sizes)[:, :, ph : ph + height, pw : pw + width]
+
+
+def _source(out: int, size: int, scale: float | None, align_corners: bool | None, clamped: bool) -> Tensor:
+    """Where each of `out` output positions lies among `size` input positions."""
+    at = fb.arange(out, dtype=fb.float64)
+    if align_corners:
+        return at * ((size - 1) / (out - 1) if out > 1 else 0.0)
+    at = (at + 0.5) * (size / out if scale is None else 1 / scale) - 0.5
+    return at.clamp(min=0) if clamped else at
+
+
+def _nearest(x: Tensor, dim: int, out: int, scale: float | None, offset: float) -> Tensor:
+    size = x.shape[dim]
+    step = fb.tensor(size / out if scale is None else 1 / scale, dtype=fb.float32)
+    at = ((fb.arange(out, dtype=fb.float32) + offset) * step).floor().long()
+    return x.index_select(dim, at.clamp(max=size - 1))
+
+
+def _linear(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
+    size = x.shape[dim]
+    at = _source(out, size, scale, align_corners, True)
+    low = at.floor().long().clamp(max=size - 1)
+    part = (at - low).clamp(0, 1).to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
+    high = (low + 1).clamp(max=size - 1)
+    return x.index_select(dim, low) * (1 - part) + x.index_select(dim, high) * part
+
+
+def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
+    """Keys' kernel with a = -¾."""
+    size, a = x.shape[dim], -0.75
+    at = _source(out, size, scale, align_corners, False)
+    low = at.floor()
+    t = at - low
+
+    def inner(s: Tensor) -> Tensor:
+        return ((a + 2) * s - (a + 3)) * s * s + 1
+
+    def outer(s: Tensor) -> Tensor:
+        return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
+
+    total: Tensor | float = 0.0
+    for tap, weight in zip((-1, 0, 1, 2), (outer(t + 1), inner(t), inner(1 - t), outer(2 - t)), strict=True):
+        weight = weight.to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
+        total = total + x.index_select(dim, (low.long() + tap).clamp(0, size - 1)) * weight
+    return total
+
+
+_DIMS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
+         "bicubic": (2,), "trilinear": (3,)}  # fmt: skip
+
+
+def interpolate(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """Resample (N, C, …) to `size`, or by `scale_factor`, in its 1, 2 or 3 last dimensions.
+
+    Args:
+        mode: nearest, nearest-exact, linear (1-d), bilinear and bicubic (2-d), trilinear (3-d), area.
+        align_corners: let the centres of the corner pixels coincide, rather than the corners of the images.
+        recompute_scale_factor: take the scale from the rounded sizes rather than as given.
+
+    >>> import flambeau as fb
+    >>> fb.nn.functional.interpolate(fb.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
+    n = input.dim() - 2
+    if mode not in _DIMS or n not in _DIMS[mode]:
+        raise NotImplementedError(f"interpolate: mode {mode} doesn't take an input of {input.dim()} dimensions")
+    if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
+        raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear")
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: give either size or scale_factor")
+    scales: Sequence[float | None] = [None] * n
+    if size is not None:
+        sizes: Sequence[int] = ntuple(size, n, "size")
+    else:
+        given = [scale_factor] * n if isinstance(scale_factor, (int, float)) else list(scale_factor)
+        sizes = [math.floor(s * f) for s, f in zip(input.shape[2:], given, strict=True)]
+        scales = scales if recompute_scale_factor else given
+    if any(s <= 0 for s in (*sizes, *input.shape[2:])):
+        raise RuntimeError(f"interpolate: input and output sizes should be greater than 0, got {input.shape[2:]} and {sizes}")
+    if mode == "area":
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, tuple(sizes))
+    x = input
+    for i in range(n):
+        if mode == "nearest":
+            x = _nearest(x, 2 + i, sizes[i], scales[i], 0.0)
+        elif mode == "nearest-exact":
+            x = _nearest(x, 2 + i, sizes[i], scales[i], 0.5)
+        elif mode == "bicubic":
+            x = _cubic(x, 2 + i, sizes[i], scales[i], align_corners)
+        else:
+            x = _linear(x, 2 + i, sizes[i], scales[i], align_corners)
+    return x
+
+
+def upsample(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest", align_corners: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The old name of `interpolate`."""
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
+    """Sampling positions for `grid_sample` from affine maps: (N, 2, 3) → (N, H, W, 2), (N, 3, 4) → (N, D, H, W, 3)."""
+    sizes = tuple(size[2:])
+    axes = []
+    for n in sizes:
+        axis = fb.arange(n, dtype=theta.dtype, device=theta.device)
+        axes.append(2 * axis / max(n - 1, 1) - (n > 1) if align_corners else (2 * axis + 1) / n - 1)
+    grids = fb.meshgrid(*axes, indexing="ij")
+    points = fb.stack([*reversed(grids), fb.ones_like(grids[0])], -1)
+    return (points.reshape(-1, len(sizes) + 1) @ theta.mT).reshape(theta.shape[0], *sizes, len(sizes))
+
+
+def grid_sample(
+    input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+) -> Tensor:
+    """The values of (N, C, H, W) at the positions (N, H′, W′, 2) of `grid`, x before y, both from -1 to 1; or in 3-d.
+
+    Args:
+        mode: bilinear, or nearest.
+        padding_mode: what lies outside: zeros, border, or reflection.
+    """
+    n = input.dim() - 2
+    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(f"grid_sample: expected mode bilinear or nearest, and padding zeros, border or reflection; got {mode}, {padding_mode}")
+    sizes = input.shape[2:]
+    positions = []
+    for i, size in enumerate(reversed(sizes)):
+        x = grid[..., i]
+        x = (x + 1) / 2 * (size - 1) if align_corners else ((x + 1) * size - 1) / 2
+        if padding_mode == "reflection":
+            x = _reflected(x, size, bool(align_corners))
+        if padding_mode != "zeros":
+            x = x.clamp(0, size - 1)
+        positions.insert(0, x)
+    flat = input.reshape(*input.shape[:2], -1)
+
+    def at(corner: list[Tensor]) -> Tensor:
+        index, inside = 0, True
+        for c, size in zip(corner, sizes, strict=True):
+            inside = inside & (c >= 0) & (c < size)
+            index = index * size + c.clamp(0, size - 1).long()
+        index = index.reshape(index.shape[0], 1, -1).expand(-1, flat.shape[1], -1)
+        values = flat.gather(2, index).reshape(*flat.shape[:2], *grid.shape[1:-1])
+        return values * inside.unsqueeze(1).to(values.dtype)
+
+    if mode == "nearest":
+        return at([x.detach().round() for x in positions])
+    lows = [x.detach().floor() for x in positions]
+    total: Tensor | float = 0.0
+    for corner in range(2**n):
+        up = [(corner >> i) & 1 for i in range(n)]
+        weight: Tensor | float = 1.0
+        for x, low, u in zip(positions, lows, up, strict=True):
+            weight = weight * (x - low if u else low + 1 - x)
+        total = total + at([low + u for low, u in zip(lows, up, strict=True)]) * weight.unsqueeze(1)
+    return total
+
+
+def _reflected(x: Tensor, size: int, align_corners: bool) -> Tensor:
+    low, span = (0.0, size - 1.0) if align_corners else (-0.5, float(size))
+    if span == 0:
+        return x * 0
+    x = (x - low).abs()
+    turns = (x.detach() / span).floor()
+    rest = x - turns * span
+    return fb.where(turns % 2 == 0, rest + low, span - rest + low)

@@ -1,0 +1,143 @@
+"""Padding layers: constant, zero, reflection, replication, circular, for 1, 2 and 3 dimensions.
+
+Imports `module.py` and functional. Read next: `conv.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from flambeau import Tensor
+from flambeau.nn import functional as F
+from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.nn.modules.module import Module
+
+
+class _PadNd(Module):
+    _n: ClassVar[int]
+    _mode: ClassVar[str] = "constant"
+
+    def __init__(self, padding: Size) -> None:
+        super().__init__()
+        self.padding = ntuple(padding, 2 * self._n, "padding")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, self._mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPadNd(_PadNd):
+    def __init__(self, padding: Size, value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class _ZeroPadNd(_ConstantPadNd):
+    def __init__(self, padding: Size) -> None:
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class ConstantPad1d(_ConstantPadNd):
+    """Extend the last dimension by `value`: padding (left, right).
+
+    >>> import flambeau as fb
+    >>> fb.nn.ConstantPad1d((1, 0), 9.0)(fb.ones(1, 2))
+    tensor([[9., 1., 1.]])
+    """
+
+    _n = 1
+
+
+class ConstantPad2d(_ConstantPadNd):
+    """Extend the last two dimensions by `value`: padding (left, right, top, bottom)."""
+
+    _n = 2
+
+
+class ConstantPad3d(_ConstantPadNd):
+    """Extend the last three dimensions by `value`: padding (left, right, top, bottom, front, back)."""
+
+    _n = 3
+
+
+class ZeroPad1d(_ZeroPadNd):
+    """Extend the last dimension by zeros: padding (left, right)."""
+
+    _n = 1
+
+
+class ZeroPad2d(_ZeroPadNd):
+    """Extend the last two dimensions by zeros: padding (left, right, top, bottom)."""
+
+    _n = 2
+
+
+class ZeroPad3d(_ZeroPadNd):
+    """Extend the last three dimensions by zeros: padding (left, right, top, bottom, front, back)."""
+
+    _n = 3
+
+
+class ReflectionPad1d(_PadNd):
+    """Extend the last dimension by its reflection, without the edge: padding (left, right)."""
+
+    _n, _mode = 1, "reflect"
+
+
+class ReflectionPad2d(_PadNd):
+    """Extend the last two dimensions by their reflection, without the edge: padding (left, right, top, bottom)."""
+
+    _n, _mode = 2, "reflect"
+
+
+class ReflectionPad3d(_PadNd):
+    """Extend the last three dimensions by their reflection: padding (left, right, top, bottom, front, back)."""
+
+    _n, _mode = 3, "reflect"
+
+
+class ReplicationPad1d(_PadNd):
+    """Extend the last dimension by its edges' values: padding (left, right)."""
+
+    _n, _mode = 1, "replicate"
+
+
+class ReplicationPad2d(_PadNd):
+    """Extend the last two dimensions by their edges' values: padding (left, right, top, bottom)."""
+
+    _n, _mode = 2, "replicate"
+
+
+class ReplicationPad3d(_PadNd):
+    """Extend the last three dimensions by their edges' values: padding (left, right, top, bottom, front, back)."""
+
+    _n, _mode = 3, "replicate"
+
+
+class CircularPad1d(_PadNd):
+    """Extend the last dimension round the circle: padding (left, right)."""
+
+    _n, _mode = 1, "circular"
+
+
+class CircularPad2d(_PadNd):
+    """Extend the last two dimensions round the circle: padding (left, right, top, bottom)."""
+
+    _n, _mode = 2, "circular"
+
+
+class CircularPad3d(_PadNd):
+    """Extend the last three dimensions round the circle: padding (left, right, top, bottom, front, back)."""
+
+    _n, _mode = 3, "circular"

@@ -1,0 +1,268 @@
+"""Pooling layers: maximum, average, power average, adaptive and unpooling.
+
+Imports `module.py` and functional. Read next: `batchnorm.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flambeau import Tensor
+from flambeau.nn import functional as F
+from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.nn.functional.pooling import AdaptiveSize
+from flambeau.nn.modules.module import Module
+
+
+class _MaxPoolNd(Module):
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+        return_indices: bool = False, ceil_mode: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.return_indices, self.ceil_mode = padding, dilation, return_indices, ceil_mode
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+    def _pool(self, pool: Any, input: Tensor) -> Any:
+        return pool(
+            input, self.kernel_size, self.stride, self.padding, self.dilation,
+            ceil_mode=self.ceil_mode, return_indices=self.return_indices,
+        )  # fmt: skip
+
+
+class MaxPool1d(_MaxPoolNd):
+    """Maxima of sliding windows: (N, C, L) → (N, C, Lₒ), Lₒ = ⌊(L + 2p - d (k - 1) - 1) / s⌋ + 1.
+
+    >>> import flambeau as fb
+    >>> fb.nn.MaxPool1d(2)(fb.tensor([[1.0, 3.0, 2.0, 0.0]]))
+    tensor([[3., 2.]])
+    """
+
+    def forward(self, input: Tensor) -> Any:
+        return self._pool(F.max_pool1d, input)
+
+
+class MaxPool2d(_MaxPoolNd):
+    """Maxima of sliding windows: (N, C, H, W) → (N, C, Hₒ, Wₒ), Hₒ = ⌊(H + 2p - d (k - 1) - 1) / s⌋ + 1.
+
+    Args:
+        stride: the window's size where None.
+        padding: -∞ on both sides, at most half the window.
+        return_indices: return also where the maxima were, for MaxUnpool2d.
+        ceil_mode: round the size up, so that a last partial window counts.
+
+    >>> import flambeau as fb
+    >>> fb.nn.MaxPool2d(2)(fb.ones(1, 1, 6, 6)).shape
+    torch.Size([1, 1, 3, 3])
+    """
+
+    def forward(self, input: Tensor) -> Any:
+        return self._pool(F.max_pool2d, input)
+
+
+class MaxPool3d(_MaxPoolNd):
+    """Maxima of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ), sizes as for MaxPool2d."""
+
+    def forward(self, input: Tensor) -> Any:
+        return self._pool(F.max_pool3d, input)
+
+
+class _MaxUnpoolNd(Module):
+    _n: int
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__()
+        self.kernel_size = ntuple(kernel_size, self._n)
+        self.stride = ntuple(kernel_size if stride is None else stride, self._n)
+        self.padding = ntuple(padding, self._n)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self._n - 1]
+        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpoolNd):
+    """Put the maxima of MaxPool1d back where they were, zeros elsewhere."""
+
+    _n = 1
+
+
+class MaxUnpool2d(_MaxUnpoolNd):
+    """Put the maxima of MaxPool2d back where they were, zeros elsewhere."""
+
+    _n = 2
+
+
+class MaxUnpool3d(_MaxUnpoolNd):
+    """Put the maxima of MaxPool3d back where they were, zeros elsewhere."""
+
+    _n = 3
+
+
+class AvgPool1d(Module):
+    """Means of sliding windows: (N, C, L) → (N, C, Lₒ), Lₒ = ⌊(L + 2p - k) / s⌋ + 1.
+
+    >>> import flambeau as fb
+    >>> fb.nn.AvgPool1d(2)(fb.tensor([[1.0, 3.0, 2.0, 0.0]]))
+    tensor([[2., 1.]])
+    """
+
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.kernel_size = ntuple(kernel_size, 1)
+        self.stride, self.padding = ntuple(kernel_size if stride is None else stride, 1), ntuple(padding, 1)
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+
+class AvgPool2d(Module):
+    """Means of sliding windows: (N, C, H, W) → (N, C, Hₒ, Wₒ), Hₒ = ⌊(H + 2p - k) / s⌋ + 1.
+
+    Args:
+        count_include_pad: count the padding zeros as elements.
+        divisor_override: divide by this rather than by the count.
+    """
+
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._pool(F.avg_pool2d, input)
+
+    def _pool(self, pool: Any, input: Tensor) -> Tensor:
+        return pool(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override
+        )
+
+
+class AvgPool3d(AvgPool2d):
+    """Means of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); arguments as for AvgPool2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._pool(F.avg_pool3d, input)
+
+
+class _LPPoolNd(Module):
+    def __init__(
+        self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPoolNd):
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool2d(_LPPoolNd):
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool3d(_LPPoolNd):
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class _AdaptiveAvgPoolNd(Module):
+    def __init__(self, output_size: AdaptiveSize) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
+    """Means over `output_size` windows that cover (N, C, L)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool1d(input, self.output_size)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
+    """Means over a grid of windows that cover (N, C, H, W); None keeps a size.
+
+    >>> import flambeau as fb
+    >>> fb.nn.AdaptiveAvgPool2d((1, None))(fb.ones(2, 3, 5, 7)).shape
+    torch.Size([2, 3, 1, 7])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(input, self.output_size)
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
+    """Means over a grid of windows that cover (N, C, D, H, W); None keeps a size."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool3d(input, self.output_size)
+
+
+class _AdaptiveMaxPoolNd(Module):
+    def __init__(self, output_size: AdaptiveSize, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size, self.return_indices = output_size, return_indices
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
+    """Maxima over `output_size` windows that cover (N, C, L)."""
+
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
+    """Maxima over a grid of windows that cover (N, C, H, W); None keeps a size."""
+
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
+    """Maxima over a grid of windows that cover (N, C, D, H, W); None keeps a size."""
+
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
