@@ -1,0 +1,176 @@
+"""How a tensor is shown: PyTorch's layout, digit for digit (`tensor([1.0000, 2.5000])`).
+
+Takes anything with `shape`, `dtype`, `tolist` and indexing; of a large tensor only the edges are read. Imports the
+standard library only. Read next: `core/tensor.pxi`, whose `__repr__` calls `tensor_repr`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """precision: digits after the point; threshold: elements from which only `edgeitems` at each end are shown."""
+
+    precision: int = 4
+    threshold: float = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
+
+
+PROFILES = {"default": Options(), "short": Options(precision=2, edgeitems=2), "full": Options(threshold=math.inf)}
+options = Options()
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Sets how tensors are printed; what isn't given stays, but sci_mode goes back to automatic.
+
+    profile: 'default', 'short' (two digits, two edge items) or 'full' (nothing left out).
+
+    >>> import flambeau as fb
+    >>> fb.set_printoptions(precision=2)
+    >>> fb.tensor([1.5, 2.25])
+    tensor([1.50, 2.25])
+    >>> fb.set_printoptions(profile="default")
+    """
+    global options
+    if profile is not None and profile not in PROFILES:
+        raise ValueError(f"set_printoptions: profile is one of {', '.join(PROFILES)}, got {profile!r}")
+    chosen = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = replace(PROFILES[profile] if profile else options, **given, sci_mode=sci_mode)  # type: ignore[arg-type]
+
+
+def get_printoptions() -> dict[str, Any]:
+    """The options in force, by name."""
+    return {name: getattr(options, name) for name in Options.__dataclass_fields__}
+
+
+class Format:
+    """How real numbers of one tensor are written: all with one width, in one of three styles."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.floating = any(isinstance(v, float) for v in values)
+        if not self.floating:
+            self.width = max((len(str(v)) for v in values), default=1)
+            return
+        # Zeros, infinities and NaN don't take part in the choice, nor in the width.
+        counted = [v for v in values if v and math.isfinite(v)]
+        sizes = [abs(v) for v in counted]
+        self.whole = all(v == math.ceil(v) for v in counted)
+        self.scientific = bool(options.sci_mode and counted)
+        if options.sci_mode is None and counted:
+            low, high = min(sizes), max(sizes)
+            self.scientific = high / low > 1000 or high > 1e8 or low < 1e-4
+        self.width = 1
+        self.width = max((len(self.bare(v)) for v in counted), default=1)
+
+    def bare(self, value: Any) -> str:
+        if not self.floating:
+            return str(value)
+        if self.scientific:
+            return f"{value:.{options.precision}e}"
+        if self.whole:
+            return f"{value:.0f}." if math.isfinite(value) else f"{value:.0f}"
+        return f"{value:.{options.precision}f}"
+
+    def __call__(self, value: Any) -> str:
+        return self.bare(value).rjust(self.width)
+
+
+class ComplexFormat:
+    """Real and imaginary parts, each with a Format of its own."""
+
+    def __init__(self, values: list[complex]) -> None:
+        self.real, self.imag = Format([v.real for v in values]), Format([v.imag for v in values])
+        self.width = self.real.width + self.imag.width + 1
+
+    def __call__(self, value: complex) -> str:
+        imag = f"{self.imag(value.imag)}j".lstrip()
+        return f"{self.real(value.real)}{'' if imag[0] in '+-' else '+'}{imag}"
+
+
+def edges(t: Any, shape: tuple[int, ...]) -> Any:
+    """t as nested lists, with `...` where items are left out."""
+    if not shape:
+        return t.tolist()
+    k = options.edgeitems
+    if shape[0] <= 2 * k:
+        return t.tolist() if len(shape) == 1 else [edges(t[i], shape[1:]) for i in range(shape[0])]
+    if len(shape) == 1:
+        return [*t[:k].tolist(), ..., *(t[shape[0] - k :].tolist() if k else [])]
+    shown = [*range(k), *range(shape[0] - k, shape[0])]
+    rows: list[Any] = [edges(t[i], shape[1:]) for i in shown]
+    return [*rows[:k], ..., *rows[k:]]
+
+
+def leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, list):
+        for item in x:
+            yield from leaves(item)
+    elif x is not ...:
+        yield x
+
+
+def layout(x: Any, depth: int, form: Format | ComplexFormat, indent: int) -> str:
+    """Nested lists as brackets: rows filled to the line width, blank lines between matrices."""
+    if depth == 0:
+        return form(x)
+    if depth == 1:
+        items = [" ..." if item is ... and len(x) > 1 else "..." if item is ... else form(item) for item in x]
+        per_line = max(1, (options.linewidth - indent) // (form.width + 2))
+        lines = [", ".join(items[i : i + per_line]) for i in range(0, len(items), per_line)]
+        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+    parts = ["..." if item is ... else layout(item, depth - 1, form, indent + 1) for item in x]
+    return "[" + ("," + "\n" * (depth - 1) + " " * (indent + 1)).join(parts) + "]"
+
+
+def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
+    """The text PyTorch would print for this tensor; default_dtype: the floating dtype that isn't mentioned."""
+    shape = tuple(t.shape)
+    dtype = str(t.dtype).rpartition(".")[2]
+    count = math.prod(shape)
+    notes = []
+    prefix = "tensor("
+    if count == 0:
+        body = "[]"
+        if len(shape) != 1:
+            notes.append(f"size={shape}")
+        familiar = {default_dtype}
+    else:
+        if not options.edgeitems:
+            notes.append(f"size={shape}")
+        plain = t.detach() if hasattr(t, "detach") else t
+        values = edges(plain, shape) if count > options.threshold else plain.tolist()
+        flat = list(leaves(values)) if shape else [values]
+        form = ComplexFormat(flat) if dtype.startswith("complex") else Format(flat)
+        body = layout(values, len(shape), form, len(prefix))
+        familiar = {default_dtype, "complex128" if default_dtype == "float64" else "complex64", "int64", "bool"}
+    if dtype not in familiar:
+        notes.append(f"dtype={t.dtype}")
+    if getattr(t, "grad_fn", None) is not None:
+        notes.append(f"grad_fn=<{t.grad_fn.name()}>")
+    elif getattr(t, "requires_grad", False):
+        notes.append("requires_grad=True")
+    text = prefix + body
+    column = len(text) - text.rfind("\n") + 1
+    for note in notes:
+        if column + len(note) + 2 > options.linewidth:
+            text += ",\n" + " " * len(prefix) + note
+            column = len(prefix) + len(note)
+        else:
+            text += ", " + note
+            column += len(note) + 2
+    return text + ")"
