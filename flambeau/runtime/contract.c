@@ -9,13 +9,9 @@
 
 #include <stdatomic.h>
 
-enum {
-    SERIAL_WORK = 400000, /* multiply-adds below which waking another thread costs more than it saves */
-    TASKS = 24,           /* chunks a large product is cut into, so that threads end together */
-    CHUNK_ROWS = 252,     /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
-    COPY_BYTES = 16384,   /* blocks up to this size stay in the first-level cache whatever their strides */
-    STACK_BYTES = 16384   /* scratch up to this size needs no allocation */
-};
+#include "tiling.h"
+
+enum { CHUNK_ROWS = 252 }; /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
 
 typedef struct {
     const fb_contraction *plan;
@@ -27,11 +23,6 @@ typedef struct {
     size_t a_bytes, b_bytes, scratch_bytes;
     atomic_int failed;
 } job;
-
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline int64_t round_up(int64_t a, int64_t b) { return div_up(a, b) * b; }
-static inline char *at(const void *p, int64_t index, int64_t size) { return (char *)p + index * size; }
 
 /* Columns of c become those along which it is contiguous; of a vector without bias, the longer side. */
 static void orient(fb_matmul_problem *p) {
@@ -49,25 +40,25 @@ static void orient(fb_matmul_problem *p) {
 static void schedule(job *j, int64_t batches) {
     const fb_contraction *plan = j->plan;
     const fb_matmul_problem *p = &j->p;
-    int64_t kc = min64(p->k, FB_KC), size = plan->sum_size;
+    int64_t kc = fb_min(p->k, FB_KC), size = plan->sum_size;
     int convert = plan->operand_size != size;
 
-    j->m_chunks = div_up(p->m, CHUNK_ROWS);
-    j->m_chunk = round_up(div_up(p->m, j->m_chunks), 2);
-    int64_t panels = div_up(p->n, plan->nr);
-    int64_t wanted = j->work < SERIAL_WORK ? 1 : div_up(TASKS, batches * j->m_chunks);
-    int64_t per_chunk = div_up(panels, min64(panels, wanted));
+    j->m_chunks = fb_div_up(p->m, CHUNK_ROWS);
+    j->m_chunk = fb_round_up(fb_div_up(p->m, j->m_chunks), 2);
+    int64_t panels = fb_div_up(p->n, plan->nr);
+    int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, batches * j->m_chunks);
+    int64_t per_chunk = fb_div_up(panels, fb_min(panels, wanted));
     j->n_chunk = per_chunk * plan->nr;
-    j->n_chunks = div_up(panels, per_chunk);
+    j->n_chunks = fb_div_up(panels, per_chunk);
 
-    int64_t rows = min64(p->m, j->m_chunk);
-    j->copy_a = convert || (per_chunk > 2 && rows * kc * size > COPY_BYTES);
+    int64_t rows = fb_min(p->m, j->m_chunk);
+    j->copy_a = convert || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES);
     int spills = plan->overread && p->n % plan->lanes;
-    if (convert || p->b_n != 1 || spills || (rows > 28 && p->n * kc * size > COPY_BYTES))
+    if (convert || (p->b_n != 1 && p->n > 1) || spills || (rows > 28 && p->n * kc * size > FB_L1_BYTES))
         j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->sums_pitch = convert ? j->n_chunk : 0;
-    j->a_bytes = j->copy_a ? (size_t)round_up((rows + 16) * (kc + 16) * size, 64) : 0;
-    j->b_bytes = (size_t)round_up(kc * j->b_pitch * size, 64);
+    j->a_bytes = j->copy_a ? (size_t)fb_round_up((rows + 16) * (kc + 16) * size, 64) : 0;
+    j->b_bytes = (size_t)fb_round_up(kc * j->b_pitch * size, 64);
     j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
 }
 
@@ -91,39 +82,39 @@ static void chunk(const job *j, int64_t task, char *scratch) {
     int64_t size = plan->sum_size, in = plan->operand_size;
     int64_t nc = task % j->n_chunks, mc = task / j->n_chunks % j->m_chunks, b = task / j->n_chunks / j->m_chunks;
     int64_t b0 = b / p->batch[1], b1 = b % p->batch[1];
-    int64_t i0 = mc * j->m_chunk, rows = min64(j->m_chunk, p->m - i0);
-    int64_t j0 = nc * j->n_chunk, j1 = min64(j0 + j->n_chunk, p->n);
-    char *a = at(p->a, b0 * p->a_batch[0] + b1 * p->a_batch[1] + i0 * p->a_m, in);
-    char *bs = at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], in);
-    char *c = at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i0 * p->c_m, in);
-    char *bias = at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i0 * p->bias_m, in);
+    int64_t i0 = mc * j->m_chunk, rows = fb_min(j->m_chunk, p->m - i0);
+    int64_t j0 = nc * j->n_chunk, j1 = fb_min(j0 + j->n_chunk, p->n);
+    char *a = fb_at(p->a, b0 * p->a_batch[0] + b1 * p->a_batch[1] + i0 * p->a_m, in);
+    char *bs = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], in);
+    char *c = fb_at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i0 * p->c_m, in);
+    char *bias = fb_at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i0 * p->bias_m, in);
     char *panel = scratch + j->a_bytes, *sums = panel + j->b_bytes;
     int64_t a_off[FB_KC], b_off[FB_KC];
     int64_t k0 = 0;
 
     do {
-        int64_t kc = min64(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k, b_step = j->b_pitch ? j->b_pitch : p->b_k;
-        const char *a_block = at(a, k0 * p->a_k, in);
+        int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k, b_step = j->b_pitch ? j->b_pitch : p->b_k;
+        const char *a_block = fb_at(a, k0 * p->a_k, in);
         if (j->copy_a) {
             copy_a(j, a_block, scratch, rows, kc, &a_row, &a_step);
             a_block = scratch;
         }
         for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step, b_off[k] = k * b_step;
         for (int64_t col = j0; col < j1; col += plan->nr) {
-            int64_t n = min64(plan->nr, j1 - col);
-            const char *b_block = at(bs, k0 * p->b_k + col * p->b_n, in);
+            int64_t n = fb_min(plan->nr, j1 - col);
+            const char *b_block = fb_at(bs, k0 * p->b_k + col * p->b_n, in);
             if (j->b_pitch) {
                 fb_packing t = {b_block, panel, NULL, p->b_n, p->b_k, j->b_pitch, n, kc};
                 plan->pack(&t);
                 b_block = panel;
             }
             int64_t c_row = j->sums_pitch ? j->sums_pitch : p->c_m;
-            char *out = j->sums_pitch ? at(sums, col - j0, size) : at(c, col, size);
+            char *out = j->sums_pitch ? fb_at(sums, col - j0, size) : fb_at(c, col, size);
             fb_tile t = {a_block, b_block, out, a_off, b_off, a_row, c_row, rows, n, kc, k0 > 0};
             plan->micro(&t);
             if (plan->finish && k0 + kc == p->k) {
-                int64_t args[] = {(int64_t)(intptr_t)out, (int64_t)(intptr_t)at(c, col, in),
-                                  (int64_t)(intptr_t)at(bias, col * p->bias_n, in), c_row, p->c_m, p->bias_m, n, rows};
+                int64_t args[] = {fb_slot(out), fb_slot(fb_at(c, col, in)),
+                                  fb_slot(fb_at(bias, col * p->bias_n, in)), c_row, p->c_m, p->bias_m, n, rows};
                 plan->finish(args, 0, rows);
             }
         }
@@ -133,8 +124,8 @@ static void chunk(const job *j, int64_t task, char *scratch) {
 
 static void chunks(const int64_t *args, int64_t begin, int64_t end) {
     job *j = (job *)(intptr_t)args[0];
-    _Alignas(64) char small[STACK_BYTES];
-    char *scratch = j->scratch_bytes <= STACK_BYTES ? small : fb_alloc(j->scratch_bytes);
+    _Alignas(64) char small[FB_STACK_BYTES];
+    char *scratch = j->scratch_bytes <= FB_STACK_BYTES ? small : fb_alloc(j->scratch_bytes);
     if (!scratch) {
         atomic_store(&j->failed, 1);
         return;
@@ -150,10 +141,10 @@ int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *problem) {
     j.work = (double)batches * (double)j.p.m * (double)j.p.n * (double)j.p.k;
     orient(&j.p);
     schedule(&j, batches);
-    int64_t args[] = {(int64_t)(intptr_t)&j}, tasks = batches * j.m_chunks * j.n_chunks;
-    if (j.work < SERIAL_WORK)
+    int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_chunks * j.n_chunks;
+    if (j.work < FB_SERIAL_WORK)
         chunks(args, 0, tasks);
     else
-        fb_parallel_for(chunks, args, tasks, 1 + (int64_t)(SERIAL_WORK / 4 / (j.work / (double)tasks)));
+        fb_parallel_for(chunks, args, tasks, fb_grain(j.work, tasks));
     return atomic_load(&j.failed) ? -1 : 0;
 }
