@@ -14,19 +14,19 @@
 
 #include "internal.h"
 
-#define SHARED_MAX ((size_t)4 << 20)    /* above: a region of its own */
-#define REGION_MIN ((size_t)4 << 20)    /* the first shared region; later ones grow with what is in use … */
-#define REGION_MAX ((size_t)32 << 20)   /* … up to this */
-#define SLACK ((size_t)64 << 20)        /* cache allowed on top of a quarter of the peak */
-#define HUGE_FROM ((size_t)8 << 20)     /* segments ask for huge pages once this much is in use */
-#define PRESSURE_MIN ((size_t)64 << 20) /* mappings from this size on look at the system's free memory first */
-#define SLIVER ((size_t)4 << 10)        /* a remainder below this stays with the block */
+#define SHARED_MAX ((size_t)4 << 20)     /* above: a region of its own */
+#define REGION_MIN ((size_t)4 << 20)     /* the first shared region; later ones grow with what is in use … */
+#define REGION_MAX ((size_t)32 << 20)    /* … up to this */
+#define SLACK ((size_t)64 << 20)         /* cache allowed on top of a quarter of the peak */
+#define HUGE_FROM ((size_t)8 << 20)      /* segments ask for huge pages once this much is in use */
+#define PRESSURE_STEP ((size_t)64 << 20) /* after mapping so much, look at the memory that the system has left */
+#define SLIVER ((size_t)4 << 10)         /* a remainder below this stays with the block */
 #define PAGE ((size_t)4 << 10)
 
-#define STEPS 16                        /* bins per power of two */
-#define SMALLEST_LOG2 16                /* the first bin is for 64 KiB */
+#define STEPS 16         /* bins per power of two */
+#define SMALLEST_LOG2 16 /* the first bin is for 64 KiB */
 #define BINS ((47 - SMALLEST_LOG2) * STEPS)
-#define REUSE_STEPS 2                   /* a whole region serves requests this many bins smaller: an eighth */
+#define REUSE_STEPS 2    /* a whole region serves requests this many bins smaller: an eighth */
 
 /* Stands right before the memory it describes. */
 struct block {
@@ -59,6 +59,7 @@ static struct {
     size_t reserved;                /* mapped */
     size_t used, used_peak;         /* in blocks and in segments */
     size_t limit, machine;
+    size_t unchecked; /* mapped since the last look at the system's memory */
     uint64_t system_allocs;
     unsigned stagger;
 } heap = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -154,6 +155,16 @@ static void release_oldest(void) {
 void fb_heap_trim(void) {
     fb_small_trim();
     while (heap.oldest != NULL) release_oldest();
+    heap.used_peak = heap.used; /* what the program needed before says no more how much to keep */
+}
+
+/* Whether other processes leave less memory than is about to be used. */
+static int is_memory_short(size_t nbytes) {
+    heap.unchecked += nbytes;
+    if (heap.unchecked < PRESSURE_STEP) return 0;
+    size_t wanted = nbytes > PRESSURE_STEP ? nbytes : PRESSURE_STEP;
+    heap.unchecked = 0;
+    return fb_system_available() < wanted + wanted / 8;
 }
 
 /* Makes room for `nbytes` more by giving cached memory back; false if the limit or the machine forbids it even so. */
@@ -166,7 +177,7 @@ static int make_room(size_t nbytes) {
     if (most > ceiling) most = ceiling;
     if (heap.reserved + nbytes > most) fb_small_trim();
     while (heap.reserved + nbytes > most && heap.oldest != NULL) release_oldest();
-    if (heap.oldest != NULL && nbytes >= PRESSURE_MIN && fb_system_available() < nbytes + nbytes / 8) fb_heap_trim();
+    if (is_memory_short(nbytes)) fb_heap_trim();
     return heap.reserved + nbytes <= ceiling;
 }
 

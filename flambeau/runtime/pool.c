@@ -355,12 +355,11 @@ void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain)
     if (n <= 0) return;
     uint64_t mode = fp_get();
     if (mode != FP_DEFAULT) fp_set(FP_DEFAULT);
-    int size = fb_num_threads();
-    if (n <= grain || grain < 1 || inside || size == 1 || atomic_exchange(&pool.busy, 1)) {
+    if (n <= grain || grain < 1 || inside || fb_num_threads() == 1 || atomic_exchange(&pool.busy, 1)) {
         k(args, 0, n);
     } else {
         inside = 1;
-        run_job(k, args, n, grain, size);
+        run_job(k, args, n, grain, fb_num_threads());
         inside = 0;
         atomic_store_explicit(&pool.busy, 0, memory_order_release);
     }

@@ -53,7 +53,7 @@ static size_t random_size(uint64_t *random, unsigned max_log2) {
 }
 
 TEST(random_blocks_against_a_model) {
-    enum { SLOTS = 300, STEPS = 30000 };
+    enum { SLOTS = 300, STEPS = 16000 };
     static struct block slots[SLOTS];
     uint64_t random = 7;
     size_t live = 0, peak = 0;
@@ -64,7 +64,7 @@ TEST(random_blocks_against_a_model) {
             live -= b->nbytes;
             b->p = NULL;
         } else {
-            *b = allocate(random_size(&random, next_random(&random) % 16 ? 18 : 24), (unsigned char)step);
+            *b = allocate(random_size(&random, next_random(&random) % 32 ? 18 : 24), (unsigned char)step);
             live += b->nbytes;
             if (live > peak) peak = live;
         }
@@ -72,7 +72,7 @@ TEST(random_blocks_against_a_model) {
             fb_memory_stats s = stats();
             CHECK(s.live == live && s.peak == peak && s.reserved >= live);
         }
-        if (step % 10000 == 5000) {
+        if (step % 8000 == 4000) {
             fb_memory_trim();
             fb_memory_reset_peak();
             peak = live;
@@ -183,6 +183,22 @@ TEST(cache_is_bounded_by_the_peak) {
         CHECK(s.reserved <= s.peak + s.peak / 2 + 70 * MIB);
     }
     CHECK(stats().system_allocs < 2000); /* and yet it serves */
+}
+
+TEST(cache_goes_back_when_the_machine_is_short_of_memory) {
+    for (int short_of_memory = 0; short_of_memory < 2; short_of_memory++) {
+        void *p[8];
+        for (int i = 0; i < 8; i++) p[i] = fb_alloc(64 * MIB);
+        for (int i = 0; i < 8; i++) fb_free(p[i], 64 * MIB);
+        CHECK(stats().reserved >= 512 * MIB);
+        available = short_of_memory ? 100 * MIB : SIZE_MAX;
+        struct block b = {fb_alloc(100 * MIB), 100 * MIB, 1}; /* none of the cached ones is large enough */
+        CHECK(b.p != NULL);
+        if (short_of_memory) CHECK(stats().reserved < 110 * MIB);
+        else CHECK(stats().reserved >= 512 * MIB);
+        release((fill(b), b));
+        fb_memory_trim();
+    }
 }
 
 TEST(streams_start_at_different_page_offsets) {

@@ -33,8 +33,9 @@ static inline uint64_t next_random(uint64_t *state) {
     return x ^ (x >> 31);
 }
 
-/* What the system gives, under the tests' control: main.c stands between the runtime and these two calls. */
-extern _Atomic int64_t map_budget;   /* bytes that mmap still grants */
-extern _Atomic int64_t thread_budget; /* threads that pthread_create still grants */
+/* What the system gives, under the tests' control: main.c stands between the runtime and these calls. */
+extern _Atomic int64_t map_budget;     /* bytes that mmap still grants */
+extern _Atomic size_t available;       /* what fb_system_available tells */
+extern _Atomic int64_t thread_budget;  /* threads that pthread_create still grants */
 
 #endif

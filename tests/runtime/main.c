@@ -1,5 +1,5 @@
-/* Runs the test named on the command line. Also the two system calls that tests make fail: the linker's --wrap puts
- * these in place of mmap and pthread_create. */
+/* Runs the test named on the command line. Also what the tests change about the system: the linker's --wrap puts the
+ * functions here in the place of mmap, munmap, pthread_create and fb_system_available. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -24,6 +24,9 @@ void add_test(const char *name, void (*body)(void)) {
 }
 
 _Atomic int64_t map_budget = INT64_MAX / 2, thread_budget = INT64_MAX / 2;
+_Atomic size_t available = SIZE_MAX;
+
+size_t __wrap_fb_system_available(void) { return available; }
 
 void *__real_mmap(void *at, size_t nbytes, int protection, int flags, int file, off_t offset);
 int __real_munmap(void *p, size_t nbytes);

@@ -1,6 +1,7 @@
 /* The thread pool: every iteration once, chunk boundaries that no thread count moves, and no way to deadlock it. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -179,6 +180,29 @@ TEST(workers_take_part_and_leave_signals_to_the_program) {
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     CHECK(!sigismember(&mask, SIGINT));
+}
+
+static cpu_set_t processors;
+/* args: calls, calls on a thread whose affinity is what the program's is. */
+static void check_affinity(const int64_t *args, int64_t begin, int64_t end) {
+    (void)begin, (void)end;
+    cpu_set_t here;
+    if (sched_getaffinity(0, sizeof here, &here) != 0) return;
+    atomic_fetch_add((_Atomic int *)(uintptr_t)args[0], 1);
+    if (CPU_EQUAL(&here, &processors)) atomic_fetch_add((_Atomic int *)(uintptr_t)args[1], 1);
+    spin_ns(2000);
+}
+
+/* Waking keeps a worker off some processors, but for that moment alone. */
+TEST(workers_keep_the_affinity_of_the_program) {
+    CHECK(sched_getaffinity(0, sizeof processors, &processors) == 0);
+    _Atomic int all = 0, equal = 0;
+    int64_t args[] = {as_slot((void *)&all), as_slot((void *)&equal)};
+    for (int i = 0; i < 200; i++) {
+        usleep(i % 4 * 200);
+        fb_parallel_for(check_affinity, args, 64, 1);
+    }
+    CHECK(all > 0 && equal == all);
 }
 
 #if defined(__x86_64__)
