@@ -175,7 +175,8 @@ def gaussian_nll_loss(x, target, var, eps=1e-6, full=False):
 @pointwise(samples=(uniform(-3, 3), integers(-1, 1)), like=F + "hinge_embedding_loss", domain="float")
 def hinge_embedding_loss(x, target, margin=1.0):
     """x for target 1, max(0, margin − x) for target −1, the sum of both otherwise."""
-    return where(E.ne(target, 1), E.maximum(margin - x, 0.0), 0.0) + where(E.ne(target, -1), x, 0.0)
+    lack = margin - x
+    return where(E.ne(target, 1), where(lack < 0, 0.0, lack), 0.0) + where(E.ne(target, -1), x, 0.0)
 
 
 def _margin_ranking_grad(g: Expr, out: Expr, x: Expr, y: Expr, target: Expr, margin: Expr) -> tuple[Expr, Expr, Expr]:
