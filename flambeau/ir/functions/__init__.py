@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import overload
 
 from ..expr import FUNCTIONS, Expr, cast, postorder, rebuild
-from . import erf, exponential, hyperbolic, power, trigonometric
+from . import arc, erf, exponential, hyperbolic, power, trigonometric
 from .build import EXPANSIONS
 
-__all__ = ["expand", "EXPANSIONS", "erf", "exponential", "hyperbolic", "power", "trigonometric"]
+__all__ = ["expand", "EXPANSIONS", "arc", "erf", "exponential", "hyperbolic", "power", "trigonometric"]
 
 
 @overload

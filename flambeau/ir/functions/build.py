@@ -18,13 +18,17 @@ Body = Callable[..., Expr]
 EXPANSIONS: dict[str, Body] = {}
 
 
-def expansion(name: str) -> Callable[[Body], Body]:
-    """Registers a function as the definition of `name` on every target."""
+def expansion(name: str, in_f64: bool = False) -> Callable[[Body], Body]:
+    """Registers a function as the definition of `name` on every target; with `in_f64`, f32 is computed in f64."""
 
     def register(body: Body) -> Body:
         if name in EXPANSIONS:
             raise ValueError(f"expansion: {name} is defined twice")
-        EXPANSIONS[name] = body
+
+        def rounded(*xs: Expr) -> Expr:
+            return cast(body(*(cast(x, "f64") for x in xs)), xs[0].dtype)
+
+        EXPANSIONS[name] = rounded if in_f64 else body
         return body
 
     return register

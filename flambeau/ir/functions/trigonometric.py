@@ -31,10 +31,10 @@ TAN = (0.333333492, 0.133326665, 0.0540605038, 0.0212759767, 0.0108578838, 5.567
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
 MAGIC = 1.5 * 2.0**52
+TWO_OVER_PI = (0.6366197723675814, -3.935735335036497e-17)
 # Two f64 digits of 2/pi without the bits that make multiples of 4 of every f32 from this size on; a span of 2^20 keeps
 # the rounding error of the first product, which is added back later, below 1/16 turn.
-TWO_OVER_PI = {
-    0.0: (0.6366197723675814, -3.935735335036497e-17),
+TWO_OVER_PI_FROM = {
     2.0**48: (8.528719804229428e-08, 6.074026489649846e-24),
     2.0**68: (1.4504564269239186e-14, -5.321602079519459e-31),
     2.0**88: (1.0760572810738749e-19, -1.690193447800753e-36),
@@ -52,8 +52,8 @@ HUGE = 2.0**28
 
 def reduce_f32(a: Expr) -> tuple[Expr, Expr]:
     """(n as an i32, r in f64) with a = n pi/2 + r, n modulo 4, for f32 a >= 0."""
-    high = low = const(0.0, "f64")
-    for size, digits in TWO_OVER_PI.items():
+    high, low = (const(d, "f64") for d in TWO_OVER_PI)
+    for size, digits in TWO_OVER_PI_FROM.items():
         high, low = (
             where(a >= size, d, x) if size else const(d, "f64") for d, x in zip(digits, (high, low), strict=True)
         )
@@ -66,7 +66,7 @@ def reduce_f32(a: Expr) -> tuple[Expr, Expr]:
 
 def reduce_f64(a: Expr) -> tuple[Expr, Expr, Expr]:
     """(n as an i64, r, correction of r) with a = n pi/2 + r, n modulo 4, for f64 a >= 0."""
-    shifted = fma(a, TWO_OVER_PI[0.0][0], MAGIC)
+    shifted = fma(a, TWO_OVER_PI[0], MAGIC)
     n = shifted - MAGIC
     start = fma(n, -HALF_PI[0], a)
     r = fma(n, -HALF_PI[1], start)
