@@ -16,10 +16,11 @@ cdef class Storage:
     cdef size_t total
     cdef uint32_t count
     cdef object owner
+    cdef bint borrowed          # the garbage collector may clear `owner` before __dealloc__ runs
     cdef object __weakref__
 
     def __dealloc__(self):
-        if self.owner is None and self.ptr != NULL:
+        if not self.borrowed and self.ptr != NULL:
             fb_free(self.ptr, self.total)
 
     def nbytes(self):
@@ -88,6 +89,7 @@ cdef Storage borrow_storage(void *ptr, size_t nbytes, object owner):
     s.ptr = <char *> ptr
     s.total = nbytes
     s.owner = owner
+    s.borrowed = True
     return s
 
 

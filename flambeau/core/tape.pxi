@@ -363,7 +363,7 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
     if leaf.grad_tensor is None:
         if create_graph:
             leaf.grad_tensor = g
-        elif (g.contig and g.base is None and g.store.owner is None
+        elif (g.contig and g.base is None and not g.store.borrowed
               and Py_REFCNT(g.store) == 1 and Py_REFCNT(g) <= 2 and g.store.total == <size_t> (g.count * ITEMSIZE[g.code])):
             leaf.grad_tensor = alias(g)
         else:

@@ -768,6 +768,7 @@ cdef int become(Tensor self, Tensor other) except -1:
 # ---- tuples, shapes, dimensions
 cdef tuple to_tuple(int nd, const int64_t *values):
     cdef tuple out = PyTuple_New(nd)
+    cdef object v  # untyped, it would be a C integer and each use a new Python one
     cdef int i
     for i in range(nd):
         v = values[i]

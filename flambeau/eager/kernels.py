@@ -10,8 +10,8 @@ from typing import Any
 from ..codegen import native, schedule
 from ..core import _core
 from ..core._core import Op, Vjp
-from ..ir.expr import DTYPES, Expr, cast
-from ..ops.typed import CODES, NAMES, PUBLIC, Typed, backward, typed
+from ..ir.expr import DTYPES
+from ..ops.typed import CODES, PUBLIC, Typed, backward, typed
 
 _typed: dict[tuple, Typed] = {}
 
@@ -80,6 +80,4 @@ def install() -> None:
     _core.set_hook("pointwise_miss", pointwise_miss)
     _core.set_hook("reduce_miss", reduce_miss)
     _core.set_hook("vjp", vjp)
-
-
-__all__ = ["Expr", "NAMES", "cast", "install", "pointwise_miss", "reduce_miss", "vjp"]
+    _core.set_hook("compile", native.function)

@@ -68,7 +68,6 @@ for _name, _op in list(TABLE.items()):
     for _alias in OPS[_name].aliases:
         TABLE[_alias] = _op
 
-# PyTorch calls the first operand input and the second other.
 _core.bind_operators(TABLE)
 _core.set_hook("specialise", specialise)
 _core.set_hook("specialise_inplace", specialise_inplace)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..ir.derive import add as add_gradients
 from ..ir.derive import derivative, saved
-from ..ir.expr import DTYPES, Expr, cast, const, postorder, promote, var
+from ..ir.expr import DTYPES, Expr, cast, const, postorder, promote, substitute, var
 from .define import DOMAINS, PointwiseDef
 
 # dtype codes in the core's order
@@ -75,6 +75,8 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
     """The op's body on operands with these keys (see core/dispatch.pxi)."""
     count = len(op.operands)
     attributes = [name for name in op.attributes if name not in static_names(op)]
+    if op.promote == "exact" and all(key >= NUMBER for key in keys):
+        default_float = "f64"  # a number on its own, to be stored: nothing is lost before it reaches its target
     promoting = tuple(k for name, k in zip(op.operands, keys, strict=False) if name not in op.kept)
     result = result_type(promoting, default_float)
     if op.promote == "float" and DTYPES[result].kind in "bui":
@@ -213,7 +215,5 @@ def backward(op: Any, t: Typed, wrt: tuple[int, ...], name: str) -> Backward:
     needs = [i for i, x in enumerate(t.inputs) if x in used] + [len(t.inputs) + j for j, o in enumerate(outs) if o in used]
     operands = [*seeds, *(x for x in t.inputs if x in used), *(o for o in outs if o in used)]
     renamed = {x: var(f"x{k}", x.dtype) for k, x in enumerate(operands) if x is not None}
-    from ..ir.expr import substitute
-
     form = Typed(substitute(tuple(computed), renamed), tuple(renamed.values()), (False,) * len(renamed))
     return Backward(Derived(name + "_backward", form), tuple(needs), wrt, tuple(route))

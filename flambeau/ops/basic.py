@@ -1,0 +1,277 @@
+"""What the core asks of Python on behalf of views, copies and in-place writes, and the conversions between dtypes.
+
+Imports core and neighbours in ops. Read next: `core/tensor.pxi` (who asks), `shape.py`, `reduce.py`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from ..core import _core
+from ..core._core import DType, Node, Tensor, new_empty, new_empty_strided, plain_copy
+from .primitive import primitive
+from .table import TABLE
+
+IDENTITY = TABLE["identity"]
+
+
+def contiguous_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return g
+
+
+@primitive(contiguous_vjp, name="contiguous")
+def contiguous(ctx, x):
+    """A copy whose elements stand in order."""
+    return _core.clone_contiguous(x)
+
+
+@primitive(contiguous_vjp, method=True)
+def clone(ctx, x, *, memory_format=None):
+    """A copy with its own memory, in the order of dimensions of x.
+
+    >>> x = fb.tensor([1.0, 2.0])
+    >>> y = x.clone()
+    >>> _ = y.zero_()
+    >>> x
+    tensor([1., 2.])
+    """
+    if memory_format in (None, "preserve_format") and not x.is_contiguous():
+        return IDENTITY(x)
+    return _core.clone_contiguous(x)
+
+
+def to_dtype_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return to_dtype(g, ctx.dtype)
+
+
+@primitive(to_dtype_vjp, name="to_dtype")
+def to_dtype(ctx, x, dtype):
+    """x converted to another dtype."""
+    ctx.dtype = x.dtype
+    y = new_empty(x.shape, dtype) if x.is_contiguous() else new_like(x, dtype)
+    if x.is_complex() and not dtype.is_complex:
+        x = real_part(x)
+    plain_copy(y, x)
+    return y
+
+
+def real_part(x: Tensor) -> Tensor:
+    """The real parts of a complex tensor, as a view off the tape."""
+    half = x.dtype.to_real()
+    return _core.raw_view(x, half, x.shape, [2 * s for s in x.stride()], 2 * x.storage_offset())
+
+
+def new_like(x: Tensor, dtype: DType) -> Tensor:
+    """An uninitialised tensor of x's shape and, where x is dense, its order of dimensions."""
+    order = sorted(range(x.ndim), key=lambda d: (-x.stride(d), d))
+    strides = [0] * x.ndim
+    step = 1
+    for d in reversed(order):
+        strides[d] = step
+        step *= max(x.shape[d], 1)
+    return new_empty_strided(x.shape, strides, dtype)
+
+
+def copy_vjp(ctx: Any, g: Tensor) -> tuple:
+    return zeros_like_shape(g, ctx.shape, g.dtype), sum_to(to_dtype(g, ctx.dtype), ctx.source_shape, "copy_")
+
+
+@primitive(copy_vjp, name="copy_", method=True, writes=True)
+def copy_(ctx, x, source, non_blocking=False):
+    """x[...] = source, broadcast and converted; returns x.
+
+    >>> fb.zeros(2).copy_(fb.tensor([1, 2]))
+    tensor([1., 2.])
+    """
+    ctx.shape, ctx.source_shape, ctx.dtype = x.shape, source.shape, source.dtype
+    if source.is_complex() and not x.is_complex():
+        source = real_part(source)
+    plain_copy(x, source)
+    return x
+
+
+def fill_vjp(ctx: Any, g: Tensor) -> tuple:
+    return zeros_like_shape(g, g.shape, g.dtype), *((g.sum().reshape(ctx.value_shape),) if ctx.value_shape is not None else ())
+
+
+@primitive(fill_vjp, name="fill_", method=True, writes=True)
+def fill_(ctx, x, value):
+    """Sets every element of x to a number; returns x.
+
+    >>> fb.empty(2).fill_(3)
+    tensor([3., 3.])
+    """
+    ctx.value_shape = value.shape if isinstance(value, Tensor) else None
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(f"fill_: a number or a 0-dimensional tensor is needed, got shape {list(value.shape)}")
+    IDENTITY.into((x,), value)
+    return x
+
+
+def fill(x: Tensor, value: Any) -> None:
+    """x[...] = value for anything but a tensor: a number, nested lists, an array."""
+    if isinstance(value, (builtins.bool, int, float, complex)) or not hasattr(value, "__len__"):
+        fill_(x, value)
+    else:
+        copy_(x, _core.from_nested(value, x.dtype))
+
+
+def zero_(x: Tensor) -> Tensor:
+    """Sets every element of x to 0; returns x."""
+    return fill_(x, 0)
+
+
+Tensor.zero_ = zero_
+
+
+def zeros_like_shape(like: Tensor, shape: Any, dtype: DType) -> Tensor:
+    out = new_empty(shape, dtype)
+    IDENTITY.into((out,), 0)
+    return out
+
+
+def sum_to(g: Tensor, shape: Any, what: str) -> Tensor:
+    """g summed over the dimensions that broadcasting from `shape` had stretched."""
+    from .reduce import sum
+
+    if g.shape == tuple(shape):
+        return g
+    lead = g.ndim - len(shape)
+    stretched = [lead + d for d, n in enumerate(shape) if n == 1 and g.shape[lead + d] != 1] if lead >= 0 else []
+    if lead < 0 or builtins.any(n not in (1, g.shape[lead + d]) for d, n in enumerate(shape)):
+        raise RuntimeError(f"{what}: a gradient of shape {list(g.shape)} doesn't fit an input of shape {list(shape)}")
+    dims = (*range(lead), *stretched)
+    return sum(g, dims).reshape(shape) if dims else g.reshape(shape)
+
+
+def embed_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return apply_view(g, ctx.how, True)
+
+
+@primitive(embed_vjp, name="embed_part")
+def embed_part(ctx, g, how, shape):
+    """Zeros of `shape` with g written into the part that the view `how` shows: the transpose of that view."""
+    ctx.how = how
+    out = zeros_like_shape(g, shape, g.dtype)
+    part = apply_view(out, how, False)
+    if overlaps(part):
+        from .indexing import add_overlapping
+
+        add_overlapping(out, g, part)
+    else:
+        plain_copy(part, g)
+    return out
+
+
+def overlaps(part: Tensor) -> bool:
+    """Whether two indices of a view may show the same element."""
+    reach = 1
+    for stride, size in sorted(zip(part.stride(), part.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return True
+            reach = stride * (size - 1) + reach
+    return False
+
+
+def apply_view(x: Tensor, how: tuple, recorded: bool) -> Tensor:
+    """Makes the view again that `how` = (method, arguments) describes."""
+    name, args = how
+    if name == "_part_of_base":
+        # Geometry within the base, whose own strides may differ from those of the zeros that stand for it.
+        size, stride, offset, base_stride = args
+        if x.stride() != base_stride:
+            laid_out = new_empty_strided(x.shape, base_stride, x.dtype)
+            plain_copy(laid_out, x)
+            x = laid_out
+        return _core.part_view(x, size, stride, offset, how)
+    return getattr(x, name)(*args) if recorded else getattr(x.detach(), name)(*args)
+
+
+def part_vjp(g: Tensor, how: tuple, shape: Any) -> Tensor:
+    """The gradient of what a view was taken from."""
+    if how[0] == "_part_of_base" and tuple(how[1][3]) != contiguous_strides(shape):
+        return embed_in_strided(g, how, shape)
+    return embed_part(g, how, shape)
+
+
+def contiguous_strides(shape: Any) -> tuple[int, ...]:
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def embed_in_strided(g: Tensor, how: tuple, shape: Any) -> Tensor:
+    """embed_part for a base that isn't contiguous."""
+    size, stride, offset, base_stride = how[1]
+    out = new_empty_strided(shape, base_stride, g.dtype)
+    IDENTITY.into((out,), 0)
+    plain_copy(_core.part_view(out.detach(), size, stride, offset, how), g)
+    return out
+
+
+def copy_slices_vjp(node: Node, g: Tensor) -> tuple:
+    """Gradients of a base that was written in place through a view, and of what was written."""
+    (size, stride, offset, base_stride), shape, self_edge = _core.node_info(node)
+    whole = new_empty_strided(shape, base_stride, g.dtype)
+    plain_copy(whole, g)
+    part = _core.part_view(whole.detach(), size, stride, offset, None)
+    inner = list(_core.run_inner(_core.inner_node(node), (_core.clone_contiguous(part),)))
+    own = inner.pop(self_edge) if self_edge >= 0 else None
+    if own is None:
+        IDENTITY.into((part,), 0)
+    else:
+        plain_copy(part, own.detach())
+    return whole, *inner
+
+
+def view_slice(x: Tensor, dim: int, start: int, stop: int, step: int) -> Tensor:
+    return _core.slice_view(x, dim, start, stop, step)
+
+
+Tensor._slice = view_slice
+
+
+def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The storage of x under any sizes and strides that stay inside it."""
+    at = x.storage_offset() if storage_offset is None else storage_offset
+    _core.raw_view(x, x.dtype, size, stride, at)  # bounds are checked before anything is recorded
+    base_stride = contiguous_strides(x.shape) if x.is_contiguous() else x.stride()
+    relative = at - x.storage_offset()
+    return _core.part_view(x, size, stride, relative, ("_part_of_base", (tuple(size), tuple(stride), relative, base_stride)))
+
+
+def view_dtype(x: Tensor, dtype: DType) -> Tensor:
+    """The same bytes as another dtype; the last dimension grows or shrinks with the element size."""
+    old, new = x.dtype.itemsize, dtype.itemsize
+    offset_bytes = x.storage_offset() * old
+    if old == new:
+        return _core.raw_view(x, dtype, x.shape, x.stride(), x.storage_offset())
+    if x.ndim == 0 or x.stride(-1) != 1:
+        raise RuntimeError(
+            f"view: {x.dtype} to {dtype} changes the element size, which needs a last dimension of stride 1, got "
+            f"strides {list(x.stride())}"
+        )
+    last = x.shape[-1] * old
+    strides = [s * old for s in x.stride()[:-1]]
+    if last % new or offset_bytes % new or builtins.any(s % new for s in strides):
+        raise RuntimeError(f"view: {list(x.shape)} of {x.dtype} can't be seen as {dtype}: bytes don't divide evenly")
+    return _core.raw_view(x, dtype, (*x.shape[:-1], last // new), [*(s // new for s in strides), 1], offset_bytes // new)
+
+
+def install() -> None:
+    _core.set_hook("contiguous", contiguous)
+    _core.set_hook("cast", to_dtype)
+    _core.set_hook("copy_", copy_)
+    _core.set_hook("fill", fill)
+    _core.set_hook("sum_to", sum_to)
+    _core.set_hook("part_vjp", part_vjp)
+    _core.set_hook("copy_slices_vjp", copy_slices_vjp)
+    _core.set_hook("as_strided", as_strided)
+    _core.set_hook("view_dtype", view_dtype)
+
+
+install()

@@ -1,0 +1,51 @@
+"""How an op that isn't pointwise is declared: a forward in Python over kernels, and its backward in terms of other ops.
+
+`@primitive` makes an op of `forward(ctx, *arguments)`; `ctx.save(...)` keeps tensors for `vjp(ctx, *gradients)`.
+`@generated` makes a kernel builder compile once per key. Imports core and ir.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ..core import _core
+from ..core._core import Primitive, Tensor
+from ..ir.kernel import Kernel
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", method: bool = False, writes: bool = False):
+    """Registers forward(ctx, *arguments) as an op.
+
+    Gradients are returned for positional tensors, in order, those in lists included. `method` makes it a method of
+    Tensor too; `writes` says that it writes its first argument and returns it.
+    """
+
+    def register(forward: Callable[..., Any]) -> Primitive:
+        op = Primitive(name or forward.__name__, forward, vjp, writes, inspect.getdoc(forward))
+        op.__signature__ = without_ctx(forward)
+        PRIMITIVES[op.name] = op
+        if method:
+            setattr(Tensor, op.name, op)
+        return op
+
+    return register
+
+
+def without_ctx(forward: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(forward)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def generated(build: Callable[..., Kernel]) -> Callable[..., int]:
+    """Turns build(*key) -> Kernel into key -> address of its machine code, compiled on the first call for a key."""
+
+    @functools.cache
+    def address(*key: Any) -> int:
+        return _core.hooks["compile"](build(*key))
+
+    return functools.wraps(build)(address)
