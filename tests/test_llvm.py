@@ -106,6 +106,20 @@ def argmax(column: bool) -> Kernel:
 
 
 @pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("lanes", [16, 4])
+def test_order_of_merging(column, lanes):
+    """A merge that tells left from right: every lane's turn shows in the result."""
+    acc, other = var("acc", "f32"), var("acc2", "f32")
+    x = load("x", "f32", K * N + I if column else I * M + K)
+    fold = Reduce(K, ZERO, M, (Accumulator(acc, const(1.0, "f32")),), (acc * 0.5 + x,), (acc - other * 0.25,), (other,), lanes)
+    loop = For(I, ZERO, N, (fold, Store("out", I, acc)), True, column)
+    kernel = Kernel("order", (Buffer("x", "f32"), Buffer("out", "f32", "w"), Scalar("m"), Scalar("n")), (loop,))
+    for m in (0, 3, 16, 33):
+        x = np.random.default_rng(m).standard_normal(m * 19).astype(np.float32)
+        check(kernel, {"x": x, "out": np.zeros(19, np.float32)}, {"m": m, "n": 19}, 0, 19)
+
+
+@pytest.mark.parametrize("column", [False, True])
 def test_two_accumulators(column):
     for m in (0, 1, 5, 16, 17, 33, 70):
         for n in (1, 16, 19):
@@ -250,6 +264,28 @@ def test_scalar_parameters_of_every_dtype():
         params = (Buffer("out", dtype, "w"), Scalar("s", dtype), Scalar("n"))
         kernel = Kernel("fill", params, (For(I, ZERO, N, (Store("out", I, var("s", dtype)),), True, True),))
         check(kernel, {"out": np.zeros(19, MEMORY[dtype])}, {"s": value, "n": 19}, 0, 19)
+
+
+@pytest.mark.parametrize("dtype", ["c64", "c128"])
+def test_complex_arithmetic(dtype):
+    part = "f32" if dtype == "c64" else "f64"
+    x, y = load("x", dtype, I), load("y", dtype, I)
+    real, imag = node("real", part, (x,)), node("imag", part, (x,))
+    conjugate = node("complex", dtype, (real, -imag))
+    numbers = np.concatenate([sample(part, 30, 0).clip(-1e18, 1e18), np.zeros(6, MEMORY[part])]).view(MEMORY[dtype])
+    for value in (x + y, x * y - conjugate, x / y, -x, where(real < imag, x, y), cast(real, dtype) * const(1 + 2j, dtype)):
+        kernel = pointwise(value, {"x": dtype, "y": dtype})
+        check(kernel, {"x": numbers, "y": numbers[::-1].copy(), "out": np.zeros_like(numbers)}, {"n": 18}, 0, 18)
+    for value in (E.eq(x, y), cast(x, "bool")):
+        kernel = pointwise(value, {"x": dtype, "y": dtype})
+        check(kernel, {"x": numbers, "y": numbers[::-1].copy(), "out": np.zeros(18, bool)}, {"n": 18}, 0, 18)
+    inplace = For(I, ZERO, N, (Store("x", I, load("x", dtype, I) * load("x", dtype, I)),), True, True)
+    check(Kernel("square", (Buffer("x", dtype, "rw"), Scalar("n")), (inplace,)), {"x": numbers}, {"n": 18}, 0, 18)
+    acc, other = var("acc", dtype), var("acc2", dtype)
+    fold = Reduce(K, ZERO, N, (Accumulator(acc, const(1, dtype)),), (acc * load("x", dtype, K),), (acc * other,), (other,))
+    kernel = Kernel("prod", (Buffer("x", dtype), Buffer("out", dtype, "w"), Scalar("n")),
+                    (For(I, ZERO, const(1, "i64"), (fold, Store("out", I, acc)), True),))
+    check(kernel, {"x": numbers, "out": np.zeros(1, MEMORY[dtype])}, {"n": 18}, 0, 1)
 
 
 def samples_of_kernels() -> list[Kernel]:

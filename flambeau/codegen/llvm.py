@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 
+from ..ir.complex import split
 from ..ir.expr import DTYPES, Expr, postorder, substitute, var
 from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
@@ -24,7 +25,7 @@ LINE = 64
 
 def render(kernel: Kernel, target: Target) -> str:
     """The LLVM module of one kernel, with the calling convention of the kernel ABI."""
-    return Renderer(rewrite(kernel, expand), target).module()
+    return Renderer(rewrite(split(kernel), expand), target).module()
 
 
 class Scope:

@@ -46,7 +46,7 @@ DTYPES = {
 #   round   to nearest, ties to even
 #   shl shr shift counts are taken modulo the width; shr is arithmetic on signed types
 #   cast    C's conversion; float to integer truncates, and out of range or NaN gives the type's minimum (0 if unsigned)
-#   bitcast same size, same bits
+#   bitcast same size, same bits; which NaN an operation gives, its sign included, is not specified
 #   select  args (condition, if true, if false); the branch not taken may hold any value
 PRIMITIVES = {
     "const": 0, "var": 0, "load": 1,

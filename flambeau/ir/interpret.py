@@ -57,11 +57,13 @@ def operation(x: Expr, a: list[Any], env: Env) -> Any:
     if op == "select":
         return np.where(a[0], a[1], a[2])[()]
     if op in ("complex", "real", "imag"):
-        return NUMPY[dtype](a[0] + 1j * a[1]) if op == "complex" else getattr(a[0], op)
+        return join(*a) if op == "complex" else getattr(a[0], op)
     if op in COMPARE:
         return COMPARE[op](*a)
     if kind == "f":
         return quantise(FLOAT[op](*a), dtype)
+    if kind == "c":
+        return COMPLEX[op](*a)
     return NUMPY[dtype](INTEGER[op](*a)) if np.ndim(a[0]) == 0 else INTEGER[op](*a).astype(NUMPY[dtype])
 
 
@@ -113,11 +115,38 @@ def shift(pick: Any, a: Any, b: Any) -> Any:
 
 
 
+def join(real: Any, imag: Any) -> Any:
+    """A complex number of its parts, with nothing computed on the way."""
+    real, imag = np.broadcast_arrays(real, imag)
+    return np.stack((real, imag), -1).view(np.result_type(real, np.complex64))[..., 0][()]
+
+
+def complex_multiply(x: Any, y: Any) -> Any:
+    return join(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)
+
+
+def complex_divide(x: Any, y: Any) -> Any:
+    """Smith's algorithm, in which the greater part of the divisor divides; NumPy's rule for a divisor of 0."""
+    if np.ndim(x) or np.ndim(y):
+        return np.array([complex_divide(*pair) for pair in np.broadcast(x, y)]).reshape(np.broadcast(x, y).shape)
+    a, b, c, d = x.real, x.imag, y.real, y.imag
+    if c == 0 and d == 0:
+        return join(a / abs(c), b / abs(c))
+    if abs(c) >= abs(d) or np.isnan(c) or np.isnan(d):
+        ratio = d / c
+        return join((a + b * ratio) / (c + d * ratio), (b - a * ratio) / (c + d * ratio))
+    ratio = c / d
+    return join((b + a * ratio) / (d + c * ratio), (b * ratio - a) / (d + c * ratio))
+
+
 COMPARE: dict[str, Any] = {"lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 FLOAT: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
     "min": lambda a, b: extreme(np.minimum, a, b, True), "max": lambda a, b: extreme(np.maximum, a, b, False),
     "fma": fma, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint,
+}  # fmt: skip
+COMPLEX: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "neg": np.negative, "mul": complex_multiply, "div": complex_divide,
 }  # fmt: skip
 INTEGER: dict[str, Any] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.abs,
