@@ -90,7 +90,6 @@ def prelu_kernel(x, weight):
     samples=uniform(-3, 3),
     like=F + "threshold",
     domain="number",
-    inplace=True,
     grad=lambda g, out, x, limit, _: (where(x <= limit, 0.0, g), None, None),
 )
 def threshold(x, threshold, value):

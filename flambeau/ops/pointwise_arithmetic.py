@@ -101,7 +101,7 @@ def div_trunc(x, y):
     return E.trunc(x / y) if kind(x) == "f" else E.idiv(x, y)
 
 
-@pointwise(samples=(uniform(-9, 9), nonzero(0.5, 3)), domain="number", inplace=True, aliases=("div_floor",))
+@pointwise(samples=(uniform(-9, 9), nonzero(0.5, 3)), domain="number", inplace=True)
 def floor_divide(x, y):
     """x / y rounded towards −∞; exact, not the floor of a rounded quotient.
 

@@ -126,7 +126,7 @@ def isfinite(x):
     return E.unary("abs", x) < math.inf if kind(x) == "f" else TRUE
 
 
-@pointwise(samples=uniform(-3, 3))
+@pointwise(samples=uniform(-3, 3), method=True)
 def isposinf(x):
     """Whether x is +∞.
 
@@ -136,7 +136,7 @@ def isposinf(x):
     return E.eq(x, math.inf) if kind(x) == "f" else FALSE
 
 
-@pointwise(samples=uniform(-3, 3))
+@pointwise(samples=uniform(-3, 3), method=True)
 def isneginf(x):
     """Whether x is −∞.
 
