@@ -47,7 +47,7 @@ def images(fb, size: int, batch: int = 64):
     return fb.rand(batch, 1, size, size), fb.randint(0, 10, (batch,))
 
 
-@case("MLP 784-256-10, batch 64, Adam", reach=0.40, budget=4000.0)
+@case("MLP 784-256-10, batch 64, Adam", reach=0.40, budget=10000)
 def train_mlp(fb):
     fb.manual_seed(0)
     model = mlp(fb)
@@ -55,14 +55,14 @@ def train_mlp(fb):
     return "step()", {"step": step_of(fb, model, fb.optim.Adam(model.parameters()), x, y)}
 
 
-@case("LeNet-like CNN, batch 64, Adam", reach=0.60, budget=20000.0)
+@case("LeNet-like CNN, batch 64, Adam", reach=0.60, budget=40000)
 def train_lenet(fb):
     fb.manual_seed(0)
     model = lenet(fb)
     return "step()", {"step": step_of(fb, model, fb.optim.Adam(model.parameters()), *images(fb, 28))}
 
 
-@case("CNN with batch norm on 8×8 digits, batch 64, SGD", budget=20000.0)
+@case("CNN with batch norm on 8×8 digits, batch 64, SGD", budget=40000)
 def train_digits(fb):
     fb.manual_seed(0)
     model = digits_cnn(fb)
@@ -70,7 +70,7 @@ def train_digits(fb):
     return "step()", {"step": step_of(fb, model, optimizer, *images(fb, 8))}
 
 
-@case("MLP 16-32-2, batch 8, SGD", budget=1500.0)
+@case("MLP 16-32-2, batch 8, SGD", budget=3000)
 def train_tiny(fb):
     fb.manual_seed(0)
     model = fb.nn.Sequential(fb.nn.Linear(16, 32), fb.nn.Tanh(), fb.nn.Linear(32, 2))
