@@ -56,7 +56,7 @@ def main() -> int:
     if options.write:
         with open(options.write, "w") as file:
             file.write(as_markdown(rows, versions, machine.description(), limits, checks))
-    return int(any(row.over_budget for row in rows))
+    return int(any(row.over_budget or options.quick and row.error for row in rows))
 
 
 if __name__ == "__main__":
