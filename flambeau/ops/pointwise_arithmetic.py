@@ -6,6 +6,8 @@ Read next: `pointwise_bounds.py` (rounding, minimum, clamp, where), `define.py` 
 
 from __future__ import annotations
 
+import math
+
 from ..ir import expr as E
 from ..ir.expr import DTYPES, Expr
 from .define import integers, nonzero, pointwise, uniform
@@ -327,15 +329,19 @@ def hypot(x, y):
     >>> fb.hypot(fb.tensor([3.0]), fb.tensor([4.0]))
     tensor([5.])
     """
-    return rounded_from_f64(_hypot, x, y) if x.dtype == "f32" else _hypot(x, y)
+    length = rounded_from_f64(_root_of_squares, x, y) if x.dtype == "f32" else _scaled_hypot(x, y)
+    return E.where(E.eq(abs(x), math.inf) | E.eq(abs(y), math.inf), math.inf, length)
 
 
-def _hypot(x: Expr, y: Expr) -> Expr:
+def _root_of_squares(x: Expr, y: Expr) -> Expr:
+    return E.sqrt(E.fma(x, x, y * y))
+
+
+def _scaled_hypot(x: Expr, y: Expr) -> Expr:
+    """With both moved by a power of two to where squares neither overflow nor vanish; f32's never do so in f64."""
     large = E.maximum(abs(x), abs(y))
     scale = E.where(large > 2.0**500, 2.0**-600, E.where(large < 2.0**-500, E.const(2.0**600, x.dtype), 1.0))
-    a, b = x * scale, y * scale
-    infinite = E.eq(abs(x), float("inf")) | E.eq(abs(y), float("inf"))
-    return E.where(infinite, float("inf"), E.sqrt(E.fma(a, a, b * b)) / scale)
+    return _root_of_squares(x * scale, y * scale) / scale
 
 
 def _lerp_grad(g: Expr, out: Expr, x: Expr, end: Expr, weight: Expr) -> tuple[Expr, Expr, Expr]:
