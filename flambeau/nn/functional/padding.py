@@ -36,6 +36,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"pad: {mode} pads the dimensions behind (N, C) or (C), got {len(sides)} to pad and an input of {input.dim()}"
         )
     for dim, before, after in sides:
+        if mode == "circular" and min(before, after) < 0:  # what is cropped isn't there to come round again
+            input = _constant(input, [(dim, min(before, 0), min(after, 0))], 0)
+            before, after = max(before, 0), max(after, 0)
         if before or after:
             index = _INDEX[mode](fb.arange(-before, input.shape[dim] + after, device=input.device), input.shape[dim], dim)
             input = input.index_select(dim, index)

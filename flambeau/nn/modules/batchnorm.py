@@ -57,9 +57,10 @@ class _NormBase(Module):
             raise ValueError(f"expected {' or '.join(f'{d}D' for d in self._dims)} input (got {input.dim()}D input)")
 
     def extra_repr(self) -> str:
-        settings = ["eps", "momentum", "affine", "track_running_stats"]
-        text = ", ".join([str(self.num_features), *(f"{name}={getattr(self, name)}" for name in settings)])
-        return text + (", bias=False" if self.affine and self.bias is None else "")
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], *lists: Any) -> None:
         version = local_metadata.get("version")
