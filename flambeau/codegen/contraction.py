@@ -44,8 +44,8 @@ def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None) -> b
     if epilogue is not None or bias is not None or sums != dtype:
         finish = native.function(finish_kernel(dtype, epilogue, bias))
     return struct.pack(
-        "=8q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
-        micro_kernel(sums), pack_kernel(dtype), finish,
+        "=9q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
+        micro_kernel(sums), pack_kernel(dtype), pack_kernel(sums), finish,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ typedef struct {
 } fb_packing;
 typedef void (*fb_pack_kernel)(const fb_packing *);
 
-/* What codegen.contraction.plan fills: eight 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
+/* What codegen.contraction.plan fills: nine 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    in a plan for a bias along columns
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  in a plan for a bias along rows
@@ -54,7 +54,7 @@ typedef struct {
     int64_t lanes;        /* elements of a vector */
     int64_t overread;     /* 1: the micro-kernel may read b up to the next multiple of lanes */
     fb_micro_kernel micro;
-    fb_pack_kernel pack;
+    fb_pack_kernel pack, pack_sums; /* from operands to sums, from sums to sums */
     fb_kernel finish;
 } fb_contraction;
 

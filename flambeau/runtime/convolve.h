@@ -1,4 +1,4 @@
-/* What convolve.c and wgrad.c share: how a convolution's input is staged. Read convolve.c first. */
+/* What stage.c, convolve.c and wgrad.c share: how a convolution's input is staged. Read stage.c first. */
 #ifndef FLAMBEAU_CONVOLVE_H
 #define FLAMBEAU_CONVOLVE_H
 
@@ -8,8 +8,8 @@
 #include "internal.h"
 #include "tiling.h"
 
-/* One spatial dimension: output position i and tap j meet input element step * (i + shift(j)) + phase(slot(j)) - start, which
- * is staged at i + shift(j) in the plane of slot(j). The tap is the kernel's element first + j * every. */
+/* One spatial dimension: output position i and tap j meet input element step * (i + shift(j)) + phase(slot(j)) - start,
+ * staged at i + shift(j) in the plane of slot(j). The tap is the kernel's element first + j * every. */
 typedef struct {
     int64_t taps, first, every;
     int64_t slots, dilation, step, start, mirrored;
@@ -21,19 +21,25 @@ typedef struct {
 typedef struct {
     fb_axis axis[3];
     int64_t channel_stride, stride[3]; /* of the input */
-    int64_t extent[3], plane, channel; /* of the staged copy */
-    int64_t pitch;                     /* from one output row to the next */
-    int in_place;
+    int in_place;                      /* it is read where it lies */
+    int64_t pitch, column;             /* from one output row to the next as staged, and from one position to the next */
+    int64_t extent[3], plane, channel; /* of the copy */
 } fb_stage;
 
 FB_HIDDEN fb_axis fb_axis_forward(const fb_conv_problem *p, int d);
-FB_HIDDEN int64_t fb_axis_slot(const fb_axis *x, int64_t tap);
-FB_HIDDEN int64_t fb_axis_shift(const fb_axis *x, int64_t tap);
-FB_HIDDEN void fb_stage_geometry(fb_stage *s, int64_t rows);
-FB_HIDDEN int fb_stage_in_place(fb_stage *s, const fb_contraction *plan);
+
+/* Fixes the geometry: a copy for `rows` output rows, or, where possible (else 0), the input itself. With `unit`,
+ * positions must be adjacent and rows follow each other without much between them. */
+FB_HIDDEN void fb_stage_copied(fb_stage *s, int64_t rows);
+FB_HIDDEN int fb_stage_in_place(fb_stage *s, const fb_contraction *plan, int unit);
+
+/* offsets[(c, t)] of the element that tap t of channel c contributes, from that of the first. */
 FB_HIDDEN void fb_stage_offsets(const fb_stage *s, int64_t channels, int64_t *offsets);
+
+/* Copies what output rows row… at depth `depth` need of `channels` channels at `from`; returns where position 0 stands. */
 FB_HIDDEN const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const void *from, int64_t channels,
                                     int64_t depth, int64_t row, void *to);
+
 /* to[i * to_row + j * to_column] = from[i * from_row + j]; both hold the operands' dtype. */
 FB_HIDDEN void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, void *to, int64_t to_row,
                           int64_t to_column, int64_t m, int64_t n);
