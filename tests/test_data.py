@@ -324,6 +324,15 @@ def test_an_abandoned_epoch_counts():
     assert plain(loader) == expected[0]
 
 
+def test_a_new_seed_starts_counting_again():
+    loader = DataLoader(Squares(), 3, shuffle=True)
+    orders = {}
+    for seed in (1, 2, 1):
+        fb.manual_seed(seed)
+        orders.setdefault(seed, []).append(plain(loader))
+    assert orders[1][0] == orders[1][1] != orders[2][0]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_errors_keep_their_type_and_name_the_sample(workers):
     class Bad(Squares):

@@ -118,7 +118,8 @@ tensor([[0, 3],
 tensor([ 0.0000,  1.5000,  3.0000,  4.5000,  6.0000,  7.5000,  9.0000, 10.5000,
         12.0000, 13.5000, 15.0000, 16.5000, 18.0000, 19.5000],
        grad_fn=<MulBackward0>)"""),
-    ({}, "fb.ones(2, dtype=fb.float64).requires_grad_().exp()", "tensor([2.7183, 2.7183], dtype=flambeau.float64, grad_fn=<ExpBackward0>)"),
+    ({}, "fb.ones(2, dtype=fb.float64).requires_grad_().exp()",
+     "tensor([2.7183, 2.7183], dtype=flambeau.float64, grad_fn=<ExpBackward0>)"),
     ({}, "fb.nn.Parameter(fb.ones(2))", """\
 Parameter containing:
 tensor([1., 1.], requires_grad=True)"""),

@@ -87,6 +87,7 @@ class DataLoader(Generic[T]):
         self.batched = batched
         self.crew: Crew | None = None
         self.seed: int | None = None  # set by load_state_dict; otherwise asked for at each epoch's start
+        self.last_seed: int | None = None
         self.epoch = 0
         self.handed_out = 0  # batches of the epoch in progress
         self.in_place = True  # whether the next iteration begins at (epoch, handed_out) as they stand
@@ -114,7 +115,7 @@ class DataLoader(Generic[T]):
         if set(state) != {"seed", "epoch", "batches"} or not all(type(v) is int and v >= 0 for v in state.values()):
             raise ValueError(f"DataLoader.load_state_dict: takes what state_dict() gave, got {str(state)[:200]}")
         self.seed, self.epoch, self.handed_out = state["seed"], state["epoch"], state["batches"]
-        self.in_place = True
+        self.in_place, self.last_seed = True, None
 
     def set_epoch(self, epoch: int) -> None:
         """Says which epoch the next iteration is; without it they count from 0."""
@@ -122,9 +123,12 @@ class DataLoader(Generic[T]):
         self.in_place = True
 
     def __iter__(self) -> Iterator[Any]:
+        seed = self.current_seed()
         if not self.in_place:  # the last iteration was broken off, or is still going on
             self.epoch, self.handed_out = self.epoch + 1, 0
-        self.in_place = False
+        if self.last_seed not in (None, seed):  # a program that reseeds for each epoch counts them itself
+            self.epoch, self.handed_out = 0, 0
+        self.in_place, self.last_seed = False, seed
         return self.run(self.epoch, self.handed_out)
 
     def run(self, epoch: int, skip: int) -> Iterator[Any]:
