@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels import REAL, ZERO, I, K, M, N, exprs, pointwise, row_reduce
 
 from flambeau.ir import expr as E
 from flambeau.ir.complex import split
@@ -17,7 +18,6 @@ from flambeau.ir.interpret import convert, encode, evaluate, fma, run
 from flambeau.ir.kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Store
 from flambeau.ir.text import format_expr, format_kernel, parse_expr, parse_kernel
 from flambeau.ir.verify import EXPR_RULES, KERNEL_RULES, RULES, verify, verify_expr
-from kernels import REAL, I, K, M, N, ZERO, exprs, pointwise, row_reduce
 
 LEAVES = {d: [load(f"b_{d}", d, I), load(f"b_{d}", d, I * M + 3), var(f"v_{d}", d)] for d in REAL}
 floats = st.floats(width=32)
@@ -52,16 +52,31 @@ def test_constants_read_back(value, data):
 @st.composite
 def kernels(draw) -> Kernel:
     """A kernel with every statement, over random Exprs."""
+
     def value(dtype: str, *variables):
         return draw(exprs({**LEAVES, "i64": [I, N, *variables]}, dtype, 6))
 
     t, acc, other, flag = var("t", "f32"), var("acc", "f64"), var("other", "f64"), draw(st.booleans())
-    fold = Reduce(K, ZERO, value("i64"), (Accumulator(acc, const(0.5, "f64")),), (value("f64") + acc,), (acc + other,), (other,),
-                  draw(st.sampled_from([16, 4])), (Store("out", K, value("f32")),))
+    fold = Reduce(
+        K,
+        ZERO,
+        value("i64"),
+        (Accumulator(acc, const(0.5, "f64")),),
+        (value("f64") + acc,),
+        (acc + other,),
+        (other,),
+        draw(st.sampled_from([16, 4])),
+        (Store("out", K, value("f32")),),
+    )
     scan = Reduce(var("s"), ZERO, N, (Accumulator(var("run", "f32"), const(1.0, "f32")),), (value("f32"),), lanes=1)
     inner = For(var("j"), value("i64"), value("i64"), (Store("out", var("j"), t, flag),), vector=flag)
     body = (Let(t, value("f32")), If(value("bool"), (fold, Store("out", I, value("f32")))), inner, scan)
-    params = (Buffer("out", "f32", "rw"), *(Buffer(f"b_{d}", d) for d in REAL), *(Scalar(f"v_{d}", d) for d in REAL), Scalar("n"))
+    params = (
+        Buffer("out", "f32", "rw"),
+        *(Buffer(f"b_{d}", d) for d in REAL),
+        *(Scalar(f"v_{d}", d) for d in REAL),
+        Scalar("n"),
+    )
     return Kernel("random", params, (Let(M, value("i64")), For(I, ZERO, N, body, True, flag)))
 
 
@@ -100,13 +115,17 @@ def test_text_as_people_read_it():
     )
 
 
-@pytest.mark.parametrize("text", ["", "add(1)", "add(1, 2", "%0", "x:f31", "nosuch(1)", "1 2", "cast(1)", "x[1]", "mul(1,"])
+@pytest.mark.parametrize(
+    "text", ["", "add(1)", "add(1, 2", "%0", "x:f31", "nosuch(1)", "1 2", "cast(1)", "x[1]", "mul(1,"]
+)
 def test_malformed_text_is_refused(text):
     with pytest.raises((SyntaxError, ValueError)):
         parse_expr(text)
 
 
-@pytest.mark.parametrize("text", ["add(x)", "kernel k()\n  leap", "kernel k()\n  step 1", "kernel k(x: r f32)\n  store x[0 = 1"])
+@pytest.mark.parametrize(
+    "text", ["add(x)", "kernel k()\n  leap", "kernel k()\n  step 1", "kernel k(x: r f32)\n  store x[0 = 1"]
+)
 def test_malformed_kernels_are_refused(text):
     with pytest.raises(SyntaxError):
         parse_kernel(text)

@@ -81,7 +81,11 @@ def test_row_reductions_of_every_length(dtype, fold, lanes):
 
 
 def test_integer_and_boolean_reductions():
-    for dtype, step, init in (("i64", lambda a, b: a + b, 0), ("u8", E.maximum, 0), ("bool", lambda a, b: a | b, False)):
+    for dtype, step, init in (
+        ("i64", lambda a, b: a + b, 0),
+        ("u8", E.maximum, 0),
+        ("bool", lambda a, b: a | b, False),
+    ):
         kernel = row_reduce(step, step, init, dtype)
         for m in (0, 1, 15, 16, 17, 40):
             check(kernel, {"x": sample(dtype, 3 * m, m), "out": np.zeros(3, MEMORY[dtype])}, {"m": m, "n": 3}, 0, 3)
@@ -111,7 +115,9 @@ def test_order_of_merging(column, lanes):
     """A merge that tells left from right: every lane's turn shows in the result."""
     acc, other = var("acc", "f32"), var("acc2", "f32")
     x = load("x", "f32", K * N + I if column else I * M + K)
-    fold = Reduce(K, ZERO, M, (Accumulator(acc, const(1.0, "f32")),), (acc * 0.5 + x,), (acc - other * 0.25,), (other,), lanes)
+    fold = Reduce(
+        K, ZERO, M, (Accumulator(acc, const(1.0, "f32")),), (acc * 0.5 + x,), (acc - other * 0.25,), (other,), lanes
+    )
     loop = For(I, ZERO, N, (fold, Store("out", I, acc)), True, column)
     kernel = Kernel("order", (Buffer("x", "f32"), Buffer("out", "f32", "w"), Scalar("m"), Scalar("n")), (loop,))
     for m in (0, 3, 16, 33):
@@ -144,7 +150,13 @@ def test_column_sums(dtype):
 def test_softmax_and_layer_norm_rows():
     """Two reductions and a vector loop in each row, Lets between them, in place."""
     at = I * M + K
-    high, high2, total, total2, j = var("high", "f32"), var("high2", "f32"), var("total", "f32"), var("total2", "f32"), var("j")
+    high, high2, total, total2, j = (
+        var("high", "f32"),
+        var("high2", "f32"),
+        var("total", "f32"),
+        var("total2", "f32"),
+        var("j"),
+    )
     scale = var("scale", "f32")
     rows = For(I, ZERO, N, (
         Reduce(K, ZERO, M, (Accumulator(high, const(float("-inf"), "f32")),), (E.maximum(high, load("x", "f32", at)),),
@@ -163,13 +175,25 @@ def test_scans_in_rows_and_columns():
     acc = var("acc", "f32")
     for column in (False, True):
         at = K * N + I if column else I * M + K
-        fold = Reduce(K, ZERO, M, (Accumulator(acc, const(0.0, "f32")),), (var("next", "f32"),), lanes=1, body=(
-            Let(var("next", "f32"), acc + load("x", "f32", at)), Store("out", at, var("next", "f32"))))
-        kernel = Kernel("cumsum", (Buffer("x", "f32"), Buffer("out", "f32", "w"), Scalar("m"), Scalar("n")),
-                        (For(I, ZERO, N, (fold,), True, column),))
+        fold = Reduce(
+            K,
+            ZERO,
+            M,
+            (Accumulator(acc, const(0.0, "f32")),),
+            (var("next", "f32"),),
+            lanes=1,
+            body=(Let(var("next", "f32"), acc + load("x", "f32", at)), Store("out", at, var("next", "f32"))),
+        )
+        kernel = Kernel(
+            "cumsum",
+            (Buffer("x", "f32"), Buffer("out", "f32", "w"), Scalar("m"), Scalar("n")),
+            (For(I, ZERO, N, (fold,), True, column),),
+        )
         for m in (0, 1, 5, 20):
-            arrays = {"x": np.random.default_rng(1).standard_normal(m * 19).astype(np.float32),
-                      "out": np.zeros(m * 19, np.float32)}
+            arrays = {
+                "x": np.random.default_rng(1).standard_normal(m * 19).astype(np.float32),
+                "out": np.zeros(m * 19, np.float32),
+            }
             check(kernel, arrays, {"m": m, "n": 19}, 0, 19)
 
 
@@ -177,11 +201,22 @@ def test_scans_in_rows_and_columns():
 @pytest.mark.parametrize("index", ["i + 3", "n - 1 - i", "2 i", "s i", "constant", "i // 3", "gather"])
 def test_ways_of_reading(dtype, index):
     n, s = 37, var("s")
-    at = {"i + 3": I + 3, "n - 1 - i": N - 1 - I, "2 i": I * 2, "s i": I * s, "constant": const(5, "i64"),
-          "i // 3": E.idiv(I, const(3, "i64")), "gather": load("where", "i64", I)}[index]
+    at = {
+        "i + 3": I + 3,
+        "n - 1 - i": N - 1 - I,
+        "2 i": I * 2,
+        "s i": I * s,
+        "constant": const(5, "i64"),
+        "i // 3": E.idiv(I, const(3, "i64")),
+        "gather": load("where", "i64", I),
+    }[index]
     params = (Buffer("x", dtype), Buffer("where", "i64"), Buffer("out", dtype, "w"), Scalar("n"), Scalar("s"))
     kernel = Kernel("read", params, (For(I, ZERO, N, (Store("out", I, load("x", dtype, at)),), True, True),))
-    arrays = {"x": sample(dtype, 5 * n, 1), "where": np.random.default_rng(0).integers(0, n, n), "out": np.zeros(n, MEMORY[dtype])}
+    arrays = {
+        "x": sample(dtype, 5 * n, 1),
+        "where": np.random.default_rng(0).integers(0, n, n),
+        "out": np.zeros(n, MEMORY[dtype]),
+    }
     for begin, end in ((0, n), (0, 16), (5, 9), (1, 36)):
         check(kernel, arrays, {"n": n, "s": 4}, begin, end)
 
@@ -192,7 +227,11 @@ def test_ways_of_writing(dtype):
     for at in (N - 1 - I, I * 2, load("where", "i64", I)):
         params = (Buffer("x", dtype), Buffer("where", "i64"), Buffer("out", dtype, "w"), Scalar("n"))
         kernel = Kernel("write", params, (For(I, ZERO, N, (Store("out", at, load("x", dtype, I)),), True, True),))
-        arrays = {"x": sample(dtype, n, 1), "where": np.random.default_rng(0).permutation(n), "out": np.zeros(2 * n, MEMORY[dtype])}
+        arrays = {
+            "x": sample(dtype, n, 1),
+            "where": np.random.default_rng(0).permutation(n),
+            "out": np.zeros(2 * n, MEMORY[dtype]),
+        }
         check(kernel, arrays, {"n": n}, 3, n)
 
 
@@ -214,7 +253,14 @@ def test_conditions():
     x, value = load("x", "f32", I), var("value", "f32")
     for condition in (I < N - 5, E.eq(var("flag"), 1), x < 0.0):
         body = (If(condition, (Let(value, load("y", "f32", I) + load("one", "f32", ZERO)), Store("out", I, value))),)
-        params = (Buffer("x", "f32"), Buffer("y", "f32"), Buffer("one", "f32"), Buffer("out", "f32", "w"), Scalar("n"), Scalar("flag"))
+        params = (
+            Buffer("x", "f32"),
+            Buffer("y", "f32"),
+            Buffer("one", "f32"),
+            Buffer("out", "f32", "w"),
+            Scalar("n"),
+            Scalar("flag"),
+        )
         for vector in (False, True):
             kernel = Kernel("where", params, (For(I, ZERO, N, body, True, vector),))
             arrays = {name: sample("f32", 37, k) for k, name in enumerate(("x", "y", "one", "out"))}
@@ -227,13 +273,26 @@ def test_conditions():
 
 def test_loads_follow_stores_of_the_same_buffer():
     x, before, after = load("x", "f32", I), var("before", "f32"), var("after", "f32")
-    body = (Let(before, x), Store("x", I, x * 2.0), Let(after, x), Store("out", I, after - before), Store("x", I, x + after))
-    kernel = Kernel("reread", (Buffer("x", "f32", "rw"), Buffer("out", "f32", "w"), Scalar("n")), (For(I, ZERO, N, body, True, True),))
+    body = (
+        Let(before, x),
+        Store("x", I, x * 2.0),
+        Let(after, x),
+        Store("out", I, after - before),
+        Store("x", I, x + after),
+    )
+    kernel = Kernel(
+        "reread",
+        (Buffer("x", "f32", "rw"), Buffer("out", "f32", "w"), Scalar("n")),
+        (For(I, ZERO, N, body, True, True),),
+    )
     check(kernel, {"x": np.arange(20, dtype=np.float32), "out": np.zeros(20, np.float32)}, {"n": 20}, 0, 20)
     j, cell = var("j"), load("x", "f32", I)
     loop = For(j, ZERO, N, (Store("x", I, cell * 0.5 + load("y", "f32", j)),))
-    kernel = Kernel("recurrence", (Buffer("x", "f32", "rw"), Buffer("y", "f32"), Buffer("out", "f32", "w"), Scalar("n")),
-                    (For(I, ZERO, N, (Store("out", I, cell), loop, Store("out", I, cell + load("x", "f32", I))), True, True),))
+    kernel = Kernel(
+        "recurrence",
+        (Buffer("x", "f32", "rw"), Buffer("y", "f32"), Buffer("out", "f32", "w"), Scalar("n")),
+        (For(I, ZERO, N, (Store("out", I, cell), loop, Store("out", I, cell + load("x", "f32", I))), True, True),),
+    )
     arrays = {"x": sample("f32", 20, 0), "y": np.arange(20, dtype=np.float32), "out": np.zeros(20, np.float32)}
     check(kernel, arrays, {"n": 20}, 0, 20)
 
@@ -241,17 +300,39 @@ def test_loads_follow_stores_of_the_same_buffer():
 def test_reductions_of_reductions_and_loops_a_lane_decides():
     inner, inner2, outer, outer2 = (var(name, "f64") for name in ("p", "p2", "q", "q2"))
     add = lambda a, b: a + b
-    block = Reduce(var("k2"), K * 20, K * 20 + 20, (Accumulator(inner, const(0.0, "f64")),),
-                   (add(inner, load("x", "f64", I * M + var("k2"))),), (add(inner, inner2),), (inner2,))
-    whole = Reduce(K, ZERO, E.idiv(M, const(20, "i64")), (Accumulator(outer, const(0.0, "f64")),), (add(outer, inner),),
-                   (add(outer, outer2),), (outer2,), body=(block,))
+    block = Reduce(
+        var("k2"),
+        K * 20,
+        K * 20 + 20,
+        (Accumulator(inner, const(0.0, "f64")),),
+        (add(inner, load("x", "f64", I * M + var("k2"))),),
+        (add(inner, inner2),),
+        (inner2,),
+    )
+    whole = Reduce(
+        K,
+        ZERO,
+        E.idiv(M, const(20, "i64")),
+        (Accumulator(outer, const(0.0, "f64")),),
+        (add(outer, inner),),
+        (add(outer, outer2),),
+        (outer2,),
+        body=(block,),
+    )
     params = (Buffer("x", "f64"), Buffer("out", "f64", "w"), Scalar("m"), Scalar("n"))
     kernel = Kernel("blocks", params, (For(I, ZERO, N, (whole, Store("out", I, outer)), True),))
     for m in (0, 20, 400):
         x = np.random.default_rng(m).standard_normal(2 * m)
         check(kernel, {"x": x, "out": np.zeros(2)}, {"m": m, "n": 2}, 0, 2)
-    triangle = Reduce(K, ZERO, I + 1, (Accumulator(outer, const(0.0, "f64")),), (outer + load("x", "f64", K),),
-                      (add(outer, outer2),), (outer2,))
+    triangle = Reduce(
+        K,
+        ZERO,
+        I + 1,
+        (Accumulator(outer, const(0.0, "f64")),),
+        (outer + load("x", "f64", K),),
+        (add(outer, outer2),),
+        (outer2,),
+    )
     kernel = Kernel("triangle", params, (For(I, ZERO, N, (triangle, Store("out", I, outer)), True, True),))
     check(kernel, {"x": np.random.default_rng(0).standard_normal(40), "out": np.zeros(40)}, {"m": 40, "n": 40}, 0, 40)
 
@@ -273,7 +354,14 @@ def test_complex_arithmetic(dtype):
     real, imag = node("real", part, (x,)), node("imag", part, (x,))
     conjugate = node("complex", dtype, (real, -imag))
     numbers = np.concatenate([sample(part, 30, 0).clip(-1e18, 1e18), np.zeros(6, MEMORY[part])]).view(MEMORY[dtype])
-    for value in (x + y, x * y - conjugate, x / y, -x, where(real < imag, x, y), cast(real, dtype) * const(1 + 2j, dtype)):
+    for value in (
+        x + y,
+        x * y - conjugate,
+        x / y,
+        -x,
+        where(real < imag, x, y),
+        cast(real, dtype) * const(1 + 2j, dtype),
+    ):
         kernel = pointwise(value, {"x": dtype, "y": dtype})
         check(kernel, {"x": numbers, "y": numbers[::-1].copy(), "out": np.zeros_like(numbers)}, {"n": 18}, 0, 18)
     for value in (E.eq(x, y), cast(x, "bool")):
@@ -282,9 +370,14 @@ def test_complex_arithmetic(dtype):
     inplace = For(I, ZERO, N, (Store("x", I, load("x", dtype, I) * load("x", dtype, I)),), True, True)
     check(Kernel("square", (Buffer("x", dtype, "rw"), Scalar("n")), (inplace,)), {"x": numbers}, {"n": 18}, 0, 18)
     acc, other = var("acc", dtype), var("acc2", dtype)
-    fold = Reduce(K, ZERO, N, (Accumulator(acc, const(1, dtype)),), (acc * load("x", dtype, K),), (acc * other,), (other,))
-    kernel = Kernel("prod", (Buffer("x", dtype), Buffer("out", dtype, "w"), Scalar("n")),
-                    (For(I, ZERO, const(1, "i64"), (fold, Store("out", I, acc)), True),))
+    fold = Reduce(
+        K, ZERO, N, (Accumulator(acc, const(1, dtype)),), (acc * load("x", dtype, K),), (acc * other,), (other,)
+    )
+    kernel = Kernel(
+        "prod",
+        (Buffer("x", dtype), Buffer("out", dtype, "w"), Scalar("n")),
+        (For(I, ZERO, const(1, "i64"), (fold, Store("out", I, acc)), True),),
+    )
     check(kernel, {"x": numbers, "out": np.zeros(1, MEMORY[dtype])}, {"n": 18}, 0, 1)
 
 

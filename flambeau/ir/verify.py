@@ -88,9 +88,11 @@ def power_of_two(n: int) -> bool:
 
 def merges(s: Reduce) -> bool:
     n = len(s.accumulators)
-    return s.lanes == 1 or len(s.merge) == len(s.others) == n and [m.dtype for m in s.merge] == [
-        a.var.dtype for a in s.accumulators
-    ]
+    return (
+        s.lanes == 1
+        or len(s.merge) == len(s.others) == n
+        and [m.dtype for m in s.merge] == [a.var.dtype for a in s.accumulators]
+    )
 
 
 RULES: dict[type, list[tuple[str, Callable]]] = {
