@@ -1248,3 +1248,68 @@ def set_output(Node node, Tensor t, int nr):
 def rebase_history(Tensor t, Node node, int self_edge):
     """t was written in place by what node records (custom Functions that mark an input dirty)."""
     rebase(t, node, self_edge)
+
+
+def make_node(kind, str name):
+    """A node of a Python class derived from Node, numbered now."""
+    global SEQUENCE
+    cdef Node n = kind.__new__(kind)
+    SEQUENCE += 1
+    n.seq = SEQUENCE
+    n.kind = PYTHON
+    n.name = name
+    n.nout = 1
+    if fb_anomaly:
+        n.meta = {"traceback": hooks["traceback"]()}
+    return n
+
+
+def apply_function(Node ctx, forward, vjp, tuple tensors):
+    """Runs a custom Function: `ctx.dirty`, `ctx.undifferentiable` and `ctx.to_save` say how its outputs are recorded."""
+    global fb_grad_enabled
+    cdef int was = fb_grad_enabled
+    cdef bint record = was and any_requires_grad(tensors)
+    cdef Tensor t
+    ctx.edges = tuple([edge_of(<Tensor> x) if record else None for x in tensors])
+    ctx.nrs = tuple([(<Tensor> x).nr for x in tensors])
+    ctx.vjp = vjp
+    before = [(<Tensor> x).store.count for x in tensors]
+    fb_grad_enabled = 0
+    try:
+        result = forward(ctx, *tensors)
+    finally:
+        fb_grad_enabled = was
+    if not record:
+        return result
+    cdef bint single = not isinstance(result, tuple)
+    cdef list outs = [result] if single else list(result)
+    dirty = [id(x) for x in ctx.dirty]
+    skip = [id(x) for x in ctx.undifferentiable]
+    given = {id(x): i for i, x in enumerate(tensors)}
+    for x in ctx.dirty:
+        check_inplace(<Tensor?> x)
+        if before[given[id(x)]] == (<Tensor> x).store.count:
+            (<Tensor> x).store.count += 1
+    for i, o in enumerate(outs):
+        if isinstance(o, Tensor) and id(o) in given and id(o) not in dirty:
+            outs[i] = alias(<Tensor> o)  # an input returned as it is becomes an output of its own
+    ctx.nout = len(outs)
+    saved = getattr(ctx, "to_save", None)
+    if saved is not None:
+        ctx.to_save = None
+        returned = {id(r): i for i, r in enumerate([result] if single else result) if id(r) not in given}
+        save_tensors(ctx, tuple([outs[returned[id(x)]] if id(x) in returned else x for x in saved]))
+    own_outputs(ctx, tuple(outs))
+    ctx.outputs = tuple([(o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outs])
+    for nr, o in enumerate(outs):
+        if not isinstance(o, Tensor) or id(o) in skip or CATEGORY[(<Tensor> o).code] < 2:
+            continue
+        t = o
+        if id(o) in dirty:
+            rebase(t, ctx, given[id(o)])
+            if t.base is None:
+                t.nr = nr
+        else:
+            t.node = ctx
+            t.nr = nr
+    return outs[0] if single else tuple(outs)

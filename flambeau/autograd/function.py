@@ -1,0 +1,123 @@
+"""Function: an operation with a backward of one's own, in Python. Imports core only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core import _core
+from ..core._core import Node, Tensor
+
+
+class FunctionCtx(Node):
+    """The `ctx` of a Function: what forward keeps for backward. Attributes may be set on it freely."""
+
+    dirty: tuple = ()
+    undifferentiable: tuple = ()
+    materialize = True
+    to_save: tuple | None = None
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keeps tensors; `ctx.saved_tensors` gives them back, checked against in-place changes."""
+        self.to_save = tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Says which inputs forward changed in place; they must be returned."""
+        self.dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Says which outputs have no gradient."""
+        self.undifferentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether a gradient that is absent arrives as zeros (the default) or as None."""
+        self.materialize = value
+
+
+def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
+    """The user's backward, its result laid out over the tensor inputs."""
+    if ctx.materialize:
+        infos = _core.output_infos(ctx)
+        grads = tuple(
+            _core.hooks["zeros"](*infos[i]) if g is None and infos is not None and infos[i] is not None else g
+            for i, g in enumerate(grads)
+        )
+    found = ctx.backward_function(ctx, *grads)
+    found = found if isinstance(found, tuple) else (found,)
+    places, shapes = ctx.places, ctx.shapes
+    if len(found) < ctx.count or any(g is not None for g in found[ctx.count :]):
+        raise RuntimeError(
+            f"{ctx.name}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for each, "
+            "None where there is none"
+        )
+    out = []
+    for place, shape in zip(places, shapes, strict=True):
+        g = found[place]
+        if g is not None and not isinstance(g, Tensor):
+            raise TypeError(f"{ctx.name}: backward must return tensors or None, got {type(g).__name__} for input {place}")
+        if g is not None and g.shape != shape:
+            g = _core.hooks["sum_to"](g, shape, f"{ctx.name}: gradient of input {place}")
+        out.append(g)
+    return tuple(out)
+
+
+class Function:
+    """Base of operations with a gradient of their own: define static `forward(ctx, …)` and `backward(ctx, …)`.
+
+    Or `forward(…)` without ctx and `setup_context(ctx, inputs, output)`. Use it through `apply`.
+
+    >>> class Double(fb.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return g * 2
+    >>> x = fb.ones(1, requires_grad=True)
+    >>> Double.apply(x).backward()
+    >>> x.grad
+    tensor([2.])
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    setup_context: Callable[..., Any] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(f"{type(self).__name__}: a Function isn't instantiated; call {type(self).__name__}.apply(...)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Runs forward, and records the operation if an input requires grad."""
+        name = cls.__name__ + "Backward"
+        ctx = _core.make_node(FunctionCtx, name)
+        ctx.backward_function = cls.__dict__.get("vjp") or cls.backward
+        places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+        ctx.places, ctx.shapes, ctx.count = places, [args[i].shape for i in places], len(args)
+        tensors = tuple(args[i] for i in places)
+
+        def forward(node: Any, *given: Tensor) -> Any:
+            whole = list(args)
+            for i, x in zip(places, given, strict=True):
+                whole[i] = x
+            if cls.setup_context is not None:
+                result = cls.forward(*whole)
+                cls.setup_context(node, tuple(whole), result)
+            else:
+                result = cls.forward(node, *whole)
+            return result
+
+        return _core.apply_function(ctx, forward, run_backward, tensors)
+
+
+def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a backward that can't be differentiated again: what it returns stands on no tape."""
+
+    def within(ctx: Any, *grads: Any) -> Any:
+        before = _core.swap_grad_enabled(False)
+        try:
+            return function(ctx, *grads)
+        finally:
+            _core.swap_grad_enabled(before)
+
+    return within

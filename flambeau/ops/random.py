@@ -1,0 +1,352 @@
+"""Random numbers: Philox 4x32 of (seed, call, element), so that they are the same with any number of threads.
+
+Element i of the c-th call under a seed is a function of (seed, c, i) alone. Imports core, ir and neighbours in ops.
+Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+from ..core import _core
+from ..core._core import DTYPES, Tensor, new_empty
+from ..ir import expr as E
+from ..ir.expr import Expr, cast, const, var, where
+from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
+from .basic import new_like, to_dtype
+from .factories import default, finish, sizes
+from .primitive import generated, primitive
+
+INT64 = DTYPES[5]
+GRAIN = 8192
+
+
+class Generator:
+    """A stream of random numbers: a seed, and how many calls have drawn from it.
+
+    >>> g = fb.Generator().manual_seed(1)
+    >>> fb.rand(2, generator=g).equal(fb.rand(2, generator=fb.Generator().manual_seed(1)))
+    True
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.device = _core.device(device)
+        self._seed = 67280421310721
+        self.calls = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts the stream of `seed`, a whole number; negative ones count from 2^64 down."""
+        self._seed = int(seed) & (2**64 - 1)
+        self.calls = 0
+        return self
+
+    def seed(self) -> int:
+        """Starts the stream of a seed from the system's entropy, and returns that."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
+        return self._seed
+
+    def initial_seed(self) -> int:
+        return self._seed
+
+    def draw(self) -> tuple[int, int]:
+        """(seed, call) for the next call, as int64 values."""
+        call = self.calls
+        self.calls += 1
+        return signed(self._seed), call
+
+    def get_state(self) -> Tensor:
+        """Seed and calls, as 16 bytes in a uint8 tensor."""
+        return _core.from_nested(list(self._seed.to_bytes(8, "little") + self.calls.to_bytes(8, "little")), DTYPES[1])
+
+    def set_state(self, state: Tensor) -> Generator:
+        raw = bytes(state.tolist())
+        if len(raw) != 16:
+            raise RuntimeError(f"set_state: a state has 16 bytes, got {len(raw)}")
+        self._seed, self.calls = int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")
+        return self
+
+
+def signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Starts the default generator's stream of `seed`."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    return default_generator.get_state()
+
+
+def set_rng_state(state: Tensor) -> None:
+    default_generator.set_state(state)
+
+
+def philox(key: Expr, call: Expr, index: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    """Four u32 Exprs: Philox 4x32 with 10 rounds of counter (index, call) under key, all three i64."""
+
+    def halves(x: Expr) -> tuple[Expr, Expr]:
+        return cast(x, "u32"), cast(cast(x, "u64") >> const(32, "u64"), "u32")
+
+    def product(m: int, x: Expr) -> tuple[Expr, Expr]:
+        p = const(m, "u64") * cast(x, "u64")
+        return cast(p >> const(32, "u64"), "u32"), cast(p, "u32")
+
+    k0, k1 = halves(key)
+    (c0, c1), (c2, c3) = halves(index), halves(call)
+    for _ in range(10):
+        (h0, l0), (h1, l1) = product(0xD2511F53, c0), product(0xCD9E8D57, c2)
+        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
+        k0, k1 = k0 + const(0x9E3779B9, "u32"), k1 + const(0xBB67AE85, "u32")
+    return c0, c1, c2, c3
+
+
+def uniform01(words: tuple[Expr, ...], dtype: str) -> Expr:
+    """A number in [0, 1): 24 random bits for f32, 53 for f64."""
+    if dtype == "f64":
+        high, low = (cast(w >> const(s, "u32"), "f64") for w, s in ((words[0], 5), (words[1], 6)))
+        return (high * 67108864.0 + low) * (2.0**-53)
+    return cast(cast(words[0] >> const(8, "u32"), "i32"), "f32") * (2.0**-24)
+
+
+def normal01(words: tuple[Expr, ...], dtype: str) -> Expr:
+    """A standard normal number by Box and Muller: √(-2 ln u) cos 2πv with u in (0, 1]."""
+    if dtype == "f64":
+        u = 1.0 - uniform01(words[:2], "f64")
+        v = uniform01(words[2:], "f64")
+    else:
+        u, v = 1.0 - uniform01(words, "f32"), uniform01(words[1:], "f32")
+    return E.sqrt(E.function("log", u) * -2.0) * E.function("cos", v * (2 * math.pi))
+
+
+DISTRIBUTIONS = {
+    "uniform": lambda w, d, a, b: a + uniform01(w, d) * (b - a),
+    "normal": lambda w, d, a, b: a + normal01(w, d) * b,
+    "exponential": lambda w, d, a, b: E.function("log", 1.0 - uniform01(w, d)) * (-1.0) / a,
+    "cauchy": lambda w, d, a, b: a + E.function("tan", (uniform01(w, d) - 0.5) * math.pi) * b,
+    "log_normal": lambda w, d, a, b: E.function("exp", a + normal01(w, d) * b),
+    "geometric": lambda w, d, a, b: E.ceil(E.function("log", 1.0 - uniform01(w, d)) / E.function("log1p", -a)),
+    "bernoulli": lambda w, d, a, b: where(uniform01(w, d) < a, 1.0, 0.0 * a),
+}
+
+
+@generated
+def sampler(name: str, dtype: str) -> Kernel:
+    """y[i] drawn from a distribution with two parameters."""
+    i = var("i")
+    inner = "f64" if dtype in ("f64", "i64", "i32") else "f32"
+    words = philox(var("seed"), var("call"), i)
+    a, b = cast(var("a", "f64"), inner), cast(var("b", "f64"), inner)
+    value = DISTRIBUTIONS[name](words, inner, a, b)
+    body = For(i, const(0, "i64"), var("n"), (Store("y", i, cast(value, dtype)),), parallel=True, vector=True)
+    params = (Buffer("y", dtype, "w"), Scalar("seed"), Scalar("call"), Scalar("a", "f64"), Scalar("b", "f64"), Scalar("n"))
+    return Kernel("random_" + name, params, (body,))
+
+
+@generated
+def integer_sampler(dtype: str) -> Kernel:
+    """y[i] drawn evenly from low … low + span - 1: the top of a 64-bit word's product with span."""
+    i, span = var("i"), cast(var("span"), "u64")
+    w = philox(var("seed"), var("call"), i)
+    mask = const(0xFFFFFFFF, "u64")
+    high, low = cast(w[0], "u64"), cast(w[1], "u64")
+    span_high, span_low = span >> const(32, "u64"), span & mask
+    middle = high * span_low + (low * span_low >> const(32, "u64"))
+    value = high * span_high + (middle >> const(32, "u64")) + ((middle & mask) + low * span_high >> const(32, "u64"))
+    value = cast(cast(value, "i64") + var("low"), "i64")
+    value = cast(cast(value, "f32"), dtype) if dtype in ("f16", "bf16") else cast(value, dtype)
+    body = For(i, const(0, "i64"), var("n"), (Store("y", i, value),), parallel=True, vector=True)
+    params = (Buffer("y", dtype, "w"), Scalar("seed"), Scalar("call"), Scalar("low"), Scalar("span"), Scalar("n"))
+    return Kernel("random_integers", params, (body,))
+
+
+def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None) -> Tensor:
+    """Fills out, in the order of its elements."""
+    if not out.is_contiguous():
+        _core.plain_copy(out, draw(new_empty(out.shape, out.dtype), name, a, b, generator))
+        out._bump_version()
+        return out
+    key, call = (generator or default_generator).draw()
+    out._bump_version()
+    n = out.numel()
+    _core.launch(sampler(name, out.dtype.ir), (out, key, call, float(a), float(b), n), n, GRAIN, n)
+    return out
+
+
+def draw_integers(out: Tensor, low: int, high: int, generator: Generator | None) -> Tensor:
+    if high <= low:
+        raise RuntimeError(f"random integers: low must be below high, got {low} and {high}")
+    if not out.is_contiguous():
+        _core.plain_copy(out, draw_integers(new_empty(out.shape, out.dtype), low, high, generator))
+        return out
+    key, call = (generator or default_generator).draw()
+    out._bump_version()
+    n = out.numel()
+    _core.launch(integer_sampler(out.dtype.ir), (out, key, call, low, signed(high - low), n), n, GRAIN, n)
+    return out
+
+
+def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Numbers drawn evenly from [0, 1).
+
+    >>> _ = fb.manual_seed(0)
+    >>> bool((fb.rand(1000) < 1).all())
+    True
+    """
+    return finish(draw(new_empty(sizes("rand", size), default(dtype)), "uniform", 0, 1, generator), requires_grad)
+
+
+def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """Numbers drawn from the normal distribution with mean 0 and variance 1."""
+    return finish(draw(new_empty(sizes("randn", size), default(dtype)), "normal", 0, 1, generator), requires_grad)
+
+
+def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+    """Whole numbers drawn evenly from low … high - 1: randint(high, size) or randint(low, high, size)."""
+    if size is None:
+        low, high, size = 0, low, high
+    if high is None:
+        low, high = 0, low
+    return finish(draw_integers(new_empty(tuple(size), INT64 if dtype is None else dtype), int(low), int(high), generator), requires_grad)
+
+
+def rand_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None) -> Tensor:
+    """Numbers drawn evenly from [0, 1), in another tensor's shape."""
+    return finish(draw(new_empty(input.shape, dtype or input.dtype), "uniform", 0, 1, generator), requires_grad)
+
+
+def randn_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None) -> Tensor:
+    """Standard normal numbers in another tensor's shape."""
+    return finish(draw(new_empty(input.shape, dtype or input.dtype), "normal", 0, 1, generator), requires_grad)
+
+
+def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
+    """Whole numbers drawn evenly from low … high - 1, in another tensor's shape."""
+    low, high = (0, low) if high is None else (low, high)
+    return finish(draw_integers(new_empty(input.shape, dtype or input.dtype), low, high, None), requires_grad)
+
+
+def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+    """The numbers 0 … n - 1 in random order: sorted by 63-bit random keys."""
+    import numpy
+
+    keys = draw_integers(new_empty((n,), INT64), -(2**63), 2**63 - 1, generator)
+    order = numpy.argsort(memoryview(keys), kind="stable") if n else numpy.empty(0, "int64")
+    made = _core.from_buffer(order)[0]
+    return finish(made if dtype in (None, INT64) else to_dtype(made, dtype), requires_grad)
+
+
+def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """Normal numbers with given means and standard deviations, numbers or tensors."""
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        shape = _core.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
+        kind = next(x.dtype for x in (mean, std) if isinstance(x, Tensor))
+        return mean + std * randn(shape, generator=generator, dtype=kind)
+    return finish(draw(new_empty(tuple(size), default(dtype)), "normal", mean, std, generator), requires_grad)
+
+
+def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
+    """1 with the probability that each element of input (or p) gives, else 0."""
+    u = rand(input.shape, generator=generator, dtype=input.dtype if input.is_floating_point() else None)
+    return to_dtype(u < (input.detach() if p is None else p), input.dtype)
+
+
+@generated
+def dropout_kernel(dtype: str) -> Kernel:
+    """y[i] = x[i] / (1 - p) with probability 1 - p, else 0; the choice is a function of (seed, call, i)."""
+    i = var("i")
+    inner = "f64" if dtype == "f64" else "f32"
+    keep = uniform01(philox(var("seed"), var("call"), i), inner) >= cast(var("p", "f64"), inner)
+    x = cast(E.load("x", dtype, i), inner)
+    value = where(keep, x * cast(var("scale", "f64"), inner), const(0.0, inner))
+    body = For(i, const(0, "i64"), var("n"), (Store("y", i, cast(value, dtype)),), parallel=True, vector=True)
+    scalars = (Scalar("seed"), Scalar("call"), Scalar("p", "f64"), Scalar("scale", "f64"), Scalar("n"))
+    return Kernel("dropout", (Buffer("x", dtype), Buffer("y", dtype, "w"), *scalars), (body,))
+
+
+def dropout_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return drop(g, ctx.p, ctx.key, ctx.call)
+
+
+@primitive(dropout_vjp, name="dropout_mask")
+def drop(ctx, x, p, key, call):
+    """x with elements zeroed by the mask of (key, call); the backward draws the same mask again instead of keeping it."""
+    ctx.p, ctx.key, ctx.call = p, key, call
+    x = x.contiguous()
+    y = new_like(x, x.dtype)
+    n = x.numel()
+    scale = 1.0 / (1.0 - p) if p < 1 else 0.0
+    _core.launch(dropout_kernel(x.dtype.ir), (x, y, key, call, float(p), scale, n), n, GRAIN, n)
+    return y
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Each element zeroed with probability p, the others divided by 1 - p; the identity outside training.
+
+    Source: Srivastava et al., Dropout (JMLR 2014).
+
+    >>> fb.ops.dropout(fb.ones(2), 0.5, training=False)
+    tensor([1., 1.])
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is a probability, got {p}")
+    if not training or p == 0:
+        return input
+    dropped = drop(input, p, *default_generator.draw())
+    return input.copy_(dropped) if inplace else dropped
+
+
+def filling(name: str, a: float, b: float, names: tuple[str, str]) -> Any:
+    def method(self, *args, generator=None, **kwargs) -> Tensor:
+        values = dict(zip(names, (a, b), strict=True))
+        values.update(zip(names, args, strict=False))
+        for key, value in kwargs.items():
+            if key not in values:
+                raise TypeError(f"{name}_: unexpected argument {key!r}; it takes {names}")
+            values[key] = value
+        if self.requires_grad and _core.is_grad_enabled():
+            raise RuntimeError(f"{name}_: a leaf that requires grad can't be changed in place; use flambeau.no_grad()")
+        return draw(self, name, values[names[0]], values[names[1]], generator)
+
+    method.__doc__ = f"Fills the tensor with numbers drawn from the {name} distribution; returns it."
+    return method
+
+
+def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
+    """Fills the tensor with 1 with probability p, else 0; returns it."""
+    if isinstance(p, Tensor):
+        return self.copy_(bernoulli(p.expand(self.shape), generator=generator))
+    return draw(self, "bernoulli", p, 0, generator)
+
+
+def random_(self, from_=0, to=None, *, generator=None) -> Tensor:
+    """Fills the tensor with whole numbers drawn evenly from from_ … to - 1; returns it."""
+    if to is None and from_:
+        from_, to = 0, from_
+    bits = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8, "bool": 1, "uint8": 8}.get(
+        self.dtype.name, 8 * self.dtype.itemsize - 1
+    )
+    return draw_integers(self, from_, 2**bits + (self.dtype.is_floating_point) if to is None else to, generator)
+
+
+Tensor.uniform_ = filling("uniform", 0, 1, ("from", "to"))
+Tensor.normal_ = filling("normal", 0, 1, ("mean", "std"))
+Tensor.exponential_ = filling("exponential", 1, 0, ("lambd", "_"))
+Tensor.cauchy_ = filling("cauchy", 0, 1, ("median", "sigma"))
+Tensor.log_normal_ = filling("log_normal", 1, 2, ("mean", "std"))
+Tensor.geometric_ = filling("geometric", 0.5, 0, ("p", "_"))
+Tensor.bernoulli_, Tensor.random_, Tensor.bernoulli = bernoulli_, random_, bernoulli
