@@ -10,10 +10,22 @@ from __future__ import annotations
 from typing import overload
 
 from ..expr import FUNCTIONS, Expr, cast, postorder, rebuild
-from . import arc, erf, exponential, hyperbolic, power, trigonometric
+from . import arc, bessel, erf, exponential, gamma, hyperbolic, power, quantile, trigonometric
 from .build import EXPANSIONS
 
-__all__ = ["expand", "EXPANSIONS", "arc", "erf", "exponential", "hyperbolic", "power", "trigonometric"]
+__all__ = [
+    "expand",
+    "EXPANSIONS",
+    "arc",
+    "bessel",
+    "erf",
+    "exponential",
+    "gamma",
+    "hyperbolic",
+    "power",
+    "quantile",
+    "trigonometric",
+]
 
 
 @overload

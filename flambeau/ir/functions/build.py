@@ -52,9 +52,9 @@ FORMATS = {
 }
 
 
-def horner(x: Expr, *coefficients: float) -> Expr:
+def horner(x: Expr, *coefficients: Expr | float) -> Expr:
     """c0 + c1 x + c2 x² + …, one fma per degree."""
-    total: Expr | float = coefficients[-1]
+    total = coefficients[-1]
     for c in reversed(coefficients[:-1]):
         total = fma(x, total, c)
     return as_expr(total, x.dtype)

@@ -1,12 +1,13 @@
-"""erf: two polynomials, one for each side of |x| = 1 or so, and a power of two for the outer one.
+"""erf: two polynomials, one for each side of |x| = 1 or so, and a power of two for the outer one; and erfc.
 
-Imports `build` and `ir.expr`.
+Imports `build`, `exponential` and `ir.expr`. Read next: `quantile.py`, the inverses.
 """
 
 from __future__ import annotations
 
 from ..expr import Expr, fma, where
 from .build import at_most, expansion, horner, round_and_power, with_sign
+from .exponential import EXP, reduce
 
 # erf(x)/x - 1 in z = x²: on |x| <= 0.93, error 2^-30 of erf; on |x| <= 1, 2^-56.3.
 ERF_INNER = {
@@ -39,16 +40,40 @@ EXP2 = {
         7.0733606950574675e-09, 4.439348237814777e-10,
     ),
 }  # fmt: skip
+# (1 + 2x) e^(x²) erfc(x) in (x - 4) / (x + 4) for 0 <= x <= 28; error 2^-54.
+ERFC = (
+    1.2329951186255526, -0.1396211168405629, 0.01537965210261978, 0.06809705425473667, -0.101039066036302,
+    0.09373283499682167, -0.06633036581254673, 0.03716751556188527, -0.0161977340486012, 0.005031969763276234,
+    -0.0007577734038231687, -0.00019925555961749453, 0.00015062246791642132, -2.440294746002939e-05,
+    -1.1225275379679985e-05, 5.717309046102205e-06, 3.019476821649129e-07, -8.342601661829197e-07,
+    6.239247206594184e-08, 1.1457720169742943e-07, -7.776388456637962e-09, -1.3391743357336488e-08,
+    -1.719784006950751e-09,
+)  # fmt: skip
 ERF_BOUNDARY = {"f32": 0.93, "f64": 1.0}
 ERF_IS_ONE = {"f32": 3.95, "f64": 6.0}
+
+
+def erf_inner(x: Expr) -> Expr:
+    return fma(x, horner(x * x, *ERF_INNER[x.dtype]), x)
 
 
 @expansion("erf")
 def erf(x: Expr) -> Expr:
     a = abs(x)
-    inner = fma(a, horner(a * a, *ERF_INNER[x.dtype]), a)
     q = -horner(at_most(a, ERF_IS_ONE[x.dtype]), *ERF_OUTER[x.dtype])
     n, s = round_and_power(q, 1.0)
     r = q - n
     outer = 1.0 - fma(r, horner(r, *EXP2[x.dtype]), 1.0) * s
-    return with_sign(where(a < ERF_BOUNDARY[x.dtype], inner, outer), x)
+    return with_sign(where(a < ERF_BOUNDARY[x.dtype], erf_inner(a), outer), x)
+
+
+@expansion("erfc", in_f64=True)
+def erfc(x: Expr) -> Expr:
+    a = at_most(abs(x), 28.0)
+    z = a * a
+    _, r, s = reduce(-z)
+    # What a² lost to rounding counts as much as the rest of it.
+    r = r - fma(a, a, -z)
+    gaussian = horner(r, 1.0, 1.0, *EXP["f64"]) * s * s
+    y = gaussian * (horner((a - 4.0) / (a + 4.0), *ERFC) / fma(a, 2.0, 1.0))
+    return where(a < 0.5, 1.0 - erf_inner(x), where(x < 0.0, 2.0 - y, y))
