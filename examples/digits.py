@@ -99,7 +99,7 @@ def draw(history, images, labels, predicted, folder):
     figure, axes = plt.subplots(1, max(len(wrong), 1), figsize=(1.3 * max(len(wrong), 2), 1.8), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, i in zip(axes.flat, wrong):
+    for axis, i in zip(axes.flat, wrong, strict=False):
         axis.imshow(images[i, 0].tolist(), cmap="gray_r")
         axis.set_title(f"{labels[i].item()}, not {predicted[i].item()}", fontsize=9)
     figure.savefig(folder / "misclassified.png", dpi=120)
@@ -143,7 +143,7 @@ def main():
         train_loss, train_accuracy = train_one_epoch(model, loader, optimizer, scheduler, title)
         test_loss, predicted = evaluate(model, test_images, test_labels)
         accuracy = (predicted == test_labels).sum().item() / len(test_labels)
-        for name, value in zip(history, (train_loss, train_accuracy, test_loss, accuracy)):
+        for name, value in zip(history, (train_loss, train_accuracy, test_loss, accuracy), strict=True):
             history[name].append(value)
         parts = {name: part.state_dict() for name, part in state.items()}
         fb.save({**parts, "rng": fb.get_rng_state(), "epoch": epoch + 1, "history": history}, checkpoint)

@@ -1,0 +1,1 @@
+"""The `flambeau` command. Read next: `main.py` (its parts), `run.py`, `env.py`."""
