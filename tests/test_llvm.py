@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernels import REAL, ZERO, I, K, M, N, callable_image, exprs, pointwise, row_reduce, same, sample
+from kernels import REAL, SPECIAL, ZERO, I, K, M, N, callable_image, exprs, pointwise, row_reduce, same, sample
 
 from flambeau.codegen import elf, native
 from flambeau.codegen.llvm import render
 from flambeau.codegen.target import AVX2, AVX512, NEON, host
 from flambeau.ir import expr as E
-from flambeau.ir.expr import cast, const, load, node, var, where
+from flambeau.ir.expr import DTYPES, cast, const, load, node, var, where
 from flambeau.ir.interpret import MEMORY, encode, evaluate, run
 from flambeau.ir.kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Store
 from flambeau.ir.verify import verify
@@ -58,6 +58,50 @@ def test_random_exprs(dtype, data):
         got = np.empty(n, MEMORY[dtype])
         compiled(pointwise(value, inputs), target)([*arrays.values(), got, n], 0, n)
         assert same(got, want, dtype), (target.name, got, want)
+
+
+def corners(dtype: str) -> np.ndarray:
+    """Values at and beside every limit a conversion from dtype has: ties, ranges, NaNs with awkward bits."""
+    if DTYPES[dtype].kind != "f":
+        return sample(dtype, 200, 5)
+    limits = [2.0**k for k in (7, 8, 15, 16, 31, 32, 63, 64)] + [2.0**k - 1 for k in (7, 8, 15, 16, 31, 32)]
+    ties = [
+        1 + 2**-8,
+        1 + 3 * 2**-8,
+        1 + 2**-11,
+        1 + 3 * 2**-11,
+        65519.99,
+        65520.0,
+        3.3961775e38,
+        2.0**-25,
+        3 * 2.0**-25,
+    ]
+    whole = np.array([*limits, *ties, *SPECIAL["f"], 0.5, 1.5, 2.5])
+    beside = np.concatenate([whole, np.nextafter(whole, np.inf), np.nextafter(whole, 0), whole + 0.5, whole + 1])
+    if dtype == "f64":
+        return np.concatenate([beside, -beside])
+    with np.errstate(all="ignore"):
+        single = beside.astype(np.float32)
+        single = np.concatenate([single, np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(0))])
+    bits = np.array([0x7FFFFFFF, 0x7F800001, 0xFFFFFFFF, 0x7FC00000, 0x7F7FFFFF, 0x7F7F8000, 0x7F7F7FFF], np.uint32)
+    single = np.concatenate([single, -single, bits.view(np.float32)])
+    if dtype == "bf16":
+        return (single.view(np.uint32) >> 16).astype(np.uint16)
+    with np.errstate(all="ignore"):
+        return single if dtype == "f32" else single.astype(np.float16).view(np.uint16)
+
+
+@pytest.mark.parametrize("source", REAL)
+def test_every_conversion_at_its_limits(source):
+    x = corners(source)
+    for dtype in REAL:
+        if dtype != source:
+            kernel = pointwise(cast(load("x", source, I), dtype), {"x": source})
+            want = encode(evaluate(cast(load("x", source, I), dtype), {"x": x, "i": np.arange(len(x))}), dtype)
+            for target in RUNNABLE:
+                got = np.empty(len(x), MEMORY[dtype])
+                compiled(kernel, target)([x, got, len(x)], 0, len(x))
+                assert same(got, want, dtype), (target.name, source, dtype)
 
 
 LENGTHS = [*range(41), 63, 64, 65, 100]

@@ -33,16 +33,15 @@ def directory() -> str:
 
 @functools.cache
 def fingerprint() -> bytes:
-    """What stands for the renderer's version: the sources that decide an image's bytes, and LLVM's wheel."""
+    """What stands for the renderer's version: the sources that decide an image's bytes."""
     here = os.path.dirname(os.path.abspath(__file__))
-    package = os.path.dirname(here)
+    ir = os.path.join(os.path.dirname(here), "ir")
     digest = hashlib.sha256()
-    functions = os.path.join(package, "ir", "functions")
-    sources = [os.path.join(here, name) for name in ("llvm.py", "llvm_ops.py", "native.py", "elf.py", "target.py")]
-    sources += [os.path.join(functions, name) for name in sorted(os.listdir(functions)) if name.endswith(".py")]
-    for path in sources:
-        with open(path, "rb") as f:
-            digest.update(f.read())
+    for folder in (here, ir, os.path.join(ir, "functions")):
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name), "rb") as f:
+                    digest.update(f.read())
     return digest.digest()
 
 

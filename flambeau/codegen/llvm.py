@@ -1,9 +1,8 @@
-"""Renders a Kernel as LLVM text: where each value stands, loops, loads, stores and reductions.
+"""Renders a Kernel as LLVM text: its statements, loops and reductions.
 
 A vector loop becomes a main loop over 16 lanes and one masked iteration for what is left, on every target; LLVM splits
-the vectors where registers are narrower, so bits agree everywhere. Values are placed as they are asked for, each in the
-outermost scope where its variables live; loads leave a loop only for its guarded entry, so nothing is read that the
-kernel doesn't read. Imports ir. Read next: `llvm_ops.py` (single operations), `native.py` (text to machine code).
+the vectors where registers are narrower, so bits agree everywhere. Imports ir and its neighbours in codegen.
+Read next: `llvm_values.py` (where values stand), `llvm_columns.py`, `native.py` (text to machine code).
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from ..ir.complex import split
 from ..ir.expr import DTYPES, Expr, postorder, substitute, var
 from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
-from .llvm_ops import MEMORY, REGISTER, SUFFIX, apply, decode, encode, literal, register, wide
+from .llvm_columns import Tiles, by_tiles
+from .llvm_ops import MEMORY, decode, register, wide
+from .llvm_scope import Scope, element, extract, splat
+from .llvm_values import IOTA, LINE, Values
 from .target import Target
-
-IOTA = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
-# Cache lines and the widest vector are 64 bytes: streaming stores want that alignment.
-LINE = 64
 
 
 def render(kernel: Kernel, target: Target) -> str:
@@ -28,68 +26,20 @@ def render(kernel: Kernel, target: Target) -> str:
     return Renderer(rewrite(split(kernel), expand), target).module()
 
 
-class Scope:
-    """A stretch of straight-line code that loops and branches may interrupt, and the values known in it.
-
-    `keeps` is the set of buffers whose loads may not move to the enclosing scope, None for all of them.
-    """
-
-    def __init__(self, parent: Scope | None, label: str, keeps: set[str] | None = None):
-        self.parent, self.label, self.keeps = parent, label, keeps
-        self.depth = parent.depth + 1 if parent else 0
-        self.numbers: Iterable[int] = parent.numbers if parent else itertools.count()
-        self.width: int = parent.width if parent else 1
-        self.mask: str | None = parent.mask if parent else None
-        self.lane: Expr | None = parent.lane if parent else None
-        self.lines: list[str] = []
-        self.values: dict[tuple[Expr, int], str] = {}
-        self.places: dict[Expr, tuple[int, bool]] = {}
-        self.definitions: dict[Expr, Expr] = {}
-
-    def name(self) -> str:
-        return f"%r{next(self.numbers)}"  # type: ignore[call-overload]
-
-    def emit(self, instruction: str) -> str:
-        result = self.name()
-        self.lines.append(f"  {result} = {instruction}")
-        return result
-
-    def do(self, instruction: str) -> None:
-        self.lines.append("  " + instruction)
-
-    def branch(self, condition: str, yes: str, no: str) -> None:
-        self.do(f"br i1 {condition}, label %{yes}, label %{no}")
-
-    def enter(self, label: str) -> None:
-        self.lines.append(f"{label}:")
-        self.label = label
-
-    def phi(self, kind: str, *cases: tuple[str, str], name: str | None = None) -> str:
-        name = name or self.name()
-        self.do(f"{name} = phi {kind} " + ", ".join(f"[ {value}, %{label} ]" for value, label in cases))
-        return name
-
-    def bind(self, var: Expr, value: str, width: int, varies: bool) -> None:
-        self.values[var, width] = value
-        self.places[var] = self.depth, varies
-
-
 Body = Callable[[list[str]], list[str]]
 
 
-class Renderer:
-    """Renders one kernel; `scope` is where statements are being rendered."""
+class Renderer(Values):
+    """Renders the statements of one kernel."""
 
     def __init__(self, kernel: Kernel, target: Target):
-        self.kernel, self.target = kernel, target
-        self.scope = Scope(None, "entry")
+        super().__init__(kernel)
+        self.target = target
         self.allocas: list[str] = []
         self.labels = itertools.count()
-        self.pointers: dict[str, str] = {}
-        self.dtypes = {name: b.dtype for name, b in kernel.buffers.items()}
-        self.read_sets: dict[Expr, frozenset[str]] = {}
-        self.streamed: Store | None = None
         self.fence = False
+        # Variables of loops over columns that are rewritten already.
+        self.tiled: set[Expr] = set()
 
     def module(self) -> str:
         root = self.scope
@@ -104,13 +54,13 @@ class Renderer:
         if self.fence:
             root.do("fence seq_cst")
         root.do("ret void")
-        bits = self.target.vector_bits
+        vector = self.target.vector_bits
         return "\n".join([
             f'define void @"{self.kernel.name}"(ptr noalias readonly %args, i64 %begin, i64 %end) #0 {{',
             "entry:", *self.allocas, *root.lines, "}",
             f'attributes #0 = {{ nounwind "no-builtins" "target-cpu"="{self.target.cpu}" '
             f'"target-features"="{self.target.features}" '
-            f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}',
+            f'"prefer-vector-width"="{vector}" "min-legal-vector-width"="{vector}" }}',
             "!0 = !{i32 1}", "",
         ])  # fmt: skip
 
@@ -123,220 +73,6 @@ class Renderer:
         result = body()
         self.scope = outer
         return result
-
-    # Where values stand.
-
-    def find(self, x: Expr, width: int) -> str | None:
-        if x.op == "const":
-            return literal(x.attr, x.dtype, width)  # type: ignore[arg-type]
-        scope: Scope | None = self.scope
-        while scope is not None:
-            found = scope.values.get((x, width))
-            if found is not None:
-                return found
-            scope = scope.parent
-        return None
-
-    def define(self, var: Expr) -> Expr | None:
-        scope: Scope | None = self.scope
-        while scope is not None:
-            if var in scope.definitions:
-                return scope.definitions[var]
-            scope = scope.parent
-        return None
-
-    def place(self, x: Expr) -> tuple[int, bool]:
-        """The depth of the scope x belongs to, and whether its value differs from lane to lane."""
-        known = self.known_place(x)
-        if known is not None:
-            return known
-        places = self.scope.places
-        for y in postorder(x):
-            if y not in places:
-                found = self.known_place(y)
-                if found is None:
-                    found = (0, False)
-                    for a in y.args:
-                        depth, varies = places[a]
-                        found = max(found[0], depth), found[1] or varies
-                    if y.op == "load":
-                        found = max(found[0], self.load_depth(str(y.attr))), found[1]
-                    elif y.op == "var":
-                        raise KeyError(f"{self.kernel.name}: {y.attr} is used where nothing defines it")
-                places[y] = found
-        return places[x]
-
-    def known_place(self, x: Expr) -> tuple[int, bool] | None:
-        scope: Scope | None = self.scope
-        while scope is not None:
-            found = scope.places.get(x)
-            # A load's place, and that of all built on it, depends on the scope that asks.
-            if found is not None and (scope is self.scope or not self.reads(x)):
-                return found
-            scope = scope.parent
-        return None
-
-    def load_depth(self, buffer: str) -> int:
-        scope = self.scope
-        while scope.keeps is not None and buffer not in scope.keeps:
-            assert scope.parent is not None
-            scope = scope.parent
-        return scope.depth
-
-    def varies(self, x: Expr) -> bool:
-        return self.place(x)[1]
-
-    def width_of(self, x: Expr) -> int:
-        return self.scope.width if self.varies(x) else 1
-
-    def value(self, x: Expr, width: int) -> str:
-        """The register with x: one value (that of the first lane, where lanes differ), or one for each lane."""
-        found = self.find(x, width)
-        if found is not None:
-            return found
-        stack = [(x, width)]
-        while stack:
-            y, w = stack[-1]
-            if self.find(y, w) is None:
-                missing = [need for need in self.needs(y, w) if self.find(*need) is None]
-                if missing:
-                    stack.extend(missing)
-                    continue
-                self.compute(y, w)
-            stack.pop()
-        found = self.find(x, width)
-        assert found is not None
-        return found
-
-    def needs(self, x: Expr, width: int) -> list[tuple[Expr, int]]:
-        if width > 1 and not self.varies(x):
-            return [(x, 1)]
-        if x.op == "var":
-            definition = self.define(x)
-            return [(definition, width)] if definition is not None else [(x, 1)] if width > 1 else []
-        if x.op == "load" and width > 1 and self.stride(x.args[0]) in (1, -1):
-            return [(x.args[0], 1)]
-        return [(a, width) for a in x.args]
-
-    def compute(self, x: Expr, width: int) -> None:
-        depth, varies = self.place(x)
-        scope = self.scope
-        while scope.depth > depth:
-            assert scope.parent is not None
-            scope = scope.parent
-        if width > 1 and not varies:
-            result = splat(scope, self.value(x, 1), x.dtype, width)
-        elif x.op == "var":
-            definition = self.define(x)
-            if definition is not None:
-                result = self.value(definition, width)
-            else:
-                result = scope.emit(f"add <{width} x i64> {splat(scope, self.value(x, 1), 'i64', width)}, {IOTA}")
-        elif x.op == "load":
-            result = self.load(scope, x, width)
-        else:
-            result = apply(scope.emit, x, [self.value(a, width) for a in x.args], width)
-        scope.values[x, width] = result
-
-    def reads(self, x: Expr) -> frozenset[str]:
-        if x not in self.read_sets:
-            for y in postorder(x):
-                if y not in self.read_sets:
-                    own = {str(y.attr)} if y.op == "load" else ()
-                    self.read_sets[y] = frozenset(own).union(*(self.read_sets[a] for a in y.args))
-        return self.read_sets[x]
-
-    def forget(self, buffers: set[str]) -> None:
-        """Drops what was computed from buffers that are written now."""
-        scope: Scope | None = self.scope
-        while scope is not None:
-            stale = [k for k in scope.values if k[0].op != "var" and self.reads(k[0]) & buffers]
-            for k in stale:
-                del scope.values[k]
-            scope = scope.parent
-
-    # Memory.
-
-    def stride(self, x: Expr) -> int | None:
-        """How far an index moves from lane to lane, where that is a constant."""
-        if not self.varies(x):
-            return 0
-        if x is self.scope.lane:
-            return 1
-        if x.op == "var":
-            definition = self.define(x)
-            return self.stride(definition) if definition is not None else None
-        if x.dtype != "i64" or x.op not in ("add", "sub", "mul", "neg"):
-            return None
-        parts = [self.stride(a) for a in x.args]
-        if None in parts:
-            return None
-        if x.op == "neg":
-            return -parts[0]  # type: ignore[operator]
-        if x.op == "mul":
-            for factor, part in ((x.args[0], parts[1]), (x.args[1], parts[0])):
-                if factor.op == "const":
-                    return factor.attr * part  # type: ignore[operator]
-            return None
-        return parts[0] + parts[1] if x.op == "add" else parts[0] - parts[1]  # type: ignore[operator]
-
-    def address(self, scope: Scope, buffer: str, index: str, width: int = 1) -> str:
-        t = MEMORY[self.dtypes[buffer]]
-        return scope.emit(f"getelementptr {t}, ptr {self.pointers[buffer]}, {wide('i64', width)} {index}")
-
-    def load(self, scope: Scope, x: Expr, width: int) -> str:
-        buffer, dtype, index = str(x.attr), x.dtype, x.args[0]
-        size, scalar = DTYPES[dtype].size, MEMORY[dtype]
-        if width == 1:
-            p = self.address(scope, buffer, self.value(index, 1))
-            return decode(scope.emit, scope.emit(f"load {scalar}, ptr {p}, align {size}"), dtype, 1)
-        stride = self.stride(index)
-        t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
-        if stride in (1, -1):
-            p = self.address(scope, buffer, self.value(index, 1))
-            if stride == -1:
-                p = scope.emit(f"getelementptr {scalar}, ptr {p}, i64 {1 - width}")
-            if mask is None:
-                bits = scope.emit(f"load {t}, ptr {p}, align {size}")
-            else:
-                m = mask if stride == 1 else reverse(scope, mask, "i1", width)
-                bits = scope.emit(
-                    f"call {t} @llvm.masked.load.{suffix}.p0(ptr align {size} {p}, {wide('i1', width)} {m}, "
-                    f"{t} zeroinitializer)"
-                )
-            return decode(scope.emit, bits if stride == 1 else reverse(scope, bits, scalar, width), dtype, width)
-        p = self.address(scope, buffer, self.value(index, width), width)
-        bits = scope.emit(
-            f"call {t} @llvm.masked.gather.{suffix}.v{width}p0({wide('ptr', width)} align {size} {p}, "
-            f"{wide('i1', width)} {mask or 'splat (i1 true)'}, {t} zeroinitializer)"
-        )
-        return decode(scope.emit, bits, dtype, width)
-
-    def store(self, s: Store) -> None:
-        scope, dtype, width = self.scope, self.dtypes[s.buffer], self.scope.width
-        size, scalar = DTYPES[dtype].size, MEMORY[dtype]
-        bits = encode(scope.emit, self.value(s.value, width), dtype, width)
-        t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
-        if width == 1:
-            scope.do(f"store {t} {bits}, ptr {self.address(scope, s.buffer, self.value(s.index, 1))}, align {size}")
-        elif self.stride(s.index) == 1:
-            p = self.address(scope, s.buffer, self.value(s.index, 1))
-            if mask is not None:
-                scope.do(
-                    f"call void @llvm.masked.store.{suffix}.p0({t} {bits}, ptr align {size} {p}, "
-                    f"{wide('i1', width)} {mask})"
-                )
-            elif s is self.streamed:
-                scope.do(f"store {t} {bits}, ptr {p}, align {min(LINE, width * size)}, !nontemporal !0")
-            else:
-                scope.do(f"store {t} {bits}, ptr {p}, align {size}")
-        else:
-            p = self.address(scope, s.buffer, self.value(s.index, width), width)
-            scope.do(
-                f"call void @llvm.masked.scatter.{suffix}.v{width}p0({t} {bits}, {wide('ptr', width)} align {size} "
-                f"{p}, {wide('i1', width)} {mask or 'splat (i1 true)'})"
-            )
-        self.forget({s.buffer})
 
     # Statements.
 
@@ -398,6 +134,12 @@ class Renderer:
             return []
 
         if s.vector and scope.width == 1 and vectorisable(s.body, {s.var}):
+            tiled = by_tiles(s, next(self.labels)) if s.var not in self.tiled else None
+            if tiled is not None:
+                self.tiled.add(s.var)
+                self.tiles(tiled, first, last)
+                self.tiled.remove(s.var)
+                return
             self.vector_loop(s.var, first, last, stored(s.body), [], body, stream_store(s))
         else:
             self.serial_loop(s.var, first, last, 1, stored(s.body), [], body)
@@ -521,6 +263,16 @@ class Renderer:
         pre.lines += probe.lines
         return steps
 
+    def tiles(self, tiled: Tiles, first: str, last: str) -> None:
+        """The statements that stand for a loop over columns, with the memory they work in."""
+        for b in tiled.buffers:
+            t = MEMORY[b.dtype]
+            self.pointers[b.name], self.dtypes[b.name] = self.scope.name(), b.dtype
+            self.allocas.append(f"  {self.pointers[b.name]} = alloca [{tiled.size} x {t}], align {LINE}")
+        self.scope.bind(tiled.first, first, 1, False)
+        self.scope.bind(tiled.last, last, 1, False)
+        self.block(tiled.body)
+
     # Reductions.
 
     def reduce(self, r: Reduce) -> None:
@@ -603,14 +355,15 @@ class Renderer:
             for k in range(lanes):
                 outer.do(f"store {kind} {initial}, ptr {element(outer, slot, kind, k)}")
 
-        def body(_: list[str]) -> list[str]:
+        def body(phis: list[str]) -> list[str]:
             scope = self.scope
             count = scope.emit(f"sub i64 {self.value(r.var, 1)}, {first}")
             lane = scope.emit(f"and i64 {count}, {lanes - 1}")
-            places = [element(scope, s, kind, lane) for s, (kind, _) in zip(slots, carried, strict=True)]
-            before = [scope.emit(f"load {kind}, ptr {p}") for p, (kind, _) in zip(places, carried, strict=True)]
-            for p, value, (kind, _) in zip(places, self.step(r, width, before), carried, strict=True):
-                scope.do(f"store {kind} {value}, ptr {p}")
+            places = [element(scope, s, t, lane) for s, (t, _) in zip(slots, carried, strict=True)]
+            before = [scope.emit(f"load {t}, ptr {p}") for p, (t, _) in zip(places, carried, strict=True)]
+            after = self.step(r, width, before)
+            for p, new, (t, _) in zip(places, after, carried, strict=True):
+                scope.do(f"store {t} {new}, ptr {p}")
             return []
 
         self.serial_loop(r.var, first, last, 1, stored(r.body), [], body)
@@ -620,33 +373,8 @@ class Renderer:
         ]
         while len(values) > 1:
             half = len(values) // 2
-            values = [self.merge(r, values[k], values[k + half], width) for k in range(half)]
+            values = [self.merge(r, values[j], values[j + half], width) for j in range(half)]
         return values[0]
-
-
-def element(scope: Scope, slot: str, kind: str, k: int | str) -> str:
-    return scope.emit(f"getelementptr {kind}, ptr {slot}, i64 {k}")
-
-
-def splat(scope: Scope, value: str, dtype: str, width: int) -> str:
-    t = register(dtype, width)
-    first = scope.emit(f"insertelement {t} poison, {REGISTER[dtype]} {value}, i64 0")
-    return scope.emit(f"shufflevector {t} {first}, {t} poison, <{width} x i32> zeroinitializer")
-
-
-def reverse(scope: Scope, value: str, scalar: str, width: int) -> str:
-    t = wide(scalar, width)
-    order = ", ".join(f"i32 {k}" for k in reversed(range(width)))
-    return scope.emit(f"shufflevector {t} {value}, {t} poison, <{width} x i32> <{order}>")
-
-
-def extract(scope: Scope, value: str, dtype: str, whole: int, start: int, width: int) -> str:
-    """Lanes start … start + width - 1 of a vector of `whole` lanes."""
-    t = register(dtype, whole)
-    if width == 1:
-        return scope.emit(f"extractelement {t} {value}, i64 {start}")
-    order = ", ".join(f"i32 {k}" for k in range(start, start + width))
-    return scope.emit(f"shufflevector {t} {value}, {t} poison, <{width} x i32> <{order}>")
 
 
 def stored(statements: Iterable[Statement]) -> set[str]:

@@ -170,9 +170,8 @@ def truncate(emit: Emit, a: str, source: str, dtype: str, width: int) -> str:
     signed, bits = DTYPES[dtype].kind == "i", DTYPES[dtype].size * 8
     lowest = -(1 << bits - 1) if signed else 0
     s, d, c = register(source, width), register(dtype, width), wide("i1", width)
-    # Everything above lowest - 1 truncates into range; where the float type has no such number, nothing lies between.
-    exact = bits < (53 if source == "f64" else 24) or not signed
-    above = emit(f"fcmp {'ogt' if exact else 'oge'} {s} {a}, {literal(lowest - exact, source, width)}")
+    # What truncates to the minimum and what is too low for it have the same result.
+    above = emit(f"fcmp ogt {s} {a}, {literal(lowest, source, width)}")
     below = emit(f"fcmp olt {s} {a}, {literal(2.0 ** (bits - signed), source, width)}")
     fits = emit(f"and {c} {above}, {below}")
     result = emit(f"{'fptosi' if signed else 'fptoui'} {s} {a} to {d}")

@@ -1,0 +1,241 @@
+"""Where the values of a kernel stand, and how they are read and written.
+
+A value is computed when it is asked for, in the outermost scope where its variables live. Loads leave a loop only for
+its guarded entry, and only if the loop doesn't write their buffer, so nothing is read that the kernel doesn't read.
+Imports ir and its neighbours. Read next: `llvm.py` (statements), `llvm_ops.py` (single operations).
+"""
+
+from __future__ import annotations
+
+from ..ir.expr import DTYPES, Expr, postorder
+from ..ir.kernel import LANES, Kernel, Store
+from .llvm_ops import MEMORY, SUFFIX, apply, decode, encode, literal, wide
+from .llvm_scope import Scope, reverse, splat
+
+IOTA = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
+# Cache lines and the widest vectors are 64 bytes: streaming stores want that alignment.
+LINE = 64
+
+
+class Values:
+    """The values of one kernel; `scope` is where statements are being rendered."""
+
+    def __init__(self, kernel: Kernel):
+        self.kernel = kernel
+        self.scope = Scope(None, "entry")
+        self.pointers: dict[str, str] = {}
+        self.dtypes = {name: b.dtype for name, b in kernel.buffers.items()}
+        self.read_sets: dict[Expr, frozenset[str]] = {}
+        self.streamed: Store | None = None
+
+    def find(self, x: Expr, width: int) -> str | None:
+        if x.op == "const":
+            return literal(x.attr, x.dtype, width)  # type: ignore[arg-type]
+        scope: Scope | None = self.scope
+        while scope is not None:
+            found = scope.values.get((x, width))
+            if found is not None:
+                return found
+            scope = scope.parent
+        return None
+
+    def define(self, var: Expr) -> Expr | None:
+        scope: Scope | None = self.scope
+        while scope is not None:
+            if var in scope.definitions:
+                return scope.definitions[var]
+            scope = scope.parent
+        return None
+
+    def place(self, x: Expr) -> tuple[int, bool]:
+        """The depth of the scope x belongs to, and whether its value differs from lane to lane."""
+        known = self.known_place(x)
+        if known is not None:
+            return known
+        places = self.scope.places
+        for y in postorder(x):
+            if y not in places:
+                found = self.known_place(y)
+                if found is None:
+                    found = (0, False)
+                    for a in y.args:
+                        depth, varies = places[a]
+                        found = max(found[0], depth), found[1] or varies
+                    if y.op == "load":
+                        found = max(found[0], self.load_depth(str(y.attr))), found[1]
+                    elif y.op == "var":
+                        raise KeyError(f"{self.kernel.name}: {y.attr} is used where nothing defines it")
+                places[y] = found
+        return places[x]
+
+    def known_place(self, x: Expr) -> tuple[int, bool] | None:
+        scope: Scope | None = self.scope
+        while scope is not None:
+            found = scope.places.get(x)
+            # A load's place, and that of all built on it, depends on the scope that asks.
+            if found is not None and (scope is self.scope or not self.reads(x)):
+                return found
+            scope = scope.parent
+        return None
+
+    def load_depth(self, buffer: str) -> int:
+        scope = self.scope
+        while scope.keeps is not None and buffer not in scope.keeps:
+            assert scope.parent is not None
+            scope = scope.parent
+        return scope.depth
+
+    def varies(self, x: Expr) -> bool:
+        return self.place(x)[1]
+
+    def width_of(self, x: Expr) -> int:
+        return self.scope.width if self.varies(x) else 1
+
+    def value(self, x: Expr, width: int) -> str:
+        """The register with x: one value (that of the first lane, where lanes differ), or one for each lane."""
+        found = self.find(x, width)
+        if found is not None:
+            return found
+        stack = [(x, width)]
+        while stack:
+            y, w = stack[-1]
+            if self.find(y, w) is None:
+                missing = [need for need in self.needs(y, w) if self.find(*need) is None]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                self.compute(y, w)
+            stack.pop()
+        found = self.find(x, width)
+        assert found is not None
+        return found
+
+    def needs(self, x: Expr, width: int) -> list[tuple[Expr, int]]:
+        if width > 1 and not self.varies(x):
+            return [(x, 1)]
+        if x.op == "var":
+            definition = self.define(x)
+            return [(definition, width)] if definition is not None else [(x, 1)] if width > 1 else []
+        if x.op == "load" and width > 1 and self.stride(x.args[0]) in (1, -1):
+            return [(x.args[0], 1)]
+        return [(a, width) for a in x.args]
+
+    def compute(self, x: Expr, width: int) -> None:
+        depth, varies = self.place(x)
+        scope = self.scope
+        while scope.depth > depth:
+            assert scope.parent is not None
+            scope = scope.parent
+        if width > 1 and not varies:
+            result = splat(scope, self.value(x, 1), x.dtype, width)
+        elif x.op == "var":
+            definition = self.define(x)
+            if definition is not None:
+                result = self.value(definition, width)
+            else:
+                result = scope.emit(f"add <{width} x i64> {splat(scope, self.value(x, 1), 'i64', width)}, {IOTA}")
+        elif x.op == "load":
+            result = self.load(scope, x, width)
+        else:
+            result = apply(scope.emit, x, [self.value(a, width) for a in x.args], width)
+        scope.values[x, width] = result
+
+    def reads(self, x: Expr) -> frozenset[str]:
+        if x not in self.read_sets:
+            for y in postorder(x):
+                if y not in self.read_sets:
+                    own = {str(y.attr)} if y.op == "load" else ()
+                    self.read_sets[y] = frozenset(own).union(*(self.read_sets[a] for a in y.args))
+        return self.read_sets[x]
+
+    def forget(self, buffers: set[str]) -> None:
+        """Drops what was computed from buffers that are written now."""
+        scope: Scope | None = self.scope
+        while scope is not None:
+            stale = [k for k in scope.values if k[0].op != "var" and self.reads(k[0]) & buffers]
+            for k in stale:
+                del scope.values[k]
+            scope = scope.parent
+
+    # Memory.
+
+    def stride(self, x: Expr) -> int | None:
+        """How far an index moves from lane to lane, where that is a constant."""
+        if not self.varies(x):
+            return 0
+        if x is self.scope.lane:
+            return 1
+        if x.op == "var":
+            definition = self.define(x)
+            return self.stride(definition) if definition is not None else None
+        if x.dtype != "i64" or x.op not in ("add", "sub", "mul", "neg"):
+            return None
+        parts = [self.stride(a) for a in x.args]
+        if None in parts:
+            return None
+        if x.op == "neg":
+            return -parts[0]  # type: ignore[operator]
+        if x.op == "mul":
+            for factor, part in ((x.args[0], parts[1]), (x.args[1], parts[0])):
+                if factor.op == "const":
+                    return factor.attr * part  # type: ignore[operator]
+            return None
+        return parts[0] + parts[1] if x.op == "add" else parts[0] - parts[1]  # type: ignore[operator]
+
+    def address(self, scope: Scope, buffer: str, index: str, width: int = 1) -> str:
+        t = MEMORY[self.dtypes[buffer]]
+        return scope.emit(f"getelementptr {t}, ptr {self.pointers[buffer]}, {wide('i64', width)} {index}")
+
+    def load(self, scope: Scope, x: Expr, width: int) -> str:
+        buffer, dtype, index = str(x.attr), x.dtype, x.args[0]
+        size, scalar = DTYPES[dtype].size, MEMORY[dtype]
+        if width == 1:
+            p = self.address(scope, buffer, self.value(index, 1))
+            return decode(scope.emit, scope.emit(f"load {scalar}, ptr {p}, align {size}"), dtype, 1)
+        stride = self.stride(index)
+        t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
+        if stride in (1, -1):
+            p = self.address(scope, buffer, self.value(index, 1))
+            if stride == -1:
+                p = scope.emit(f"getelementptr {scalar}, ptr {p}, i64 {1 - width}")
+            if mask is None:
+                bits = scope.emit(f"load {t}, ptr {p}, align {size}")
+            else:
+                m = mask if stride == 1 else reverse(scope, mask, "i1", width)
+                bits = scope.emit(
+                    f"call {t} @llvm.masked.load.{suffix}.p0(ptr align {size} {p}, {wide('i1', width)} {m}, "
+                    f"{t} zeroinitializer)"
+                )
+            return decode(scope.emit, bits if stride == 1 else reverse(scope, bits, scalar, width), dtype, width)
+        p = self.address(scope, buffer, self.value(index, width), width)
+        bits = scope.emit(
+            f"call {t} @llvm.masked.gather.{suffix}.v{width}p0({wide('ptr', width)} align {size} {p}, "
+            f"{wide('i1', width)} {mask or 'splat (i1 true)'}, {t} zeroinitializer)"
+        )
+        return decode(scope.emit, bits, dtype, width)
+
+    def store(self, s: Store) -> None:
+        scope, dtype, width = self.scope, self.dtypes[s.buffer], self.scope.width
+        size, scalar = DTYPES[dtype].size, MEMORY[dtype]
+        bits = encode(scope.emit, self.value(s.value, width), dtype, width)
+        t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
+        if width == 1:
+            scope.do(f"store {t} {bits}, ptr {self.address(scope, s.buffer, self.value(s.index, 1))}, align {size}")
+        elif self.stride(s.index) == 1:
+            p = self.address(scope, s.buffer, self.value(s.index, 1))
+            if mask is not None:
+                scope.do(
+                    f"call void @llvm.masked.store.{suffix}.p0({t} {bits}, ptr align {size} {p}, "
+                    f"{wide('i1', width)} {mask})"
+                )
+            elif s is self.streamed:
+                scope.do(f"store {t} {bits}, ptr {p}, align {min(LINE, width * size)}, !nontemporal !0")
+            else:
+                scope.do(f"store {t} {bits}, ptr {p}, align {size}")
+        else:
+            p = self.address(scope, s.buffer, self.value(s.index, width), width)
+            scope.do(
+                f"call void @llvm.masked.scatter.{suffix}.v{width}p0({t} {bits}, {wide('ptr', width)} align {size} "
+                f"{p}, {wide('i1', width)} {mask or 'splat (i1 true)'})"
+            )
+        self.forget({s.buffer})
