@@ -74,6 +74,10 @@ def power_by_exponent(g: Expr, y: Expr, a: Expr, b: Expr) -> Expr:
     return where(flat, zero(g), g * (y * log(a)))
 
 
+def next_order(n: Expr) -> Expr:
+    return const(n.attr + 1, n.dtype) if n.op == "const" else n + 1.0  # type: ignore[operator]
+
+
 def tie(g: Expr, loses: Expr, a: Expr, b: Expr) -> Expr:
     """The gradient of whichever wins; half for each when equal."""
     return where(loses, zero(g), where(eq(a, b), g * 0.5, g))
@@ -117,8 +121,8 @@ RULES: dict[str, Callable[..., Contributions]] = {
     "erfinv": lambda g, y, x: (g * (exp(y * y) * (math.sqrt(math.pi) / 2)),),
     "ndtri": lambda g, y, x: (g * (exp(y * y * 0.5) * math.sqrt(2 * math.pi)),),
     "lgamma": lambda g, y, x: (g * digamma(x),),
-    "digamma": lambda g, y, x: (g * polygamma(as_expr(1.0, x.dtype), x),),
-    "polygamma": lambda g, y, n, x: (None, g * polygamma(n + 1.0, x)),
+    "digamma": lambda g, y, x: (g * polygamma(const(1.0, x.dtype), x),),
+    "polygamma": lambda g, y, n, x: (None, g * polygamma(next_order(n), x)),
     "zeta": lambda g, y, s, q: (None, g * (-s * zeta(s + 1.0, q))),
     "i0": lambda g, y, x: (g * i1(x),),
     "i0e": lambda g, y, x: (g * (i1e(x) - sign(x) * y),),
@@ -263,8 +267,6 @@ def contributions(g: Expr, y: Expr) -> Contributions:
         return STRUCTURAL[y.op](g, *y.args)
     if DTYPES[y.dtype].kind != "c" or y.op == "select":
         return RULES[y.op](g, y, *y.args)
-    if y.op == "abs":
-        return (over(complex_of(real(g), zero(real(g))) * y.args[0], y),)
     # The chain rule of a holomorphic function is g · conj(f'), and a rule gives conj(g) · f'.
     return tuple(c if c is None else conj(c) for c in RULES[y.op](conj(g), y, *y.args))
 

@@ -11,13 +11,13 @@ from ..expr import Expr, as_expr, fma, sqrt, where
 from .build import NAN, at_most, expansion, horner, round_and_power, with_sign
 from .exponential import EXP, LN2, LOG2_E, log1p, reduce
 
-# (e^r - 1 - r) / r² on |r| <= ln(2)/2. Error relative to e^r - 1: 2^-31 and 2^-55.5.
-EXPM1_NARROW = {
-    "f32": (0.5, 0.166666657, 0.0416664891, 0.00833354704, 0.00139327522, 0.000197612797),
+# (e^2r - 1 - 2r) / (2r²) on |r| <= ln(2)/4. Error relative to e^2r - 1: 2^-31 and 2^-55.5.
+TANH = {
+    "f32": (1.0, 0.666666627, 0.333331913, 0.133336753, 0.044584807, 0.012647219),
     "f64": (
-        0.5000000000000006, 0.16666666666666602, 0.04166666666657328, 0.008333333333381671, 0.0013888888932565738,
-        0.00019841269736119144, 2.4801504151309816e-05, 2.755739196025091e-06, 2.762646669544993e-07,
-        2.5058853809669403e-08,
+        1.000000000000001, 0.6666666666666641, 0.33333333333258625, 0.13333333333410674, 0.04444444458421036,
+        0.012698412631116252, 0.0031745925313676564, 0.0007054692341824233, 0.00014144750948070364,
+        2.566026630110147e-05,
     ),
 }  # fmt: skip
 # (sinh x - x) / x³ in z = x² on |x| <= 1: errors 2^-31.6 and 2^-61.7 of sinh.
@@ -55,17 +55,14 @@ def cosh(x: Expr) -> Expr:
 
 @expansion("tanh")
 def tanh(x: Expr) -> Expr:
-    """(e^2a - 1) / (e^2a + 1) for a = |x|, up to where it rounds to 1."""
+    """h / (h + 1) with h = (e^2a - 1) / 2, a = |x| up to where the result rounds to 1."""
     a = at_most(abs(x), {"f32": 9.1, "f64": 19.1}[x.dtype])
-    high, low = LN2[x.dtype]
-    a2 = a + a
-    n, s = round_and_power(a2, LOG2_E)
-    r = fma(n, -low, fma(n, -high, a2))
-    q = fma(fma(r * r, horner(r, *EXPM1_NARROW[x.dtype]), r), s, s - 1.0)
-    t = q / (q + 2.0)
-    # q/2 - q/2 t is the same number; where t is small it hides the rounding of t.
-    half = q * 0.5
-    return with_sign(where(a < 0.4, fma(-half, t, half), t), x)
+    n, s = round_and_power(a, 2 * LOG2_E)
+    r = fma(n, -0.5 * LN2[x.dtype][0], a)
+    h = fma(fma(r * r, horner(r, *TANH[x.dtype]), r), s, fma(s, 0.5, -0.5))
+    t = h / (h + 1.0)
+    # h - h t is the same number; where t is small it hides the rounding of t.
+    return with_sign(where(a < 0.4, fma(-h, t, h), t), x)
 
 
 @expansion("asinh", in_f64=True)
