@@ -1,7 +1,7 @@
 """LLVM text of the pack kernel: to[k * to_k + i] = from[off[i] + k * from_k], fb_packing's meaning.
 
 Three ways, chosen as it runs: where i runs in memory, vectors are copied; where k does, squares of lanes by lanes are
-transposed in registers; else elements go one by one. bf16 and f16 become f32 on the way. Imports ir's dtypes, Target.
+transposed in registers; else elements go one by one. They are converted on the way. Imports ir's dtypes, Target.
 Read next: `contraction_micro.py`, `runtime/contract.h`, `contraction.py`.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ..ir.expr import DTYPES
 from .contraction_micro import lanes
-from .llvm_ops import MEMORY, REGISTER, SUFFIX, decode, wide
+from .llvm_ops import MEMORY, REGISTER, SUFFIX, convert, decode, wide
 from .target import Target
 
 FIELDS = ("from", "to", "off", "from_i", "from_k", "to_k", "m", "n")
@@ -59,10 +59,13 @@ class Packer(Text):
         super().__init__()
         self.source, self.dtype, self.target = source, dtype, target
         self.width = lanes(dtype, target)
+        self.block = min(self.width, 4)
         self.memory, self.register = MEMORY[source], REGISTER[dtype]
         self.source_size, self.size = DTYPES[source].size, DTYPES[dtype].size
 
     def module(self) -> str:
+        self.do(f"%rows = alloca {wide('i64', self.width)}, align 64")
+        self.do(f"%nowhere = alloca {wide(self.register, self.width)}, align 64")
         for slot, name in enumerate(FIELDS):
             self.do(f"%at.{name} = getelementptr i64, ptr %packing, i64 {slot}")
             self.do(f"%{name} = load {'ptr' if slot < 3 else 'i64'}, ptr %at.{name}, align 8")
@@ -91,19 +94,6 @@ class Packer(Text):
             f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}', "",
         ])  # fmt: skip
 
-    def offset(self, i: str, name: str) -> str:
-        """Where row i starts: off[i], or i * from_i."""
-        self.do(f"br i1 %ordered, label %{name}.times, label %{name}.table")
-        self.lines.append(f"{name}.times:")
-        times = self.emit(f"mul i64 {i}, %from_i")
-        self.do(f"br label %{name}.known")
-        self.lines.append(f"{name}.table:")
-        at = self.emit(f"getelementptr i64, ptr %off, i64 {i}")
-        table = self.emit(f"load i64, ptr {at}, align 8")
-        self.do(f"br label %{name}.known")
-        self.lines.append(f"{name}.known:")
-        return self.emit(f"phi i64 [{times}, %{name}.times], [{table}, %{name}.table]")
-
     def source_at(self, row: str, k: str) -> str:
         """The address of element k of the row that starts at an offset."""
         index = self.emit(f"add i64 {row}, {self.emit(f'mul i64 {k}, %from_k')}")
@@ -113,24 +103,27 @@ class Packer(Text):
         index = self.emit(f"add i64 {i}, {self.emit(f'mul i64 {k}, %to_k')}")
         return self.emit(f"getelementptr {self.register}, ptr %to, i64 {index}")
 
-    def mask(self, left: str) -> str:
+    def mask(self, left: str, width: int) -> str:
         """The first `left` lanes."""
-        t = wide("i32", self.width)
-        least = self.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {self.width})")
+        t = wide("i32", width)
+        least = self.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {width})")
         first = self.emit(f"insertelement {t} poison, i32 {self.emit(f'trunc i64 {least} to i32')}, i64 0")
         count = self.emit(f"shufflevector {t} {first}, {t} poison, {t} zeroinitializer")
-        return self.emit(f"icmp ult {t} <{', '.join(f'i32 {k}' for k in range(self.width))}>, {count}")
+        return self.emit(f"icmp ult {t} <{', '.join(f'i32 {k}' for k in range(width))}>, {count}")
 
-    def load(self, pointer: str, mask: str | None) -> str:
-        m = wide(self.memory, self.width)
+    def load(self, pointer: str, mask: str | None, width: int) -> str:
+        m = wide(self.memory, width)
         if mask is None:
             bits = self.emit(f"load {m}, ptr {pointer}, align {self.source_size}")
         else:
             bits = self.emit(
-                f"call {m} @llvm.masked.load.v{self.width}{SUFFIX.get(self.memory, self.memory)}.p0("
-                f"ptr align {self.source_size} {pointer}, {wide('i1', self.width)} {mask}, {m} zeroinitializer)"
+                f"call {m} @llvm.masked.load.v{width}{SUFFIX.get(self.memory, self.memory)}.p0("
+                f"ptr align {self.source_size} {pointer}, {wide('i1', width)} {mask}, {m} zeroinitializer)"
             )
-        return decode(self.emit, bits, self.source, self.width)
+        return self.converted(bits, width)
+
+    def converted(self, bits: str, width: int) -> str:
+        return convert(self.emit, decode(self.emit, bits, self.source, width), self.source, self.dtype, width)
 
     def store(self, value: str, pointer: str, mask: str | None) -> None:
         t = wide(self.register, self.width)
@@ -148,8 +141,8 @@ class Packer(Text):
         self.do(f"br i1 {self.emit(f'icmp sge i64 {left}, {self.width}')}, label %ci.full, label %ci.part")
         for label, mask in (("ci.full", None), ("ci.part", left)):
             self.lines.append(f"{label}:")
-            m = self.mask(mask) if mask else None
-            self.store(self.load(source, m), target, m)
+            m = self.mask(mask, self.width) if mask else None
+            self.store(self.load(source, m, self.width), target, m)
             if mask is None:
                 self.do("br label %ci.done")
         self.do("br label %ci.done")
@@ -157,59 +150,92 @@ class Packer(Text):
 
     def transpose(self, i: str) -> None:
         """Rows i … i + width - 1, all k; rows from m on repeat the last, and aren't stored."""
+        n, words = self.width, wide("i64", self.width)
+        columns = self.mask(self.emit(f"sub i64 %m, {i}"), n)
+        self.do("br i1 %ordered, label %tr.times, label %tr.table")
+        self.lines.append("tr.times:")
+        numbers = self.emit(f"add {words} {self.splat(i)}, <{', '.join(f'i64 {k}' for k in range(n))}>")
+        numbers = self.emit(f"call {words} @llvm.umin.v{n}i64({words} {numbers}, {words} {self.splat('%last')})")
+        times = self.emit(f"mul {words} {numbers}, {self.splat('%from_i')}")
+        self.do("br label %tr.known")
+        self.lines.append("tr.table:")
+        at = self.emit(f"getelementptr i64, ptr %off, i64 {i}")
+        first = self.splat(self.emit(f"load i64, ptr {at}, align 8"))
+        table = self.emit(
+            f"call {words} @llvm.masked.load.v{n}i64.p0(ptr align 8 {at}, {wide('i1', n)} {columns}, {words} {first})"
+        )
+        self.do("br label %tr.known")
+        self.lines.append("tr.known:")
+        self.do(f"store {words} {self.emit(f'phi {words} [{times}, %tr.times], [{table}, %tr.table]')}, ptr %rows")
+
+        whole = self.emit(f"and i64 %n, {-self.block}")
+        self.loop("tk", "tr.known", whole, self.block, lambda k: self.square(i, k, columns, None))
+        left = self.emit(f"sub i64 %n, {whole}")
+        self.do(f"br i1 {self.emit(f'icmp eq i64 {left}, 0')}, label %tr.done, label %tr.rest")
+        self.lines.append("tr.rest:")
+        self.square(i, whole, columns, left)
+        self.do("br label %tr.done")
+        self.lines.append("tr.done:")
+
+    def square(self, i: str, k: str, columns: str, left: str | None) -> None:
+        """All rows, k … k + block - 1, or `left` of these.
+
+        Vector q takes rows q, q + block, q + 2 * block, … one after the other: then equal places of the vectors are to
+        be exchanged within stretches of `block` lanes, which no instruction finds hard.
+        """
+        n, block, t = self.width, self.block, wide(self.register, self.width)
         rows = []
-        for lane in range(self.width):
-            row = self.emit(f"call i64 @llvm.umin.i64(i64 {self.emit(f'add i64 {i}, {lane}')}, i64 %last)")
-            rows.append(self.offset(row, f"row{lane}"))
-        columns = self.mask(self.emit(f"sub i64 %m, {i}"))
-        self.lines.append("  br label %tr\ntr:")
-
-        def square(k: str) -> None:
-            t, left = wide(self.register, self.width), self.emit(f"sub i64 %n, {k}")
-            self.do(f"br i1 {self.emit(f'icmp sge i64 {left}, {self.width}')}, label %tk.full, label %tk.part")
-            loaded = []
-            for label in ("tk.full", "tk.part"):
-                self.lines.append(f"{label}:")
-                mask = self.mask(left) if label == "tk.part" else None
-                loaded.append([self.load(self.source_at(row, k), mask) for row in rows])
-                self.do("br label %tk.loaded")
-            self.lines.append("tk.loaded:")
-            square = [self.emit(f"phi {t} [{a}, %tk.full], [{b}, %tk.part]") for a, b in zip(*loaded, strict=True)]
-            for step, value in enumerate(self.transposed(square)):
-                if step:
-                    self.do(f"%in.{step} = icmp sgt i64 {left}, {step}")
-                    self.do(f"br i1 %in.{step}, label %tk.{step}, label %tk.done")
-                    self.lines.append(f"tk.{step}:")
-                self.store(value, self.target_at(i, self.emit(f"add i64 {k}, {step}")), columns)
-            self.do("br label %tk.done")
-            self.lines.append("tk.done:")
-
-        self.loop("tk", "tr", "%n", self.width, square)
-
-    def transposed(self, rows: list[str]) -> list[str]:
-        """The square's columns: for each power of two, exchange the halves that lie off the diagonal."""
-        t, n = wide(self.register, self.width), self.width
-        distance = n // 2
+        for lane in range(n):
+            row = self.emit(f"load i64, ptr {self.emit(f'getelementptr i64, ptr %rows, i64 {lane}')}")
+            rows.append(self.load(self.source_at(row, k), self.mask(left, block) if left else None, block))
+        vectors = [self.joined(rows[q::block]) for q in range(block)]
+        distance = block // 2
         while distance:
-            low = [k if not k & distance else n + k - distance for k in range(n)]
-            high = [k + distance if not k & distance else n + k for k in range(n)]
-            rows = list(rows)
-            for i in range(n):
-                if not i & distance:
-                    a, b = rows[i], rows[i + distance]
-                    for where, order in ((i, low), (i + distance, high)):
-                        picks = ", ".join(f"i32 {k}" for k in order)
-                        rows[where] = self.emit(f"shufflevector {t} {a}, {t} {b}, <{n} x i32> <{picks}>")
+            for q in range(block):
+                if not q & distance:
+                    low = [x if not x & distance else n + x - distance for x in range(n)]
+                    high = [x + distance if not x & distance else n + x for x in range(n)]
+                    a, b = vectors[q], vectors[q + distance]
+                    for where, order in ((q, low), (q + distance, high)):
+                        picks = ", ".join(f"i32 {x}" for x in order)
+                        vectors[where] = self.emit(f"shufflevector {t} {a}, {t} {b}, <{n} x i32> <{picks}>")
             distance //= 2
-        return rows
+        for step, value in enumerate(vectors[:-1] if left else vectors):
+            p = self.target_at(i, self.emit(f"add i64 {k}, {step}"))
+            if left:
+                p = self.emit(f"select i1 {self.emit(f'icmp sgt i64 {left}, {step}')}, ptr {p}, ptr %nowhere")
+            self.store(value, p, columns)
+
+    def joined(self, parts: list[str]) -> str:
+        """Equal vectors, a power of two of them, end to end."""
+        size = self.block
+        while len(parts) > 1:
+            t, picks = wide(self.register, size), ", ".join(f"i32 {x}" for x in range(2 * size))
+            parts = [
+                self.emit(f"shufflevector {t} {a}, {t} {b}, <{2 * size} x i32> <{picks}>")
+                for a, b in zip(parts[::2], parts[1::2], strict=True)
+            ]
+            size *= 2
+        return parts[0]
+
+    def splat(self, value: str) -> str:
+        t = wide("i64", self.width)
+        first = self.emit(f"insertelement {t} poison, i64 {value}, i64 0")
+        return self.emit(f"shufflevector {t} {first}, {t} poison, <{self.width} x i32> zeroinitializer")
 
     def single(self, i: str) -> None:
-        row = self.offset(i, "one")
-        self.lines.append("  br label %sr\nsr:")
+        self.do("br i1 %ordered, label %one.times, label %one.table")
+        self.lines.append("one.times:")
+        times = self.emit(f"mul i64 {i}, %from_i")
+        self.do("br label %one.known")
+        self.lines.append("one.table:")
+        table = self.emit(f"load i64, ptr {self.emit(f'getelementptr i64, ptr %off, i64 {i}')}, align 8")
+        self.do("br label %one.known")
+        self.lines.append("one.known:")
+        row = self.emit(f"phi i64 [{times}, %one.times], [{table}, %one.table]")
 
         def element(k: str) -> None:
             bits = self.emit(f"load {self.memory}, ptr {self.source_at(row, k)}, align {self.source_size}")
-            value = decode(self.emit, bits, self.source, 1)
-            self.do(f"store {self.register} {value}, ptr {self.target_at(i, k)}, align {self.size}")
+            self.do(f"store {self.register} {self.converted(bits, 1)}, ptr {self.target_at(i, k)}, align {self.size}")
 
-        self.loop("sk", "sr", "%n", 1, element)
+        self.loop("sk", "one.known", "%n", 1, element)
