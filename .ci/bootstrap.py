@@ -16,7 +16,9 @@ import sysconfig
 import tempfile
 import urllib.request
 import venv
+from urllib.parse import urljoin
 
+PIP = "https://pypi.org/pypi/pip/json"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -34,7 +36,7 @@ def pip_from_pypi(python: str) -> None:
         release = next(
             f for f in json.loads(fetch("https://pypi.org/pypi/pip/json"))["urls"] if f["filename"].endswith(".whl")
         )
-        wheel = fetch(release["url"])
+        wheel = fetch(urljoin(PIP, release["url"]))
     except OSError as error:
         fail(f"this python3 has no ensurepip and PyPI can't be reached ({error}); apt-get install python3-venv")
     if hashlib.sha256(wheel).hexdigest() != release["digests"]["sha256"]:
@@ -91,7 +93,8 @@ def main(target: str, *extras: str) -> None:
     # The compat mode puts the checkout on sys.path by a .pth file; the default mode's import hook costs start-up time.
     wanted = f"{ROOT}[{','.join(extras)}]" if extras else ROOT
     editable = ["--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", wanted]
-    subprocess.run([*install, *editable], check=True, cwd=ROOT)
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools warns about the mode at length
+    subprocess.run([*install, *editable], check=True, cwd=ROOT, env=quiet)
 
 
 if __name__ == "__main__":

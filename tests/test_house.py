@@ -78,11 +78,11 @@ def test_the_import_test_sees_through_relative_and_nested_imports(tmp_path, monk
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     file = tmp_path / "flambeau" / "ir" / "x.py"
     file.parent.mkdir(parents=True)
-    file.write_text(
-        "from ..nn import Linear\ndef f():\n    import flambeau.optim.sgd\n    from .. import ops\nfrom .expr import Expr"
-    )
-    assert [t for _, t in imports(file)] == ["flambeau.nn", "flambeau.ir.expr", "flambeau.optim.sgd", "flambeau.ops"]
-    assert [level_of(t) > level_of("flambeau.ir.x") for _, t in imports(file)] == [True, False, True, True]
+    lines = ["from ..nn import Linear", "def f():", "    import flambeau.optim.sgd", "    from .. import ops"]
+    file.write_text("\n".join([*lines, "from .expr import Expr"]))
+    found = [t for _, t in imports(file)]
+    assert found == ["flambeau.nn", "flambeau.ir.expr", "flambeau.optim.sgd", "flambeau.ops"]
+    assert [level_of(t) > level_of("flambeau.ir.x") for t in found] == [True, False, True, True]
 
 
 def test_every_folder_is_a_layer():
@@ -129,7 +129,8 @@ def test_docstring_examples_run(name):
         if (error.name or "").split(".")[0] in OPTIONAL:
             pytest.skip(f"needs {error.name}")
         raise
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, _ = doctest.testmod(module, optionflags=flags, extraglobs={"fb": importlib.import_module("flambeau")})
     assert failed == 0
 
 
@@ -153,9 +154,8 @@ def test_pages_name_only_what_exists(page):
 
 def code_of(text: str) -> str:
     """The parts of a page that are commands: fenced blocks and backticked words."""
-    return "\n".join(
-        f"{block}\n" for block in re.findall(r"```\w*\n(.*?)```|(`[^`\n]+`)", text, re.S) for block in block
-    )
+    pieces = re.findall(r"```\w*\n(.*?)```|(`[^`\n]+`)", text, re.S)
+    return "\n".join(f"{piece}\n" for pair in pieces for piece in pair)
 
 
 def test_the_package_is_light_to_import():
