@@ -66,7 +66,8 @@ def trunc_normal_(
     """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            f"trunc_normal_: mean {mean} is more than two std ({std}) outside [{a}, {b}]; the samples will be inaccurate",
+            f"trunc_normal_: mean {mean} is more than two std ({std}) outside [{a}, {b}]; the samples will be "
+            "inaccurate",
             stacklevel=2,
         )
 

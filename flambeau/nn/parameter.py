@@ -39,7 +39,8 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a module's state without being learnt: assigned to an attribute, it appears in `buffers()`.
+    """A tensor that belongs to a module's state without being learnt: assigned to an attribute, it appears in
+    `buffers()`.
 
     Args:
         data: the values; shared, not copied. None makes an empty tensor.

@@ -1,37 +1,118 @@
-"""torch.nn.functional's names. Functions with a kernel of their own come from `flambeau.ops` as they are; the others are
-compositions of tensor functions, in the files here.
+"""torch.nn.functional's names. Functions with a kernel of their own come from `flambeau.ops` as they are; the others
+are compositions of tensor functions, in the files here.
 
 Read next: `losses.py` for how a composition looks, `modules/` for the layers around these functions.
 """
 
 from flambeau.nn.functional.activation import (
-    alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout, glu, gumbel_softmax, prelu, rrelu, softmin,
+    alpha_dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+    glu,
+    gumbel_softmax,
+    prelu,
+    rrelu,
+    softmin,
 )
 from flambeau.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from flambeau.nn.functional.conv import (
-    conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
 )
 from flambeau.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from flambeau.nn.functional.linear import bilinear
 from flambeau.nn.functional.losses import (
-    cosine_embedding_loss, ctc_loss, gaussian_nll_loss, hinge_embedding_loss, linear_cross_entropy, margin_ranking_loss,
-    multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss, poisson_nll_loss, soft_margin_loss,
-    triplet_margin_loss, triplet_margin_with_distance_loss,
+    cosine_embedding_loss,
+    ctc_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    linear_cross_entropy,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    poisson_nll_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from flambeau.nn.functional.normalization import instance_norm, local_response_norm
 from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import (
-    adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d, adaptive_max_pool2d,
-    adaptive_max_pool3d, avg_pool1d, avg_pool2d, avg_pool3d, lp_pool1d, lp_pool2d, lp_pool3d, max_pool1d, max_pool2d,
-    max_pool3d, max_unpool1d, max_unpool2d, max_unpool3d,
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 from flambeau.nn.functional.sparse import embedding, embedding_bag, one_hot
 from flambeau.nn.functional.vision import (
-    affine_grid, channel_shuffle, fold, grid_sample, interpolate, pixel_shuffle, pixel_unshuffle, unfold, upsample,
+    affine_grid,
+    channel_shuffle,
+    fold,
+    grid_sample,
+    interpolate,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+    upsample,
 )
 from flambeau.ops import (
-    batch_norm, binary_cross_entropy, binary_cross_entropy_with_logits, celu, cross_entropy, dropout, elu, gelu, group_norm,
-    hardshrink, hardsigmoid, hardswish, hardtanh, huber_loss, kl_div, l1_loss, layer_norm, leaky_relu, linear, log_softmax,
-    logsigmoid, mish, mse_loss, nll_loss, relu, relu6, rms_norm, selu, sigmoid, silu, smooth_l1_loss, softmax, softplus,
-    softshrink, softsign, tanh, tanhshrink, threshold,
+    batch_norm,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    celu,
+    cross_entropy,
+    dropout,
+    elu,
+    gelu,
+    group_norm,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log_softmax,
+    logsigmoid,
+    mish,
+    mse_loss,
+    nll_loss,
+    relu,
+    relu6,
+    rms_norm,
+    selu,
+    sigmoid,
+    silu,
+    smooth_l1_loss,
+    softmax,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
 )  # fmt: skip

@@ -62,7 +62,9 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     return one_hot - soft.detach() + soft
 
 
-def _channel_dropout(name: str, dims: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+def _channel_dropout(
+    name: str, dims: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool
+) -> Tensor:
     """Dropout of whole channels; the lowest of `dims` is an input without a batch dimension."""
     _check_probability(p)
     if input.dim() not in dims:

@@ -1,7 +1,8 @@
 """Convolutions of 1 and 3 dimensions, and transposed ones, in terms of `conv2d`, which has a kernel of its own.
 
-A 1-d convolution is a 2-d one of height 1; a 3-d one is a sum of 2-d ones over the kernel's depth; a transposed one is a
-convolution with the flipped kernel over an input spread out by the stride. Imports the tensor core. Read next: `pooling.py`.
+A 1-d convolution is a 2-d one of height 1; a 3-d one is a sum of 2-d ones over the kernel's depth; a transposed one is
+a convolution with the flipped kernel over an input spread out by the stride. Imports the tensor core. Read next:
+`pooling.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def ntuple(value: Any, n: int, name: str = "size") -> tuple[int, ...]:
     if len(values) == 1:
         return values * n
     if len(values) != n:
-        raise RuntimeError(f"expected {name} to be a single integer value or a list of {n} values, but got {name}={list(values)}")
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {n} values, but got {name}={list(values)}"
+        )
     return values
 
 
@@ -41,7 +44,8 @@ def _checked(name: str, n: int, input: Tensor, weight: Tensor, transposed: bool,
     expected = weight.shape[0] if transposed else weight.shape[1] * groups
     if input.shape[-1 - n] != expected:
         raise RuntimeError(
-            f"{name}: given groups={groups} and weight of size {list(weight.shape)}, expected input {list(input.shape)} "
+            f"{name}: given groups={groups} and weight of size {list(weight.shape)}, expected input "
+            f"{list(input.shape)} "
             f"to have {expected} channels, but got {input.shape[-1 - n]} channels instead"
         )
 
@@ -111,7 +115,9 @@ def conv3d(
     total: Tensor | None = None
     for k in range(weight.shape[2]):
         start = k * dilation[0]
-        slab = planes[:, start : start + (steps - 1) * stride[0] + 1 : stride[0]].reshape(batch * steps, channels, *area)
+        slab = planes[:, start : start + (steps - 1) * stride[0] + 1 : stride[0]].reshape(
+            batch * steps, channels, *area
+        )
         slab, inner = _padded(slab, plane)
         part = _conv2d(slab, weight[:, :, k], None if k else bias, stride[1:], inner, dilation[1:], groups)
         total = part if total is None else total + part

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.distance import cosine_similarity, pairwise_distance
+from flambeau.nn.functional.distance import pairwise_distance
 from flambeau.nn.functional.reduction import reduced, resolve
-from flambeau.ops import log_softmax, logsigmoid
+from flambeau.ops import logsigmoid
 
 
 def poisson_nll_loss(
@@ -124,7 +124,9 @@ def multi_margin_loss(
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """Σ_{i labelled, j not} max(0, 1 - (x_i - x_j)) / C over scores (N, C) or (C); a row of labels ends at its first -1."""
+    """Σ_{i labelled, j not} max(0, 1 - (x_i - x_j)) / C over scores (N, C) or (C); a row of labels ends at its first
+    -1.
+    """
     scores, labels = input.reshape(-1, input.shape[-1]), target.reshape(-1, input.shape[-1])
     present = (labels >= 0).long().cumprod(1)
     # Label -1 stands for class 0 with weight 0; one class named twice counts twice.
@@ -163,14 +165,17 @@ def triplet_margin_loss(
 
 
 def triplet_margin_with_distance_loss(
-    anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Callable[[Tensor, Tensor],
+    Tensor] | None = None,
     margin: float = 1.0, swap: bool = False, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """`triplet_margin_loss` with a distance of one's own; `pairwise_distance` where None."""
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     _expect_same_dims("triplet_margin_with_distance_loss", anchor, positive, negative)
-    return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, resolve(reduction))
+    return _triplet(
+        anchor, positive, negative, distance_function or pairwise_distance, margin, swap, resolve(reduction)
+    )
 
 
 def _triplet(
@@ -189,7 +194,8 @@ def ctc_loss(
 ) -> Tensor:  # fmt: skip
     """Connectionist temporal classification: -log of the summed probability of all alignments of a label sequence.
 
-    Graves et al., Connectionist temporal classification, 2006: the forward recursion over the labels with blanks between.
+    Graves et al., Connectionist temporal classification, 2006: the forward recursion over the labels with blanks
+    between.
 
     Args:
         log_probs: (T, N, C) or (T, C), logarithms of probabilities.
@@ -235,7 +241,8 @@ def ctc_loss(
 
 
 def linear_cross_entropy(
-    input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None, weight: Tensor | None = None,
+    input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
     reduction: str = "mean", ignore_index: int = -100, label_smoothing: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """`cross_entropy(linear(input, linear_weight, linear_bias), target)`."""

@@ -28,19 +28,24 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         return _constant(input, sides, 0 if value is None else value)
     if mode not in _INDEX:
-        raise NotImplementedError(f"Unrecognised padding mode {mode}; expected constant, reflect, replicate or circular")
+        raise NotImplementedError(
+            f"Unrecognised padding mode {mode}; expected constant, reflect, replicate or circular"
+        )
     if value:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if input.dim() - len(sides) not in (1, 2):
         raise NotImplementedError(
-            f"pad: {mode} pads the dimensions behind (N, C) or (C), got {len(sides)} to pad and an input of {input.dim()}"
+            f"pad: {mode} pads the dimensions behind (N, C) or (C), got {len(sides)} to pad and an input of "
+            f"{input.dim()}"
         )
     for dim, before, after in sides:
         if mode == "circular" and min(before, after) < 0:  # what is cropped isn't there to come round again
             input = _constant(input, [(dim, min(before, 0), min(after, 0))], 0)
             before, after = max(before, 0), max(after, 0)
         if before or after:
-            index = _INDEX[mode](fb.arange(-before, input.shape[dim] + after, device=input.device), input.shape[dim], dim)
+            index = _INDEX[mode](
+                fb.arange(-before, input.shape[dim] + after, device=input.device), input.shape[dim], dim
+            )
             input = input.index_select(dim, index)
     return input
 

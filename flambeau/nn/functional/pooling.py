@@ -1,8 +1,8 @@
 """Pooling: `max_pool2d`, `avg_pool2d` and `adaptive_avg_pool2d` have kernels of their own; the rest is built here.
 
-Pooling is separable: pooling rows, then columns, then depth gives the same windows, means and first maxima as pooling boxes.
-So one function pools along one dimension by a table of indices, and the rest arranges. Imports the tensor core. Read next:
-`vision.py`.
+Pooling is separable: pooling rows, then columns, then depth gives the same windows, means and first maxima as pooling
+boxes. So one function pools along one dimension by a table of indices, and the rest arranges. Imports the tensor core.
+Read next: `vision.py`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def _max_pool(input: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def _sliding(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool, name: str) -> Tensor:
     reach = dilation * (kernel - 1) + 1
     if padding > reach // 2:
-        raise RuntimeError(f"{name}: pad should be at most half of effective kernel size, but got pad={padding}, kernel={kernel}")
+        raise RuntimeError(
+            f"{name}: pad should be at most half of effective kernel size, but got pad={padding}, kernel={kernel}"
+        )
     room = size + 2 * padding - reach
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
     if ceil_mode and (count - 1) * stride >= size + padding:  # the last window must start inside

@@ -15,7 +15,9 @@ def resolve(reduction: str, size_average: bool | None = None, reduce: bool | Non
     if size_average is not None or reduce is not None:
         mean = True if size_average is None else size_average
         old = "none" if reduce is False else "mean" if mean else "sum"
-        warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{old}' instead.", stacklevel=3)
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{old}' instead.", stacklevel=3
+        )
         return old
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction; expected 'none', 'mean' or 'sum'")

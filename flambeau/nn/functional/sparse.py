@@ -72,10 +72,13 @@ def embedding_bag(
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and mode != "sum":
-        raise NotImplementedError(f"embedding_bag: per_sample_weights was not None, but mode is {mode}; it needs mode='sum'")
+        raise NotImplementedError(
+            f"embedding_bag: per_sample_weights was not None, but mode is {mode}; it needs mode='sum'"
+        )
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, then it must have the "
+            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, then it "
+            "must have the "
             f"same shape as the input ({tuple(input.shape)})"
         )
     if input.dim() == 2:

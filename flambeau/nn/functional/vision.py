@@ -45,7 +45,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """(N, C, …) with the channels of `groups` groups interleaved. Zhang et al., ShuffleNet, 2018."""
     batch, channels = input.shape[:2]
     if channels % groups:
-        raise RuntimeError(f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.")
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
+        )
     x = input.reshape(batch, groups, channels // groups, *input.shape[2:])
     return x.transpose(1, 2).reshape(input.shape)
 
@@ -164,7 +166,9 @@ def interpolate(
     if mode not in _DIMS or n not in _DIMS[mode]:
         raise NotImplementedError(f"interpolate: mode {mode} doesn't take an input of {input.dim()} dimensions")
     if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
-        raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear")
+        raise ValueError(
+            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+        )
     if (size is None) == (scale_factor is None):
         raise ValueError("interpolate: give either size or scale_factor")
     scales: Sequence[float | None] = [None] * n
@@ -175,7 +179,9 @@ def interpolate(
         sizes = [math.floor(s * f) for s, f in zip(input.shape[2:], given, strict=True)]
         scales = scales if recompute_scale_factor else given
     if any(s <= 0 for s in (*sizes, *input.shape[2:])):
-        raise RuntimeError(f"interpolate: input and output sizes should be greater than 0, got {input.shape[2:]} and {sizes}")
+        raise RuntimeError(
+            f"interpolate: input and output sizes should be greater than 0, got {input.shape[2:]} and {sizes}"
+        )
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, tuple(sizes))
     x = input
@@ -223,7 +229,10 @@ def grid_sample(
     """
     n = input.dim() - 2
     if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(f"grid_sample: expected mode bilinear or nearest, and padding zeros, border or reflection; got {mode}, {padding_mode}")
+        raise ValueError(
+            "grid_sample: expected mode bilinear or nearest, and padding zeros, border or reflection; got "
+            f"{mode}, {padding_mode}"
+        )
     sizes = input.shape[2:]
     positions = []
     for i, size in enumerate(reversed(sizes)):

@@ -98,8 +98,8 @@ class _BatchNorm(_NormBase):
 class BatchNorm1d(_BatchNorm):
     """y = (x - E[x]) / √(Var[x] + eps) γ + β over (N, C) or (N, C, L), statistics for each channel over the rest.
 
-    Training normalises by the batch's statistics (biased variance) and moves the running ones (unbiased variance) towards
-    them by `momentum`; evaluation uses the running ones. Ioffe and Szegedy, 2015.
+    Training normalises by the batch's statistics (biased variance) and moves the running ones (unbiased variance)
+    towards them by `momentum`; evaluation uses the running ones. Ioffe and Szegedy, 2015.
 
     Args:
         momentum: None makes the running statistics the plain average of all batches.
@@ -147,7 +147,12 @@ class SyncBatchNorm(_BatchNorm):
         converted: Module = module
         if isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm):
             converted = cls(
-                module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats, process_group
+                module.num_features,
+                module.eps,
+                module.momentum,
+                module.affine,
+                module.track_running_stats,
+                process_group,
             )
             converted.training = module.training
             for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
@@ -169,7 +174,10 @@ class _InstanceNorm(_NormBase):
         unbatched = input.dim() == self._dims[0]
         channels = input.shape[0 if unbatched else 1]
         if channels != self.num_features and self.affine:
-            raise ValueError(f"expected input's size at dim={int(not unbatched)} to match num_features ({self.num_features}), but got: {channels}.")
+            raise ValueError(
+                f"expected input's size at dim={int(not unbatched)} to match num_features "
+                f"({self.num_features}), but got: {channels}."
+            )
         output = F.instance_norm(
             input.unsqueeze(0) if unbatched else input, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or not self.track_running_stats, 0.0 if self.momentum is None else self.momentum, self.eps,

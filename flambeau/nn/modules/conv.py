@@ -43,7 +43,12 @@ class _ConvNd(Module):
         modes = ("zeros", "reflect", "replicate", "circular")
         if padding_mode not in modes:
             raise ValueError(f"padding_mode must be one of {modes}, but got padding_mode='{padding_mode}'")
-        self.in_channels, self.out_channels, self.groups, self.padding_mode = in_channels, out_channels, groups, padding_mode
+        self.in_channels, self.out_channels, self.groups, self.padding_mode = (
+            in_channels,
+            out_channels,
+            groups,
+            padding_mode,
+        )
         self.kernel_size, self.stride, self.dilation = _sizes(kernel_size, n), _sizes(stride, n), _sizes(dilation, n)
         self.transposed, self.output_padding = self._transposed, _sizes(output_padding, n)
         self.padding = padding if isinstance(padding, str) else _sizes(padding, n)
@@ -52,7 +57,9 @@ class _ConvNd(Module):
                 raise ValueError(f"Invalid padding string '{padding}', should be one of 'same', 'valid'")
             if padding == "same" and any(s != 1 for s in self.stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
-            totals = [d * (k - 1) if padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            totals = [
+                d * (k - 1) if padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size, strict=True)
+            ]
             sides = [(t // 2, t - t // 2) for t in totals]
         else:
             sides = [(p, p) for p in self.padding]
@@ -69,7 +76,12 @@ class _ConvNd(Module):
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
         n = len(self.kernel_size)
-        for name, default in (("padding", (0,) * n), ("dilation", (1,) * n), ("output_padding", (0,) * n), ("groups", 1)):
+        for name, default in (
+            ("padding", (0,) * n),
+            ("dilation", (1,) * n),
+            ("output_padding", (0,) * n),
+            ("groups", 1),
+        ):
             if getattr(self, name) != default:
                 parts.append(f"{name}={getattr(self, name)}")
         if self.bias is None:
@@ -169,7 +181,8 @@ class _ConvTransposeNd(_ConvNd):
         if any(not lo <= w < lo + s for lo, w, s in zip(smallest, wanted, self.stride, strict=True)):
             raise ValueError(
                 f"requested an output size of {wanted}, but valid sizes range from {smallest} to "
-                f"{[lo + s - 1 for lo, s in zip(smallest, self.stride, strict=True)]} (for an input of {tuple(input.shape[-n:])})"
+                f"{[lo + s - 1 for lo, s in zip(smallest, self.stride, strict=True)]} (for an input of "
+                f"{tuple(input.shape[-n:])})"
             )
         return tuple(w - lo for w, lo in zip(wanted, smallest, strict=True))
 

@@ -1,7 +1,8 @@
-"""Hooks of modules: functions called before and after `forward`, and when gradients reach a module's outputs and inputs.
+"""Hooks of modules: functions called before and after `forward`, and when gradients reach a module's outputs and
+inputs.
 
-`Hookable` is the part of `Module` that registers and runs them; `Module.__call__` comes here only where there is a hook to
-run. Hooks that apply to every module live in the `GLOBAL_…` dictionaries. Imports autograd. Read next: `module.py`.
+`Hookable` is the part of `Module` that registers and runs them; `Module.__call__` comes here only where there is a hook
+to run. Hooks that apply to every module live in the `GLOBAL_…` dictionaries. Imports autograd. Read next: `module.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class RemovableHandle:
         self.remove()
 
 
-def _add(hooks: OrderedDict[int, Hook], hook: Hook, prepend: bool, *marks: tuple[OrderedDict[int, bool], bool]) -> RemovableHandle:
+def _add(
+    hooks: OrderedDict[int, Hook], hook: Hook, prepend: bool, *marks: tuple[OrderedDict[int, bool], bool]
+) -> RemovableHandle:
     handle = RemovableHandle(hooks, *(mark for mark, _ in marks))
     hooks[handle.id] = hook
     if prepend:
@@ -78,7 +81,9 @@ class Hookable:
             _forward_pre_hooks_with_kwargs=OrderedDict(),
         )
 
-    def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+    def register_forward_pre_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
         """Call `hook(module, args)`, or `hook(module, args, kwargs)`, before `forward`; what it returns replaces them.
 
         >>> import flambeau as fb
@@ -100,13 +105,14 @@ class Hookable:
         return _add(self._forward_hooks, hook, prepend, *marks)
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        """Call `hook(module, grad_output)` when the gradients of the module's outputs are known; it may replace them."""
+        """Call `hook(module, grad_output)` when the gradients of the outputs are known; it may replace them."""
         return _add(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs are known.
 
-        What it returns, unless None, replaces `grad_input`. Raises RuntimeError on a module that has a hook of the old kind.
+        What it returns, unless None, replaces `grad_input`. Raises RuntimeError on a module that has a hook of the old
+        kind.
         """
         self._set_kind_of_backward_hooks(full=True)
         return _add(self._backward_hooks, hook, prepend)
@@ -119,7 +125,8 @@ class Hookable:
     def _set_kind_of_backward_hooks(self, full: bool) -> None:
         if self._is_full_backward_hook is not None and self._is_full_backward_hook is not full:
             raise RuntimeError(
-                "register_backward_hook and register_full_backward_hook cannot be mixed on one module; use only the latter"
+                "register_backward_hook and register_full_backward_hook cannot be mixed on one module; use only "
+                "the latter"
             )
         self.__dict__["_is_full_backward_hook"] = full
 
@@ -150,7 +157,9 @@ class Hookable:
                 if replaced is None:
                     continue
                 if not (isinstance(replaced, tuple) and len(replaced) == 2):
-                    raise RuntimeError(f"forward pre-hook with kwargs must return None or (args, kwargs), got {replaced!r}")
+                    raise RuntimeError(
+                        f"forward pre-hook with kwargs must return None or (args, kwargs), got {replaced!r}"
+                    )
                 args, kwargs = replaced
             else:
                 replaced = hook(self, args)
@@ -178,10 +187,14 @@ class Hookable:
 
     def _watch_last_operation(self, result: Any) -> None:
         while not isinstance(result, Tensor):
-            result = next(v for v in result.values() if isinstance(v, Tensor)) if isinstance(result, dict) else result[0]
+            result = (
+                next(v for v in result.values() if isinstance(v, Tensor)) if isinstance(result, dict) else result[0]
+            )
         if result.grad_fn is not None:
             for hook in self._backward_hooks.values():
-                result.grad_fn.register_hook(lambda grad_input, grad_output, hook=hook: hook(self, grad_input, grad_output))
+                result.grad_fn.register_hook(
+                    lambda grad_input, grad_output, hook=hook: hook(self, grad_input, grad_output)
+                )
 
 
 class _Watch(fb.autograd.Function):
@@ -272,7 +285,9 @@ def _checked(replaced: Any, grads: tuple[Tensor | None, ...]) -> tuple[Tensor | 
         return grads
     replaced = replaced if isinstance(replaced, tuple) else (replaced,)
     if len(replaced) != len(grads):
-        raise RuntimeError(f"backward hook returned an invalid number of gradients: got {len(replaced)}, expected {len(grads)}")
+        raise RuntimeError(
+            f"backward hook returned an invalid number of gradients: got {len(replaced)}, expected {len(grads)}"
+        )
     return replaced
 
 
@@ -281,7 +296,9 @@ def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
     return _add(GLOBAL_FORWARD_PRE_HOOKS, hook, False)
 
 
-def register_module_forward_hook(hook: Hook, *, with_kwargs: bool = False, always_call: bool = False) -> RemovableHandle:
+def register_module_forward_hook(
+    hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
     """Call `hook(module, args, output)` after every module's `forward`; what it returns replaces the output."""
     marks = (_with_kwargs_globally, with_kwargs), (_always_called_globally, always_call)
     return _add(GLOBAL_FORWARD_HOOKS, hook, False, *marks)

@@ -1,7 +1,7 @@
 """Losses as layers: each is its function of `flambeau.nn.functional` with the settings it was made with.
 
-All take `reduction`: "mean", "sum" or "none"; the flags `size_average` and `reduce` of old programs stand for one of them.
-Imports `module.py` and functional. Read next: `../functional/losses.py`.
+All take `reduction`: "mean", "sum" or "none"; the flags `size_average` and `reduce` of old programs stand for one of
+them. Imports `module.py` and functional. Read next: `../functional/losses.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Flag = bool | None
 class _Loss(Module):
     def __init__(self, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = resolve(reduction, size_average, reduce) if (size_average, reduce) != (None, None) else reduction
+        self.reduction = (
+            resolve(reduction, size_average, reduce) if (size_average, reduce) != (None, None) else reduction
+        )
 
 
 class _WeightedLoss(_Loss):
@@ -117,9 +119,7 @@ class NLLLoss(_WeightedLoss):
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(
-            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        return F.nll_loss(input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class NLLLoss2d(NLLLoss):
@@ -151,7 +151,7 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """t (log t - x) for log-probabilities x; "batchmean" is the mathematical mean. `log_target`: t is given as log t."""
+    """t (log t - x) for log-probabilities x; "batchmean" is the mathematical mean. `log_target`: t is log t."""
 
     def __init__(
         self, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean", log_target: bool = False
@@ -284,7 +284,14 @@ class TripletMarginLoss(_Loss):
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return F.triplet_margin_loss(
-            anchor, positive, negative, margin=self.margin, p=self.p, eps=self.eps, swap=self.swap, reduction=self.reduction
+            anchor,
+            positive,
+            negative,
+            margin=self.margin,
+            p=self.p,
+            eps=self.eps,
+            swap=self.swap,
+            reduction=self.reduction,
         )
 
 
@@ -297,7 +304,9 @@ class TripletMarginWithDistanceLoss(_Loss):
     ) -> None:  # fmt: skip
         super().__init__(reduction=reduction)
         if margin <= 0:
-            raise ValueError(f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead")
+            raise ValueError(
+                f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead"
+            )
         self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin, self.swap = margin, swap
 

@@ -97,7 +97,8 @@ class Module(Tree, Stateful, Hookable):
         self._check_name("parameter", name, self._registry("_parameters", "parameter"))
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None "
+                "required)"
             )
         if param is not None and param.grad_fn is not None:
             raise ValueError(
@@ -188,14 +189,16 @@ class Module(Tree, Stateful, Hookable):
                 if name in attributes["_parameters"]:
                     if value is not None:
                         raise TypeError(
-                            f"cannot assign '{_type_name(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                            f"cannot assign '{_type_name(value)}' as parameter '{name}' (torch.nn.Parameter or "
+                            "None expected)"
                         )
                     attributes["_parameters"][name] = None
                     return
                 if name in attributes["_modules"]:
                     if value is not None:
                         raise TypeError(
-                            f"cannot assign '{_type_name(value)}' as child module '{name}' (torch.nn.Module or None expected)"
+                            f"cannot assign '{_type_name(value)}' as child module '{name}' (torch.nn.Module or "
+                            "None expected)"
                         )
                     attributes["_modules"][name] = None
                     return
@@ -270,7 +273,9 @@ def _note_where(error: Exception, module: Module) -> None:
     culprit = module if at is None else notes[at].module
     path = next((path for path, m in module.named_modules() if m is culprit), "")
     shown = type(culprit).__name__ if culprit._modules else repr(culprit)
-    where = _Where(f"raised in module {path}: {shown}, of {type(module).__name__}" if path else f"raised in module {shown}")
+    where = _Where(
+        f"raised in module {path}: {shown}, of {type(module).__name__}" if path else f"raised in module {shown}"
+    )
     where.module = culprit
     if at is None:
         error.add_note(where)

@@ -59,18 +59,25 @@ class RNNBase(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(dropout, (int, float)) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
-            raise ValueError("dropout should be a number in range [0, 1] representing the probability of an element being zeroed")
+            raise ValueError(
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
+            )
         if dropout > 0 and num_layers == 1:
             warnings.warn(
-                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+                "num_layers "
                 f"greater than 1, but got dropout={dropout} and num_layers={num_layers}", stacklevel=3,
             )  # fmt: skip
         if not isinstance(hidden_size, int):
             raise TypeError(f"hidden_size should be of type int, got: {type(hidden_size).__name__}")
         if hidden_size <= 0 or num_layers <= 0:
-            raise ValueError(f"hidden_size and num_layers must be greater than zero, got {hidden_size} and {num_layers}")
+            raise ValueError(
+                f"hidden_size and num_layers must be greater than zero, got {hidden_size} and {num_layers}"
+            )
         if not 0 <= proj_size < hidden_size:
-            raise ValueError(f"proj_size has to be smaller than hidden_size, zero to disable projections; got {proj_size}")
+            raise ValueError(
+                f"proj_size has to be smaller than hidden_size, zero to disable projections; got {proj_size}"
+            )
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size
@@ -106,7 +113,14 @@ class RNNBase(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        defaults = {"proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        defaults = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
         return text + "".join(f", {n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -170,7 +184,12 @@ class RNNBase(Module):
     ) -> tuple[Tensor, State]:
         """One layer in one direction over (T, N, features)."""
         weights = {name.split("_l")[0]: getattr(self, name) for name in names}
-        step, w_hh, b_hh, w_hr = _STEPS[self.mode], weights["weight_hh"], weights.get("bias_hh"), weights.get("weight_hr")
+        step, w_hh, b_hh, w_hr = (
+            _STEPS[self.mode],
+            weights["weight_hh"],
+            weights.get("bias_hh"),
+            weights.get("weight_hr"),
+        )
         projected = F.linear(x, weights["weight_ih"], weights.get("bias_ih")).unbind(0)
         outputs: list[Any] = [None] * len(projected)
         for t in reversed(range(len(projected))) if reverse else range(len(projected)):
@@ -186,7 +205,8 @@ class RNNBase(Module):
 
 
 class RNN(RNNBase):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu: (L, N, H_in) → (L, N, D · H), states (D · layers, N, H).
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu: (L, N, H_in) → (L, N, D · H), states (D · layers, N,
+    H).
 
     >>> import flambeau as fb
     >>> [t.shape for t in fb.nn.RNN(10, 20, 2)(fb.ones(5, 3, 10))]

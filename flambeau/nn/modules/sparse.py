@@ -19,12 +19,15 @@ class _Table(Module):
     """A weight (num_embeddings, embedding_dim) from N(0, 1), row `padding_idx` zero."""
 
     def _init_table(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: float | None, norm_type: float,
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: float | None,
+        norm_type: float,
         scale_grad_by_freq: bool, sparse: bool, weight: Tensor | None, frozen: bool, options: dict[str, Any],
     ) -> None:  # fmt: skip
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx} of {num_embeddings}")
+                raise AssertionError(
+                    f"Padding_idx must be within num_embeddings, got {padding_idx} of {num_embeddings}"
+                )
             padding_idx %= num_embeddings
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.max_norm, self.norm_type = max_norm, norm_type
@@ -68,7 +71,8 @@ class Embedding(_Table):
     ) -> None:  # fmt: skip
         super().__init__()
         self._init_table(
-            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight, _freeze,
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight,
+            _freeze,
             {"device": device, "dtype": dtype},
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """`state_dict` and `load_state_dict`: a module's parameters and persistent buffers by name, out and in.
 
-`Stateful` is this part of `Module`; names, order, metadata and messages are PyTorch's, so that checkpoints travel both ways.
-Imports the tensor core. Read next: `module.py`.
+`Stateful` is this part of `Module`; names, order, metadata and messages are PyTorch's, so that checkpoints travel both
+ways. Imports the tensor core. Read next: `module.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Stateful:
         """Take back what `get_extra_state` returned."""
         raise RuntimeError("set_extra_state: not overridden; define get_extra_state() and set_extra_state() together")
 
-    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
+    def state_dict(
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
         """Parameters and persistent buffers of this module and those inside it, by dotted name, sharing their memory.
 
         Args:
@@ -97,7 +99,9 @@ class Stateful:
         persistent = ((k, b) for k, b in self._buffers.items() if k not in self._non_persistent_buffers_set)
         return [(k, t) for k, t in itertools.chain(self._parameters.items(), persistent) if t is not None]
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copy the entries of `state_dict` into the parameters and buffers of the same names.
 
         Args:
@@ -137,7 +141,9 @@ class Stateful:
             incompatible = IncompatibleKeys(missing_keys, unexpected_keys)
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, incompatible) is not None:
-                    raise RuntimeError("load_state_dict: a post-hook must change the lists it is given, and return None")
+                    raise RuntimeError(
+                        "load_state_dict: a post-hook must change the lists it is given, and return None"
+                    )
 
         load(self, entries, "")
         if strict:
@@ -157,7 +163,7 @@ class Stateful:
         self, state_dict: Any, prefix: str, local_metadata: dict[str, Any], strict: bool,
         missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
-        """Load this module's own entries, not those of the modules inside it; notes in the three lists what went wrong."""
+        """Load this module's own entries, not those of the modules inside; note in the lists what went wrong."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
@@ -187,8 +193,8 @@ class Stateful:
     def _load_tensor(self, name: str, tensor: Tensor, key: str, value: Any, assign: bool) -> str | None:
         if not isinstance(value, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
-                f"but received {type(value)}"
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+                f"checkpoint but received {type(value)}"
             )
         if tensor.dim() == 0 and value.shape == (1,):  # scalars were saved as vectors of one element once
             value = value[0]
@@ -207,8 +213,8 @@ class Stateful:
                     tensor.copy_(value)
         except Exception as error:
             return (
-                f'While copying the parameter named "{key}", whose dimensions in the model are {_size(tensor)} and '
-                f"whose dimensions in the checkpoint are {_size(value)}, an exception occurred : {error.args}."
+                f'While copying the parameter named "{key}", whose dimensions in the model are {_size(tensor)} '
+                f"and whose dimensions in the checkpoint are {_size(value)}, an exception occurred : {error.args}."
             )
         return None
 
@@ -217,7 +223,7 @@ class Stateful:
         return _register(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata)` after `state_dict` collected this module's entries."""
+        """Call `hook(module, state_dict, prefix, local_metadata)` after `state_dict` collected the entries."""
 
         def in_place(*args: Any) -> None:
             if hook(*args) is not None:
@@ -229,7 +235,7 @@ class Stateful:
         return _register(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
-        """Call `hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)` before loading."""
+        """Call `hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)` before loading."""
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> RemovableHandle:

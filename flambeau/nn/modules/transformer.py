@@ -41,7 +41,8 @@ class TransformerEncoderLayer(Module):
     """
 
     def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = F.relu,
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: Activation = F.relu,
         layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
@@ -58,7 +59,11 @@ class TransformerEncoderLayer(Module):
         self.activation = _activation(activation)
 
     def forward(
-        self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None, is_causal: bool = False
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
     ) -> Tensor:
         x = src
         if self.norm_first:
@@ -69,7 +74,13 @@ class TransformerEncoderLayer(Module):
 
     def _sa_block(self, x: Tensor, mask: Tensor | None, hidden_keys: Tensor | None, is_causal: bool) -> Tensor:
         attended = self.self_attn(
-            x, x, x, attn_mask=mask, key_padding_mask=hidden_keys, need_weights=False, is_causal=is_causal and mask is not None
+            x,
+            x,
+            x,
+            attn_mask=mask,
+            key_padding_mask=hidden_keys,
+            need_weights=False,
+            is_causal=is_causal and mask is not None,
         )
         return self.dropout1(attended[0])
 
@@ -81,7 +92,8 @@ class TransformerDecoderLayer(Module):
     """Self-attention, attention to the encoder's output, and a two-layer network, each with residual and layer norm."""
 
     def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = F.relu,
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: Activation = F.relu,
         layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
@@ -179,7 +191,7 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """Encoder and decoder of Vaswani et al., Attention is all you need, 2017: src (S, N, E), tgt (T, N, E) → (T, N, E)."""
+    """Encoder and decoder of Vaswani et al., 2017: src (S, N, E), tgt (T, N, E) → (T, N, E)."""
 
     def __init__(
         self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
@@ -217,7 +229,8 @@ class Transformer(Module):
         memory = self.encoder(src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal)
         return self.decoder(
             tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask, tgt_key_padding_mask=tgt_key_padding_mask,
-            memory_key_padding_mask=memory_key_padding_mask, tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal,
+            memory_key_padding_mask=memory_key_padding_mask, tgt_is_causal=tgt_is_causal,
+            memory_is_causal=memory_is_causal,
         )  # fmt: skip
 
     @staticmethod

@@ -97,7 +97,9 @@ class Tree:
         module: Any = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
-                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`; get_submodule was asked for {target!r}")
+                raise AttributeError(
+                    f"{type(module).__name__} has no attribute `{name}`; get_submodule was asked for {target!r}"
+                )
             module = getattr(module, name)
             if not isinstance(module, Tree):
                 raise AttributeError(f"`{name}` is not an nn.Module; get_submodule was asked for {target!r}")
@@ -166,7 +168,8 @@ class Tree:
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move and convert parameters and buffers in place: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`.
+        """Move and convert parameters and buffers in place: `to(device)`, `to(dtype)`, `to(device, dtype)`,
+        `to(tensor)`.
 
         Only floating-point and complex tensors change their dtype.
 
@@ -175,7 +178,9 @@ class Tree:
         """
         device, dtype, non_blocking = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+            )
 
         def convert(t: Tensor) -> Tensor:
             converts = t.is_floating_point() or t.is_complex()
@@ -253,7 +258,11 @@ class Tree:
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
-    device, dtype, non_blocking = kwargs.pop("device", None), kwargs.pop("dtype", None), kwargs.pop("non_blocking", False)
+    device, dtype, non_blocking = (
+        kwargs.pop("device", None),
+        kwargs.pop("dtype", None),
+        kwargs.pop("non_blocking", False),
+    )
     kwargs.pop("memory_format", None)
     if "tensor" in kwargs:
         args = (kwargs.pop("tensor"), *args)

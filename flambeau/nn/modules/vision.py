@@ -69,7 +69,9 @@ class Upsample(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if scale_factor is not None:
-            scale_factor = tuple(map(float, scale_factor)) if isinstance(scale_factor, (tuple, list)) else float(scale_factor)
+            scale_factor = (
+                tuple(map(float, scale_factor)) if isinstance(scale_factor, (tuple, list)) else float(scale_factor)
+            )
         self.name, self.size, self.scale_factor, self.mode = type(self).__name__, size, scale_factor, mode
         self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
 

@@ -22,8 +22,8 @@ class _Packed(NamedTuple):
 class PackedSequence(_Packed):
     """Sequences in order of falling length, joined time step by time step.
 
-    `data` holds the elements, `batch_sizes[t]` how many sequences are longer than t, `sorted_indices` the order that was
-    made, `unsorted_indices` its inverse.
+    `data` holds the elements, `batch_sizes[t]` how many sequences are longer than t, `sorted_indices` the order that
+    was made, `unsorted_indices` its inverse.
     """
 
     def __new__(
@@ -77,10 +77,14 @@ def pack_padded_sequence(
     x = input.transpose(0, 1) if batch_first else input
     sizes = lengths.tolist()
     if len(sizes) != x.shape[1]:
-        raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(sizes)} (batch_size={x.shape[1]})")
+        raise RuntimeError(
+            f"Expected `len(lengths)` to be equal to batch_size, but got {len(sizes)} (batch_size={x.shape[1]})"
+        )
     if any(n <= 0 for n in sizes):
-        raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
-    if any(a < b for a, b in zip(sizes, sizes[1:], strict=False)):
+        raise RuntimeError(
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
+        )
+    if sizes != sorted(sizes, reverse=True):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
             "`enforce_sorted=False` to pack_padded_sequence to sidestep this requirement."

@@ -1,0 +1,19 @@
+"""flambeau.optim: optimizers and learning-rate schedules, with PyTorch's names, arguments and state_dicts.
+
+`optimizer.py` is the base; SGD, Adam and AdamW update all parameters in one fused pass. Imports the tensor core, and
+nn's hook handle. Read next: `optimizer.py`, `lr_scheduler.py`.
+"""
+
+from flambeau.optim import lr_scheduler
+from flambeau.optim.adam import Adam, AdamW
+from flambeau.optim.adamax import Adamax, NAdam, RAdam
+from flambeau.optim.lbfgs import LBFGS
+from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.rmsprop import Adadelta, Adagrad, RMSprop
+from flambeau.optim.rprop import ASGD, Rprop
+from flambeau.optim.sgd import SGD
+
+__all__ = [
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "Rprop", "lr_scheduler",
+]  # fmt: skip
