@@ -249,7 +249,7 @@ class Renderer(Values):
         probe.bind(var, first, 1, True)
         size = DTYPES[self.dtypes[s.buffer]].size
         outer, self.scope = self.scope, probe
-        contiguous = self.stride(index) == 1
+        contiguous = self.unit_stride(index) == 1
         p = self.address(probe, s.buffer, self.value(index, 1)) if contiguous else ""
         self.scope = outer
         if not contiguous:

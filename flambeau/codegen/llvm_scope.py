@@ -28,6 +28,7 @@ class Scope:
         self.lines: list[str] = []
         self.values: dict[tuple[Expr, int], str] = {}
         self.places: dict[Expr, tuple[int, bool]] = {}
+        self.steps: dict[Expr, str] = {}
         self.definitions: dict[Expr, Expr] = {}
 
     def name(self) -> str:

@@ -7,7 +7,7 @@ Imports ir and its neighbours. Read next: `llvm.py` (statements), `llvm_ops.py` 
 
 from __future__ import annotations
 
-from ..ir.expr import DTYPES, Expr, postorder
+from ..ir.expr import DTYPES, Expr, binary, const, postorder
 from ..ir.kernel import LANES, Kernel, Store
 from .llvm_ops import MEMORY, SUFFIX, apply, decode, encode, literal, wide
 from .llvm_scope import Scope, reverse, splat
@@ -116,16 +116,20 @@ class Values:
         if x.op == "var":
             definition = self.define(x)
             return [(definition, width)] if definition is not None else [(x, 1)] if width > 1 else []
-        if x.op == "load" and width > 1 and self.stride(x.args[0]) in (1, -1):
+        if x.op == "load" and width > 1 and self.stride(x.args[0]) is not None:
             return [(x.args[0], 1)]
         return [(a, width) for a in x.args]
 
-    def compute(self, x: Expr, width: int) -> None:
-        depth, varies = self.place(x)
-        scope = self.scope
+    def home(self, x: Expr) -> Scope:
+        """The scope x is computed in."""
+        depth, scope = self.place(x)[0], self.scope
         while scope.depth > depth:
             assert scope.parent is not None
             scope = scope.parent
+        return scope
+
+    def compute(self, x: Expr, width: int) -> None:
+        scope, varies = self.home(x), self.varies(x)
         if width > 1 and not varies:
             result = splat(scope, self.value(x, 1), x.dtype, width)
         elif x.op == "var":
@@ -159,28 +163,51 @@ class Values:
 
     # Memory.
 
-    def stride(self, x: Expr) -> int | None:
-        """How far an index moves from lane to lane, where that is a constant."""
+    def stride(self, x: Expr) -> Expr | None:
+        """How far an index moves from lane to lane, where that is the same for all lanes."""
         if not self.varies(x):
-            return 0
+            return const(0, "i64")
         if x is self.scope.lane:
-            return 1
+            return const(1, "i64")
         if x.op == "var":
             definition = self.define(x)
             return self.stride(definition) if definition is not None else None
         if x.dtype != "i64" or x.op not in ("add", "sub", "mul", "neg"):
             return None
         parts = [self.stride(a) for a in x.args]
-        if None in parts:
-            return None
-        if x.op == "neg":
-            return -parts[0]  # type: ignore[operator]
         if x.op == "mul":
             for factor, part in ((x.args[0], parts[1]), (x.args[1], parts[0])):
-                if factor.op == "const":
-                    return factor.attr * part  # type: ignore[operator]
+                if part is not None and not self.varies(factor):
+                    return factor * part
             return None
-        return parts[0] + parts[1] if x.op == "add" else parts[0] - parts[1]  # type: ignore[operator]
+        if None in parts:
+            return None
+        return const(0, "i64") - parts[0] if x.op == "neg" else binary(x.op, *parts)  # type: ignore[arg-type, operator]
+
+    def unit_stride(self, x: Expr) -> int:
+        """1 or -1 where an index moves by that much from lane to lane, else 0."""
+        stride = self.stride(x)
+        return stride.attr if stride is not None and stride.op == "const" and stride.attr in (1, -1) else 0  # type: ignore[return-value]
+
+    def steps(self, stride: Expr, width: int) -> str:
+        """0, 1, 2, … times a stride, computed where the stride is known."""
+        if stride.op == "const":
+            return f"<{', '.join(f'i64 {k * stride.attr}' for k in range(width))}>"  # type: ignore[operator]
+        scope = self.home(stride)
+        if stride not in scope.steps:
+            scope.steps[stride] = scope.emit(
+                f"mul <{width} x i64> {splat(scope, self.value(stride, 1), 'i64', width)}, {IOTA}"
+            )
+        return scope.steps[stride]
+
+    def addresses(self, scope: Scope, buffer: str, index: Expr, width: int) -> str:
+        """A pointer for each lane."""
+        stride = self.stride(index)
+        if stride is None:
+            return self.address(scope, buffer, self.value(index, width), width)
+        first = self.address(scope, buffer, self.value(index, 1))
+        t = MEMORY[self.dtypes[buffer]]
+        return scope.emit(f"getelementptr {t}, ptr {first}, <{width} x i64> {self.steps(stride, width)}")
 
     def address(self, scope: Scope, buffer: str, index: str, width: int = 1) -> str:
         t = MEMORY[self.dtypes[buffer]]
@@ -192,9 +219,9 @@ class Values:
         if width == 1:
             p = self.address(scope, buffer, self.value(index, 1))
             return decode(scope.emit, scope.emit(f"load {scalar}, ptr {p}, align {size}"), dtype, 1)
-        stride = self.stride(index)
+        stride = self.unit_stride(index)
         t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
-        if stride in (1, -1):
+        if stride:
             p = self.address(scope, buffer, self.value(index, 1))
             if stride == -1:
                 p = scope.emit(f"getelementptr {scalar}, ptr {p}, i64 {1 - width}")
@@ -207,7 +234,7 @@ class Values:
                     f"{t} zeroinitializer)"
                 )
             return decode(scope.emit, bits if stride == 1 else reverse(scope, bits, scalar, width), dtype, width)
-        p = self.address(scope, buffer, self.value(index, width), width)
+        p = self.addresses(scope, buffer, index, width)
         bits = scope.emit(
             f"call {t} @llvm.masked.gather.{suffix}.v{width}p0({wide('ptr', width)} align {size} {p}, "
             f"{wide('i1', width)} {mask or 'splat (i1 true)'}, {t} zeroinitializer)"
@@ -221,7 +248,7 @@ class Values:
         t, suffix, mask = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}", scope.mask
         if width == 1:
             scope.do(f"store {t} {bits}, ptr {self.address(scope, s.buffer, self.value(s.index, 1))}, align {size}")
-        elif self.stride(s.index) == 1:
+        elif self.unit_stride(s.index) == 1:
             p = self.address(scope, s.buffer, self.value(s.index, 1))
             if mask is not None:
                 scope.do(
@@ -233,7 +260,7 @@ class Values:
             else:
                 scope.do(f"store {t} {bits}, ptr {p}, align {size}")
         else:
-            p = self.address(scope, s.buffer, self.value(s.index, width), width)
+            p = self.addresses(scope, s.buffer, s.index, width)
             scope.do(
                 f"call void @llvm.masked.scatter.{suffix}.v{width}p0({t} {bits}, {wide('ptr', width)} align {size} "
                 f"{p}, {wide('i1', width)} {mask or 'splat (i1 true)'})"
