@@ -161,7 +161,7 @@ def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
     if dtype not in familiar:
         notes.append(f"dtype={t.dtype}")
     if getattr(t, "grad_fn", None) is not None:
-        notes.append(f"grad_fn=<{t.grad_fn.name()}>")
+        notes.append(f"grad_fn={repr(t.grad_fn).split(' object at ')[0]}>")
     elif getattr(t, "requires_grad", False):
         notes.append("requires_grad=True")
     text = prefix + body

@@ -196,7 +196,7 @@ class Storage:
         import flambeau as fb
 
         size, kind = ITEMSIZE[dtype], dtype_object(dtype)
-        aligned = self.offset % (size // 2 if dtype.startswith("complex") else size) == 0
+        aligned = self.offset % size == 0
         if self.source.mapped and self.swap == 1 and aligned and not self.copied:
             return fb.frombuffer(self.source.data, dtype=kind, count=self.nbytes // size, offset=self.offset)
         for base in self.bases.values():
