@@ -57,7 +57,8 @@ def test_compiled_once_and_found_again(place, builds):
 
 @pytest.mark.parametrize("damage", [
     lambda data: b"", lambda data: data[:20], lambda data: data[:-1], lambda data: data + b"\0",
-    lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], lambda data: b"\x7fELF" + data[4:], lambda data: bytes(len(data)),
+    lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], lambda data: b"\x7fELF" + data[4:],
+    lambda data: bytes(len(data)),
 ], ids=["empty", "torn header", "torn image", "too long", "a flipped bit", "foreign", "zeros"])  # fmt: skip
 def test_damaged_files_are_rebuilt(place, builds, damage):
     good = native.image(KERNEL, TEXT, host())

@@ -177,7 +177,8 @@ def test_rounding_to_bf16_is_to_nearest_even_everywhere():
     table = np.sort((np.arange(0, 0x7F80, dtype=np.uint32) << 16).view(np.float32).astype(np.float64))
     rng = np.random.default_rng(0)
     x = np.concatenate([
-        np.abs(rng.standard_normal(4000)) * 10.0 ** rng.uniform(-40, 38, 4000), (table[:-1] + table[1:])[16000:16300] / 2,
+        np.abs(rng.standard_normal(4000)) * 10.0 ** rng.uniform(-40, 38, 4000),
+        (table[:-1] + table[1:])[16000:16300] / 2,
     ]).astype(np.float32)  # fmt: skip
     x = x[x < table[-1]]
     high = np.searchsorted(table, x.astype(np.float64))
@@ -193,7 +194,8 @@ def test_rounding_to_bf16_is_to_nearest_even_everywhere():
 @pytest.mark.parametrize(
     ("value", "dtype", "want"),
     [(2.9, "i32", 2), (-2.9, "i32", -2), (-0.9, "u8", 0), (-1.0, "u8", 0), (255.9, "u8", 255), (256.0, "u8", 0),
-     (128.0, "i8", -128), (-128.9, "i8", -128), (-129.0, "i8", -128), (math.nan, "i64", -(2**63)), (math.inf, "i16", -(2**15)),
+     (128.0, "i8", -128), (-128.9, "i8", -128), (-129.0, "i8", -128), (math.nan, "i64", -(2**63)),
+     (math.inf, "i16", -(2**15)),
      (2.0**63, "i64", -(2**63)), (-(2.0**63), "i64", -(2**63)), (1.8e19, "u64", 18 * 10**18), (math.nan, "u32", 0),
      (math.nan, "bool", True), (-0.0, "bool", False)],
 )  # fmt: skip

@@ -191,6 +191,37 @@ def test_column_sums(dtype):
             check(kernel, arrays, {"m": m, "n": n}, 0, n)
 
 
+def moments() -> Kernel:
+    """Mean and variance of columns in two passes: Lets before, between and after two Reduces side by side."""
+    total, total2, square, square2 = (var(name, "f32") for name in ("total", "total2", "square", "square2"))
+    at, count, mean, k2 = var("at"), var("count", "f32"), var("mean", "f32"), var("k2")
+    off = load("x", "f32", at + k2 * N) - mean
+    body = (
+        Let(at, I + 0 * N),
+        Let(count, cast(M, "f32")),
+        Reduce(K, ZERO, M, (Accumulator(total, const(0.0, "f32")),), (total + load("x", "f32", at + K * N),),
+               (total + total2,), (total2,)),
+        Let(mean, total / count),
+        Reduce(k2, ZERO, M, (Accumulator(square, const(0.0, "f32")),), (E.fma(off, off, square),),
+               (square + square2,), (square2,)),
+        Store("out", I, square / count, True),
+        Store("average", I, mean),
+    )  # fmt: skip
+    params = (Buffer("x", "f32"), Buffer("out", "f32", "w"), Buffer("average", "f32", "w"), Scalar("m"), Scalar("n"))
+    return Kernel("moments", params, (For(I, ZERO, N, body, True, True),))
+
+
+def test_columns_in_several_tiles_and_passes():
+    """More columns than a tile has, begun in the middle; accumulators of 4 and of 12 bytes have tiles of their own."""
+    n, m = 600, 19
+    x = np.random.default_rng(0).standard_normal(m * n).astype(np.float32)
+    numbers = {"m": m, "n": n}
+    for begin, end in ((0, n), (37, 550)):
+        check(moments(), {"x": x, "out": np.zeros(n, np.float32), "average": np.zeros(n, np.float32)}, numbers, begin, end)
+    arrays = {"x": np.round(x), "out": np.zeros(n, np.int64), "top": np.zeros(n, np.float32)}
+    check(argmax(True), arrays, numbers, 5, 333)
+
+
 def test_softmax_and_layer_norm_rows():
     """Two reductions and a vector loop in each row, Lets between them, in place."""
     at = I * M + K
@@ -456,6 +487,7 @@ def test_products_and_sums_stay_apart_unless_fma_is_asked_for():
 
 
 def test_an_object_with_an_outside_call_is_refused():
-    text = "declare float @expf(float)\ndefine float @k(float %x) {\n  %y = call float @expf(float %x)\n  ret float %y\n}\n"
+    text = "declare float @expf(float)\ndefine float @k(float %x) {\n  %y = call float @expf(float %x)\n"
+    text += "  ret float %y\n}\n"
     with pytest.raises(ValueError, match="expf"):
         native.compile(text, AVX2)

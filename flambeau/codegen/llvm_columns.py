@@ -37,16 +37,17 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     if not isinstance(r, Reduce) or r.lanes != LANES or not all(isinstance(s, Let) for s in r.body):
         return None
     lets, rest = loop.body[:at], loop.body[at + 1 :]
+    # Names with a dot are not identifiers, so none of these can be the kernel's own.
     width = TILE_BYTES // LANES // sum(DTYPES[a.var.dtype].size for a in r.accumulators) // LANES * LANES
-    first, last, tile = var(f"first_{k}"), var(f"last_{k}"), var(f"tile_{k}")
-    start, stop, cell = var(f"start_{k}"), var(f"stop_{k}"), var(f"cell_{k}")
-    buffers = tuple(Buffer(f"{a.var.attr}_{k}", a.var.dtype, "rw") for a in r.accumulators)
+    first, last, tile = var(f"first.{k}"), var(f"last.{k}"), var(f"tile.{k}")
+    start, stop, cell = var(f"start.{k}"), var(f"stop.{k}"), var(f"cell.{k}")
+    buffers = tuple(Buffer(f"{a.var.attr}.{k}", a.var.dtype, "rw") for a in r.accumulators)
 
     # Every step is taken before the first of them is stored.
     lane = node("and", "i64", (r.var - r.start, const(LANES - 1, "i64")))
     place = lane * width + (loop.var - start)
     old = tuple(Let(a.var, load(b.name, b.dtype, place)) for a, b in zip(r.accumulators, buffers, strict=True))
-    new = tuple(var(f"{a.var.attr}_next", a.var.dtype) for a in r.accumulators)
+    new = tuple(var(f"{a.var.attr}.next", a.var.dtype) for a in r.accumulators)
     fold = (
         *lets,
         *old,
@@ -55,7 +56,7 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
         *(Store(b.name, place, v) for b, v in zip(buffers, new, strict=True)),
     )
 
-    lanes = [tuple(var(f"{a.var.attr}_lane{x}", a.var.dtype) for a in r.accumulators) for x in range(LANES)]
+    lanes = [tuple(var(f"{a.var.attr}.lane{x}", a.var.dtype) for a in r.accumulators) for x in range(LANES)]
     merging: list[Statement] = [
         Let(v, load(b.name, b.dtype, loop.var - start + x * width))
         for x in range(LANES)

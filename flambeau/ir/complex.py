@@ -132,7 +132,7 @@ class Splitter:
 
 
 def quotient(a: Expr, b: Expr, c: Expr, d: Expr) -> tuple[Expr, Expr]:
-    """(a + bi) / (c + di) by Smith's algorithm, which keeps |c + di|² from overflowing; division by 0 as NumPy has it."""
+    """(a + bi) / (c + di) by Smith's algorithm, which never squares the divisor; division by 0 as NumPy has it."""
     swap = abs(c) < abs(d)
     big, small = where(swap, d, c), where(swap, c, d)
     zero = eq(big, 0.0)

@@ -101,7 +101,8 @@ RULES: dict[type, list[tuple[str, Callable]]] = {
         ("its value has the variable's dtype", lambda s, c: s.var.dtype == s.value.dtype),
     ],
     Store: [
-        ("its buffer is a parameter that may be written", lambda s, c: s.buffer in c.buffers and c.buffers[s.buffer].access != "r"),
+        ("its buffer is a parameter that may be written",
+         lambda s, c: s.buffer in c.buffers and c.buffers[s.buffer].access != "r"),
         ("its value has the buffer's dtype", lambda s, c: s.value.dtype == c.buffers[s.buffer].dtype),
         ("its index is i64", lambda s, c: s.index.dtype == "i64"),
     ],
@@ -127,7 +128,8 @@ RULES: dict[type, list[tuple[str, Callable]]] = {
 
 KERNEL_RULES: list[tuple[str, Callable[[Kernel], bool]]] = [
     ("names of parameters differ", lambda k: len({p.name for p in k.params}) == len(k.params)),
-    ("parameters have names and known dtypes", lambda k: all(p.name.isidentifier() and p.dtype in DTYPES for p in k.params)),
+    ("parameters have names and known dtypes",
+     lambda k: all(p.name.isidentifier() and p.dtype in DTYPES for p in k.params)),
     ("buffers are 'r', 'w' or 'rw'", lambda k: all(b.access in ("r", "w", "rw") for b in k.buffers.values())),
     ("scalar parameters fit a slot", lambda k: all(isinstance(p, Buffer) or p.dtype != "c128" for p in k.params)),
     ("its body is Lets and one parallel For", lambda k: len(k.body) > 0 and isinstance(k.body[-1], For)
