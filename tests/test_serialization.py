@@ -90,6 +90,14 @@ def test_views_share_their_storage_again(tmp_path, mmap):
     check_same(nested(), load(tmp_path / "x.pt"))  # a mapping is private
 
 
+def test_a_state_dict_keeps_its_versions(tmp_path):
+    state = fb.nn.BatchNorm1d(2).state_dict()
+    save(state, tmp_path / "x.pt")
+    got = load(tmp_path / "x.pt")
+    check_same(state, got)
+    assert got._metadata == state._metadata and state._metadata[""]["version"] == 2
+
+
 def test_every_file_is_safetensors(tmp_path):
     save({"a": [fb.ones(2, 3), fb.zeros(4, dtype=fb.int64)]}, tmp_path / "x.pt")
     got = load_file(tmp_path / "x.pt")

@@ -94,6 +94,8 @@ class Writer:
             pairs = [
                 [self.tree(k, f"{where} key", depth), self.tree(v, f"{where}[{k!r}]", depth)] for k, v in x.items()
             ]
+            if hasattr(x, "_metadata"):  # a module's state dict: versions of the modules' formats
+                return {"state": [pairs, self.tree(x._metadata, f"{where}._metadata", depth)]}
             return {PLACES.get(kind, "dict"): pairs}
         hint = "its state_dict()" if hasattr(x, "state_dict") else "a dict, list, tuple, number, string or tensor"
         raise TypeError(
@@ -170,6 +172,10 @@ class Reader:
         if kind in ("dict", "ordered", "counter"):
             make = {"dict": dict, "ordered": OrderedDict, "counter": Counter}[kind]
             return make({self.build(k): self.build(v) for k, v in payload})
+        if kind == "state":
+            state = self.build({"ordered": payload[0]})
+            state._metadata = self.build(payload[1])
+            return state
         if kind in ("tuple", "set", "frozenset"):
             return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](self.build(v) for v in payload)
         if kind == "tensor":
