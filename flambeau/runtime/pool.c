@@ -110,12 +110,13 @@ static int is_open(uint64_t state) { return epoch_of(state) & 1; }
 static int take_some(uint64_t state, int share) {
     uint32_t epoch = epoch_of(state);
     do {
-        /* Read before the claim: that it succeeds proves the job open, hence these its own. */
-        fb_kernel kernel = atomic_load_explicit(&pool.kernel, memory_order_relaxed);
-        const int64_t *args = atomic_load_explicit(&pool.args, memory_order_relaxed);
-        int64_t n = atomic_load_explicit(&pool.n, memory_order_relaxed);
-        int64_t unit = atomic_load_explicit(&pool.unit, memory_order_relaxed);
-        int64_t chunks = atomic_load_explicit(&pool.chunks, memory_order_relaxed);
+        /* Read before the claim: that it succeeds proves the job open, hence these its own. Acquire, for whoever sees
+         * a field of the next job must then see that this one is closed. */
+        fb_kernel kernel = atomic_load_explicit(&pool.kernel, memory_order_acquire);
+        const int64_t *args = atomic_load_explicit(&pool.args, memory_order_acquire);
+        int64_t n = atomic_load_explicit(&pool.n, memory_order_acquire);
+        int64_t unit = atomic_load_explicit(&pool.unit, memory_order_acquire);
+        int64_t chunks = atomic_load_explicit(&pool.chunks, memory_order_acquire);
         int64_t first = (uint32_t)state;
         if (first >= chunks) return 0;
         int64_t count = (chunks - first) / share;
@@ -214,7 +215,6 @@ static void *work(void *worker) {
     struct worker *me = worker;
     me->id = (pid_t)syscall(SYS_gettid);
     inside = 1;
-    fp_set(FP_DEFAULT);
     uint32_t seen = 0;
     while (!atomic_load(&pool.stop)) {
         uint64_t state = atomic_load(&pool.state);
@@ -331,11 +331,11 @@ static void run_job(fb_kernel k, const int64_t *args, int64_t n, int64_t grain, 
     atomic_store_explicit(&pool.spin_ns, may_spin ? spin_ns : 0, memory_order_relaxed);
 
     uint32_t epoch = epoch_of(atomic_load_explicit(&pool.state, memory_order_relaxed));
-    atomic_store_explicit(&pool.kernel, k, memory_order_relaxed);
-    atomic_store_explicit(&pool.args, args, memory_order_relaxed);
-    atomic_store_explicit(&pool.n, n, memory_order_relaxed);
-    atomic_store_explicit(&pool.unit, unit, memory_order_relaxed);
-    atomic_store_explicit(&pool.chunks, chunks, memory_order_relaxed);
+    atomic_store_explicit(&pool.kernel, k, memory_order_release);
+    atomic_store_explicit(&pool.args, args, memory_order_release);
+    atomic_store_explicit(&pool.n, n, memory_order_release);
+    atomic_store_explicit(&pool.unit, unit, memory_order_release);
+    atomic_store_explicit(&pool.chunks, chunks, memory_order_release);
     atomic_store_explicit(&pool.share, 2 * size, memory_order_relaxed);
     atomic_store_explicit(&pool.caller_cpu, sched_getcpu(), memory_order_relaxed);
     atomic_store_explicit(&pool.done, 0, memory_order_relaxed);

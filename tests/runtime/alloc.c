@@ -154,6 +154,26 @@ TEST(blocks_are_reused) {
     fb_free(q, 120 * MIB);
 }
 
+TEST(holes_are_filled_before_more_is_mapped) {
+    enum { COUNT = 6000 };
+    static struct block blocks[COUNT];
+    const size_t sizes[] = {128, 3000, 20 * KIB, 80 * KIB};
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < COUNT; j++) blocks[j] = (struct block){fb_alloc(sizes[i]), sizes[i], 0};
+        size_t reserved = stats().reserved;
+        for (int round = 1; round < 4; round++) {
+            for (int j = 0; j < COUNT; j++)
+                if (j % 4 != round) fb_free(blocks[j].p, sizes[i]);
+            for (int j = 0; j < COUNT; j++)
+                if (j % 4 != round) blocks[j].p = fb_alloc(sizes[i]);
+            CHECK(stats().reserved == reserved);
+        }
+        for (int j = 0; j < COUNT; j++) fb_free(blocks[j].p, sizes[i]);
+        fb_memory_trim();
+        CHECK(stats().reserved == 0);
+    }
+}
+
 /* What is reserved exceeds what is asked for by little, for each size. */
 TEST(rounding_is_bounded) {
     for (size_t nbytes = 65; nbytes < 40 * MIB; nbytes += nbytes / 3) {

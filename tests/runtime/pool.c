@@ -54,12 +54,13 @@ static void sum_lengths(const int64_t *args, int64_t begin, int64_t end) {
 TEST(lengths_beyond_the_chunk_counter) {
     CHECK(fb_set_num_threads(4) == 0);
     const int64_t lengths[] = {(int64_t)1 << 31, ((int64_t)1 << 33) + 7, ((int64_t)1 << 62) + 1, INT64_MAX};
+    const int64_t grains[] = {1, 7, 1000003, (int64_t)1 << 40, INT64_MAX - 1};
     for (int i = 0; i < 4; i++) {
-        for (int64_t grain = (int64_t)1 << (i < 2 ? 14 : 44); grain < INT64_MAX / 2000; grain *= 999) {
+        for (int j = 0; j < 5; j++) {
             _Atomic int64_t sum = 0;
             _Atomic int failures = 0;
-            int64_t args[] = {as_slot((void *)&sum), grain, as_slot((void *)&failures)};
-            fb_parallel_for(sum_lengths, args, lengths[i], grain);
+            int64_t args[] = {as_slot((void *)&sum), grains[j], as_slot((void *)&failures)};
+            fb_parallel_for(sum_lengths, args, lengths[i], grains[j]);
             CHECK(sum == lengths[i] && failures == 0);
         }
     }
@@ -254,7 +255,7 @@ TEST(fork_at_any_time) {
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
         CHECK(pthread_create(&threads[i], NULL, call_and_allocate_until_told, (void *)(uintptr_t)(i + 1)) == 0);
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 25; i++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
@@ -265,6 +266,10 @@ TEST(fork_at_any_time) {
                 p[nbytes - 1] = 1;
                 fb_free(p, nbytes);
             }
+            _Atomic int failures = 0, workers = 0;
+            int64_t args[] = {as_slot((void *)&failures), as_slot((void *)&workers)};
+            main_thread = pthread_self();
+            while (workers == 0) fb_parallel_for(check_signal_mask, args, 64, 1);
             CHECK(fb_num_threads() == 3 && fb_set_num_threads(2) == 0);
             check_coverage(N, 16);
             fb_memory_trim();
