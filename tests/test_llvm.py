@@ -217,7 +217,8 @@ def test_columns_in_several_tiles_and_passes():
     x = np.random.default_rng(0).standard_normal(m * n).astype(np.float32)
     numbers = {"m": m, "n": n}
     for begin, end in ((0, n), (37, 550)):
-        check(moments(), {"x": x, "out": np.zeros(n, np.float32), "average": np.zeros(n, np.float32)}, numbers, begin, end)
+        arrays = {"x": x, "out": np.zeros(n, np.float32), "average": np.zeros(n, np.float32)}
+        check(moments(), arrays, numbers, begin, end)
     arrays = {"x": np.round(x), "out": np.zeros(n, np.int64), "top": np.zeros(n, np.float32)}
     check(argmax(True), arrays, numbers, 5, 333)
 
