@@ -21,7 +21,7 @@ typedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end);
 /* Runs iterations [0, n) in chunks of `grain`, the last one perhaps shorter. A call of `k` gets one chunk or several
  * consecutive ones, so `begin` is a multiple of `grain` however many threads there are. Returns when all are done.
  * Runs as a single call on the calling thread if n <= grain, inside another parallel region, or while another thread
- * is using the pool. Kernels always see the default floating-point environment. */
+ * is using the pool. Here kernels see the default floating-point environment, whatever the calling thread's is. */
 void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain);
 
 /* Threads that take part in fb_parallel_for, the caller included. At first FLAMBEAU_NUM_THREADS, or the processors
@@ -49,7 +49,7 @@ typedef struct {
     uint64_t system_allocs; /* mappings asked from the system */
 } fb_memory_stats;
 
-/* With one thread allocating, `peak` is exact; with several it can be off by up to 256 KiB for each. */
+/* `peak` is exact while one thread allocates; each further one can put it off by what its lists hold, 5 MiB at most. */
 void fb_memory_get_stats(fb_memory_stats *out);
 void fb_memory_reset_peak(void);
 void fb_memory_set_limit(size_t bytes); /* on `reserved`; 0 = none. Nothing that is live is taken away. */
