@@ -114,7 +114,8 @@ static int64_t meminfo(const char *name) {
     int64_t bytes = -1;
     size_t length = strlen(name);
     while (bytes < 0 && fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, name, length) == 0 && line[length] == ':') bytes = strtoll(line + length + 1, NULL, 10) * 1024;
+        if (strncmp(line, name, length) == 0 && line[length] == ':')
+            bytes = strtoll(line + length + 1, NULL, 10) * 1024;
     fclose(file);
     return bytes;
 }

@@ -132,7 +132,8 @@ TEST(blocks_freed_by_other_threads) {
 }
 
 TEST(blocks_are_reused) {
-    const size_t sizes[] = {1, 64, 1000, 64 * KIB, 64 * KIB + 1, 100000, MIB, 3 * MIB, 5 * MIB, 16 * MIB + 1, 100 * MIB};
+    const size_t sizes[] = {1,      64,  1000,    64 * KIB, 64 * KIB + 1, 100000,
+                            MIB, 3 * MIB, 5 * MIB, 16 * MIB + 1, 100 * MIB};
     for (int i = 0; i < 11; i++) {
         void *p = fb_alloc(sizes[i]);
         fb_free(p, sizes[i]);

@@ -167,7 +167,8 @@ static void check_signal_mask(const int64_t *args, int64_t begin, int64_t end) {
     if (pthread_equal(pthread_self(), main_thread)) return;
     sigset_t mask;
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
-    if (!sigismember(&mask, SIGINT) || !sigismember(&mask, SIGTERM)) atomic_fetch_add((_Atomic int *)(uintptr_t)args[0], 1);
+    if (!sigismember(&mask, SIGINT) || !sigismember(&mask, SIGTERM))
+        atomic_fetch_add((_Atomic int *)(uintptr_t)args[0], 1);
     atomic_fetch_add((_Atomic int *)(uintptr_t)args[1], 1);
 }
 
