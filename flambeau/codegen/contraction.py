@@ -16,8 +16,8 @@ from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
 from . import cache, contraction_micro, contraction_pack, native
 from .target import Target, host
 
-# Operands of these dtypes are converted while they are packed, and their products summed in another. Integers wrap around,
-# so the low bits of a wider sum are the sum.
+# Operands of these dtypes are converted while they are packed, and their products summed in another. Integers wrap
+# around, so the low bits of a wider sum are the sum.
 SUMS = {"f16": "f32", "bf16": "f32", "u8": "i32", "i8": "i32", "i16": "i32"}
 BIASES = (None, "rows", "columns")
 SCALARS = ("sums_row", "c_row", "bias_row", "n", "m")

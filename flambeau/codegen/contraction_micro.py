@@ -1,4 +1,4 @@
-"""LLVM text of the micro-kernel: c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]], fb_tile's meaning.
+"""LLVM text of the micro-kernel: c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]], as fb_tile says.
 
 The tile of sums stays in registers while k runs: for each k a few vectors of b, and each row's element of a broadcast
 to all lanes. One tile after another goes down the rows, the tallest first, whichever of the heights in the table below
@@ -66,40 +66,46 @@ def entry(dtype: str, shape: Tile, width: int, widths: list[int]) -> str:
         out.append(f"  %{name} = load {'ptr' if name in POINTERS else 'i64'}, ptr %at.{name}, align 8")
     out += [f"  %a_bytes = mul i64 %a_row, {size}", f"  %c_bytes = mul i64 %c_row, {size}"]
     out += [f"  %narrow = icmp ule i64 %n, {width}", "  %adding = icmp ne i64 %accumulate, 0"]
-    first = {v: f"v{v}.h{shape.heights[0]}" for v in widths}
-    out.append(f"  br i1 %narrow, label %{first[widths[0]]}, label %{first[widths[-1]]}")
+    blocks = {v: [f"v{v}.h{h}" for h in shape.heights] for v in widths}
+    out.append(f"  br i1 %narrow, label %{blocks[widths[0]][0]}, label %{blocks[widths[-1]][0]}")
     for v in widths:
-        source, values = "start", ("%a", "%c", "%m")
-        for h, lower in zip(shape.heights, [f"v{v}.h{h}" for h in shape.heights[1:]] + ["end"], strict=True):
-            x = f"v{v}.h{h}"
+        source, a, c, m = "start", "%a", "%c", "%m"
+        for h, x, lower in zip(shape.heights, blocks[v], [*blocks[v][1:], "end"], strict=True):
             # Two edges enter: from the height above (or the start), and round the loop.
-            for kind, name, value in zip(("ptr", "ptr", "i64"), "acm", values, strict=True):
-                out.append(f"{x}:" * (name == "a") + f"  %{name}.{x} = phi {kind} [{value}, %{source}], [%{name}n.{x}, %{x}.do]")
             out += [
-                f"  %fits.{x} = icmp uge i64 %m.{x}, {h}", f"  br i1 %fits.{x}, label %{x}.do, label %{lower}", f"{x}.do:",
+                f"{x}:",
+                f"  %a.{x} = phi ptr [{a}, %{source}], [%next.a.{x}, %{x}.do]",
+                f"  %c.{x} = phi ptr [{c}, %{source}], [%next.c.{x}, %{x}.do]",
+                f"  %m.{x} = phi i64 [{m}, %{source}], [%next.m.{x}, %{x}.do]",
+                f"  %fits.{x} = icmp uge i64 %m.{x}, {h}",
+                f"  br i1 %fits.{x}, label %{x}.do, label %{lower}",
+                f"{x}.do:",
                 f"  call fastcc void @block.{h}.{v}(ptr %a.{x}, ptr %b, ptr %a_off, ptr %b_off, i64 %k, i64 %a_bytes, "
                 f"ptr %c.{x}, i64 %c_bytes, i64 %n, i1 %adding)",
-                f"  %ab.{x} = mul i64 %a_bytes, {h}", f"  %an.{x} = getelementptr i8, ptr %a.{x}, i64 %ab.{x}",
-                f"  %cb.{x} = mul i64 %c_bytes, {h}", f"  %cn.{x} = getelementptr i8, ptr %c.{x}, i64 %cb.{x}",
-                f"  %mn.{x} = sub i64 %m.{x}, {h}", f"  br label %{x}",
-            ]  # fmt: skip
-            source, values = x, (f"%a.{x}", f"%c.{x}", f"%m.{x}")
+                f"  %step.a.{x} = mul i64 %a_bytes, {h}",
+                f"  %next.a.{x} = getelementptr i8, ptr %a.{x}, i64 %step.a.{x}",
+                f"  %step.c.{x} = mul i64 %c_bytes, {h}",
+                f"  %next.c.{x} = getelementptr i8, ptr %c.{x}, i64 %step.c.{x}",
+                f"  %next.m.{x} = sub i64 %m.{x}, {h}",
+                f"  br label %{x}",
+            ]
+            source, a, c, m = x, f"%a.{x}", f"%c.{x}", f"%m.{x}"
     out += ["end:", "  ret void", "}"]
     return "\n".join(out)
 
 
 def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> str:
-    """One tile of `height` rows and `vectors` vectors; of these the last may be partial, or any but the first."""
+    """One tile of `height` rows and `vectors` vectors, of which any but the first, or the only one, may be partial."""
     scalar, size = REGISTER[dtype], DTYPES[dtype].size
     v, suffix = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}"
     mask_type = wide("i1", width)
     sums = [(i, j) for i in range(height) for j in range(vectors)]
-    # Where a tile is one vector wide that vector may be partial; in wider ones the first is always full.
     partial = [vectors == 1 or j > 0 for j in range(vectors)]
     out = [
-        f"define internal fastcc void @block.{height}.{vectors}(ptr %a, ptr %b, ptr %a_off, ptr %b_off, i64 %k, i64 %row, "
-        "ptr %c, i64 %c_row, i64 %n, i1 %adding) #0 {", "start:",
-    ]  # fmt: skip
+        f"define internal fastcc void @block.{height}.{vectors}(ptr %a, ptr %b, ptr %a_off, ptr %b_off, i64 %k, "
+        "i64 %row, ptr %c, i64 %c_row, i64 %n, i1 %adding) #0 {",
+        "start:",
+    ]
 
     def load(name: str, pointer: str, j: int, whole: bool) -> None:
         if whole:
@@ -112,13 +118,15 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
 
     for j in range(vectors):
         if partial[j]:
+            t, iota = f"<{width} x i32>", ", ".join(f"i32 {k}" for k in range(width))
             out += [
                 f"  %left.{j} = sub i64 %n, {j * width}",
-                f"  %most.{j} = call i64 @llvm.smax.i64(i64 %left.{j}, i64 0)", f"  %count.{j} = trunc i64 %most.{j} to i32",
-                f"  %first.{j} = insertelement <{width} x i32> poison, i32 %count.{j}, i64 0",
-                f"  %counts.{j} = shufflevector <{width} x i32> %first.{j}, <{width} x i32> poison, <{width} x i32> zeroinitializer",
-                f"  %mask.{j} = icmp ult <{width} x i32> <{', '.join(f'i32 {k}' for k in range(width))}>, %counts.{j}",
-            ]  # fmt: skip
+                f"  %most.{j} = call i64 @llvm.smax.i64(i64 %left.{j}, i64 0)",
+                f"  %count.{j} = trunc i64 %most.{j} to i32",
+                f"  %first.{j} = insertelement {t} poison, i32 %count.{j}, i64 0",
+                f"  %counts.{j} = shufflevector {t} %first.{j}, {t} poison, {t} zeroinitializer",
+                f"  %mask.{j} = icmp ult {t} <{iota}>, %counts.{j}",
+            ]
     # Three rows share a base, so that a row's address is a register plus a register.
     out.append("  %row2 = shl i64 %row, 1")
     out += [f"  %rows.{i} = mul i64 %row, {i}" for i in range(3, height, 3)]
@@ -127,9 +135,10 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
     out += [f"  %s.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
     for x in "ab":
         out += [
-            f"  %at.{x} = getelementptr i64, ptr %{x}_off, i64 %i", f"  %off.{x} = load i64, ptr %at.{x}, align 8",
+            f"  %at.{x} = getelementptr i64, ptr %{x}_off, i64 %i",
+            f"  %off.{x} = load i64, ptr %at.{x}, align 8",
             f"  %{x}k = getelementptr {scalar}, ptr %{x}, i64 %off.{x}",
-        ]  # fmt: skip
+        ]
     for j in range(vectors):
         out.append(f"  %bk.{j} = getelementptr {scalar}, ptr %bk, i64 {j * width}")
         load(f"%y.{j}", f"%bk.{j}", j, not (masked and partial[j]))
@@ -143,7 +152,8 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
         out.append(f"  %all.{i} = shufflevector {v} %one.{i}, {v} poison, <{width} x i32> zeroinitializer")
         for j in range(vectors):
             out += multiply_add(dtype, width, f"%t.{i}.{j}", f"%all.{i}", f"%y.{j}", f"%s.{i}.{j}")
-    out += ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %k", "  br i1 %more, label %loop, label %done", "done:"]
+    out += ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %k"]
+    out += ["  br i1 %more, label %loop, label %done", "done:"]
     out += [f"  %r.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
     for i in range(height):
         out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")

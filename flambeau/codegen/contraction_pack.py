@@ -1,6 +1,6 @@
 """LLVM text of the pack kernel: to[k * to_k + i] = from[off[i] + k * from_k], fb_packing's meaning.
 
-Three ways, chosen as it runs: where i runs in memory, vectors are copied; where k does, squares of lanes by lanes are
+Three ways, chosen as it runs: where i runs in memory, vectors are copied; where k does, blocks of four columns are
 transposed in registers; else elements go one by one. They are converted on the way. Imports ir's dtypes, Target.
 Read next: `contraction_micro.py`, `runtime/contract.h`, `contraction.py`.
 """
@@ -74,7 +74,11 @@ class Packer(Text):
         self.do("%copied = and i1 %ordered, %unit_i")
         self.do("br i1 %copied, label %copy, label %other")
         self.lines.append("copy:")
-        self.loop("ck", "copy", "%n", 1, lambda k: self.loop("ci", "ck.do", "%m", self.width, lambda i: self.copy(i, k)))
+
+        def columns(k: str) -> None:
+            self.loop("ci", "ck.do", "%m", self.width, lambda i: self.copy(i, k))
+
+        self.loop("ck", "copy", "%n", 1, columns)
         self.do("ret void")
         self.lines.append("other:")
         self.do("%unit_k = icmp eq i64 %from_k, 1")
@@ -184,10 +188,10 @@ class Packer(Text):
         be exchanged within stretches of `block` lanes, which no instruction finds hard.
         """
         n, block, t = self.width, self.block, wide(self.register, self.width)
-        rows = []
+        rows, mask = [], self.mask(left, block) if left else None
         for lane in range(n):
             row = self.emit(f"load i64, ptr {self.emit(f'getelementptr i64, ptr %rows, i64 {lane}')}")
-            rows.append(self.load(self.source_at(row, k), self.mask(left, block) if left else None, block))
+            rows.append(self.load(self.source_at(row, k), mask, block))
         vectors = [self.joined(rows[q::block]) for q in range(block)]
         distance = block // 2
         while distance:

@@ -73,7 +73,7 @@ static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n
         for (int64_t j = 0; j < n; j += nr) {
             fb_packing t = {here, fb_at(to, j * kc + k * nr, size), q->offsets + (j0 - channel * q->taps) + j, 0, 1, nr,
                             fb_min(nr, n - j), run};
-            q->plan->pack(&t);
+            plan->pack_sums(&t);
         }
     }
 }

@@ -1,0 +1,128 @@
+"""Convolutions, forward and both gradients: against float64 loops, and bit for bit against the canonical order."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from contractions import (
+    canonical,
+    channels_last,
+    conv_problem,
+    convolve,
+    library,
+    needs_cc,
+    numbers,
+    out_size,
+    plain,
+    same,
+)  # fmt: skip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flambeau.codegen import contraction
+
+pytestmark = needs_cc
+
+
+def reference(x, w, gy, groups, stride, padding, dilation):
+    """The same in float64, tap by tap."""
+    x, w, gy = (v.astype(np.float64) for v in (x, w, gy))
+    padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    y, gx, gw = np.zeros(gy.shape), np.zeros(padded.shape), np.zeros(w.shape)
+    o, c = w.shape[0] // groups, w.shape[1]
+    for g, i, j in np.ndindex(groups, *w.shape[2:]):
+        rows, columns = (
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip((i, j), dilation, gy.shape[2:], stride, strict=True)
+        )
+        at, out = (slice(None), slice(g * c, g * c + c), rows, columns), slice(g * o, g * o + o)
+        y[:, out] += np.einsum("nchw,oc->nohw", padded[at], w[out, :, i, j])
+        gx[at] += np.einsum("nohw,oc->nchw", gy[:, out], w[out, :, i, j])
+        gw[out, :, i, j] = np.einsum("nohw,nchw->oc", gy[:, out], padded[at])
+    h, v = (slice(p, p + n) for p, n in zip(padding, x.shape[2:], strict=True))
+    return y, gx[:, :, h, v], gw
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    kernel, stride, dilation = (tuple(draw(st.integers(1, most)) for _ in "hw") for most in (4, 3, 2))
+    padding = tuple(draw(st.integers(0, 3)) for _ in "hw")
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    size = tuple(draw(st.integers(n, 17)) for n in least)
+    x = numbers((draw(st.integers(0, 3)), groups * draw(st.integers(1, 5)), *size))
+    w = numbers((groups * draw(st.sampled_from([1, 2, 3, 16, 17, 40])), x.shape[1] // groups, *kernel), seed=1)
+    return x, w, groups, stride, padding, dilation
+
+
+@settings(max_examples=120, deadline=None)
+@given(convolutions(), st.booleans())
+def test_convolutions(case, last):
+    x, w, *how = case
+    shape = (x.shape[0], w.shape[0], *out_size(x.shape[2:], w.shape[2:], *how[1:]))
+    gy = numbers(shape, seed=5)
+    results = convolve(contraction.plan("f32"), x, w, *how, last=last)
+    meant = convolve(plain(), x, w, *how)
+    for got, expected, exact in zip(results, reference(x, w, gy, *how), meant, strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-3)
+        same(got, exact)
+
+
+def test_convolutions_follow_the_canonical_order():
+    """Forward sums over (c, taps), the data gradient over (o, taps), the weight gradient over (n, positions)."""
+    x, w, gy = numbers((3, 30, 10, 11)), numbers((17, 30, 3, 3), seed=1), numbers((3, 17, 10, 11), seed=5)
+    y, gx, gw = convolve(contraction.plan("f32"), x, w, 1, (1, 1), (1, 1), (1, 1), gy)
+
+    def windows(v):
+        padded = np.pad(v, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        return np.stack([padded[:, :, i : i + 10, j : j + 11] for i in range(3) for j in range(3)], axis=-1)
+
+    columns = windows(x)  # n c h w t
+    flat = columns[0, :, 4:6, 5:7].transpose(1, 2, 0, 3).reshape(2, 2, 1, -1)
+    same(y[0, :, 4:6, 5:7], canonical(flat, w.reshape(17, -1)).transpose(2, 0, 1))
+    # Tap t of w meets what stands at tap 8 - t of the window: 3x3, padded by one on each side.
+    flat = windows(gy)[1, :, :2, 9:, ::-1].transpose(1, 2, 0, 3).reshape(2, 2, 1, -1)
+    same(gx[1, :, :2, 9:], canonical(flat, w.transpose(1, 0, 2, 3).reshape(30, -1)).transpose(2, 0, 1))
+    positions = columns.transpose(1, 4, 0, 2, 3).reshape(1, 270, -1)
+    same(gw[:2].reshape(2, 270), canonical(gy.transpose(1, 0, 2, 3).reshape(17, 1, -1)[:2], positions))
+
+
+def test_bias_of_a_convolution():
+    x, w, bias = numbers((2, 3, 9, 9)), numbers((20, 3, 3, 3), seed=1), numbers(20, seed=2)
+    y = np.empty((2, 20, 7, 7), np.float32)
+    how = 1, (1, 1), (0, 0), (1, 1)
+    assert (
+        library().fb_conv(contraction.plan("f32", None, "rows"), ctypes.byref(conv_problem(x, w, y, *how, bias))) == 0
+    )
+    same(y, convolve(contraction.plan("f32"), x, w, *how)[0] + bias[:, None, None])
+    spread = channels_last(np.empty_like(y))
+    assert (
+        library().fb_conv(contraction.plan("f32", None, "rows"), ctypes.byref(conv_problem(x, w, spread, *how, bias)))
+        == 0
+    )
+    same(spread, y)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_half_precision_convolutions(last):
+    x, w = numbers((2, 6, 9, 10), "f16"), numbers((20, 3, 3, 2), "f16", 1)
+    how = 2, (2, 1), (1, 0), (1, 2)
+    gy = numbers((2, 20, *out_size((9, 10), (3, 2), *how[1:])), seed=5).astype(np.float16)
+    exact = convolve(plain(), x.astype(np.float32), w.astype(np.float32), *how, gy.astype(np.float32))
+    for got, expected in zip(convolve(contraction.plan("f16"), x, w, *how, gy, last), exact, strict=True):
+        np.testing.assert_array_equal(got, expected.astype(np.float16))
+
+
+def test_convolutions_know_neither_threads_nor_batch():
+    x, w = numbers((9, 6, 20, 20)), numbers((16, 6, 5, 5), seed=1)
+    how = 1, (1, 1), (2, 2), (1, 1)
+    library().fb_set_num_threads(1)
+    alone = convolve(contraction.plan("f32"), x, w, *how)
+    for threads in (2, 3, 4, 7):
+        library().fb_set_num_threads(threads)
+        for one, other in zip(alone, convolve(contraction.plan("f32"), x, w, *how), strict=True):
+            same(one, other)
+    gy = numbers(alone[0].shape, seed=5)
+    y, gx, _ = convolve(contraction.plan("f32"), x[4:5], w, *how, gy[4:5])
+    same(y, alone[0][4:5])
+    same(gx, alone[1][4:5])
