@@ -130,7 +130,9 @@ def zeta(s: Expr, q: Expr) -> Expr:
 @expansion("polygamma", in_f64=True)
 def polygamma(n: Expr, x: Expr) -> Expr:
     """(-1)^(n+1) n! Σ (x + k)^-(n+1); for x = -a, reflected to 1 + a."""
-    given = n.args[0] if n.op == "cast" else n
+    given = n
+    while given.op == "cast":
+        given = given.args[0]
     if not isinstance(given.attr, float) or given.attr < 0 or given.attr != int(given.attr):
         raise TypeError(f"polygamma: the order is a whole number known when the kernel is built, got {given}")
     order = int(given.attr)
