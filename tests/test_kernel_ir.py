@@ -88,6 +88,13 @@ def test_kernel_text_reads_back(kernel):
     assert format_kernel(parse_kernel(text)) == text
 
 
+def test_bounds_may_be_variables():
+    """`i .. n` is no operation i with a dtype after it."""
+    loop = For(K, I, N, (Store("out", K, const(1.0, "f32")),), vector=True)
+    kernel = Kernel("k", (Buffer("out", "f32", "w"), Scalar("n")), (For(I, ZERO, N, (loop,), True),))
+    assert parse_kernel(format_kernel(kernel)) == kernel
+
+
 def test_text_is_linear_in_the_dag_and_unbounded_in_depth():
     x = var("x", "f32")
     for _ in range(200):

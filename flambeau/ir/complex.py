@@ -20,7 +20,7 @@ def split(kernel: Kernel) -> Kernel:
     if all(x.dtype not in PART for x in postorder(*expressions(kernel.body))):
         return kernel
     splitter = Splitter()
-    params = []
+    params: list[Buffer | Scalar] = []
     for p in kernel.params:
         if isinstance(p, Scalar) and p.dtype == "c64":
             bits = var(p.name, "u64")
@@ -76,7 +76,7 @@ class Splitter:
     def pair(self, x: Expr) -> tuple[Expr, Expr]:
         part = PART[x.dtype]
         if x.op == "const":
-            value = complex(x.attr)  # type: ignore[arg-type]
+            value = complex(x.attr)  # type: ignore[call-overload]
             return const(value.real, part), const(value.imag, part)
         if x.op == "var":
             return var(f"{x.attr}_re", part), var(f"{x.attr}_im", part)

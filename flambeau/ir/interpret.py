@@ -45,7 +45,8 @@ def operation(x: Expr, a: list[Any], env: Env) -> Any:
     op, dtype = x.op, x.dtype
     kind = DTYPES[dtype].kind
     if op == "const":
-        return quantise(np.float64(x.attr), dtype) if kind == "f" else NUMPY[dtype](x.attr)
+        value: Any = x.attr
+        return quantise(np.float64(value), dtype) if kind == "f" else NUMPY[dtype](value)
     if op == "var":
         return env[str(x.attr)]
     if op == "load":
@@ -80,7 +81,7 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     bits = np.asarray(total).view(np.int64)
     away = np.sign(error) * np.sign(total) > 0
     inexact = np.isfinite(total) & np.isfinite(error) & (error != 0) & (bits & 1 == 0)
-    return np.float32(np.where(inexact, bits + np.where(away, 1, -1), bits).view(np.float64))[()]
+    return np.asarray(np.where(inexact, bits + np.where(away, 1, -1), bits).view(np.float64)).astype(np.float32)[()]
 
 
 def fma_exact(a: float, b: float, c: float) -> float:
@@ -166,7 +167,7 @@ def quantise(x: Any, dtype: str) -> Any:
     _, exponent = np.frexp(np.float64(x))
     step = np.ldexp(1.0, np.maximum(exponent - 8, -133))
     rounded = np.where(np.isfinite(x), np.rint(np.float64(x) / step) * step, np.float64(x))
-    return np.float32(np.copysign(rounded, x))[()]
+    return np.asarray(np.copysign(rounded, x)).astype(np.float32)[()]
 
 
 def convert(x: Any, source: str, dtype: str) -> Any:
@@ -187,7 +188,7 @@ def convert(x: Any, source: str, dtype: str) -> Any:
 def decode(bits: Any, dtype: str) -> Any:
     """The value of what a buffer holds."""
     if dtype == "f16":
-        return np.float32(np.asarray(bits).view(np.float16))[()]
+        return np.asarray(bits).view(np.float16).astype(np.float32)[()]
     if dtype == "bf16":
         return (np.asarray(bits).astype(np.uint32) << np.uint32(16)).view(np.float32)[()]
     return bits

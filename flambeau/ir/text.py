@@ -108,7 +108,7 @@ def result_dtype(op: str, args: tuple[Expr, ...]) -> str | None:
 
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[-+]?\d+)?)\b)|(?P<ref>%\d+)|(?P<name>[A-Za-z_]\w*)|(?P<sign>[^\s\w]))"
+    r"\s*(?:(?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:e[-+]?\d+)?)\b)|(?P<ref>%\d+)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\.\.|[^\s\w]))"
 )
 
 
@@ -164,7 +164,7 @@ class Reader:
             x, at = self.read(tokens, at + (tokens[at][1] == ","), text)
             args.append(x)
         if name == "const" and dtype:
-            return const(complex(args[0].attr, args[1].attr), dtype), at + 1  # type: ignore[arg-type]
+            return const(complex(args[0].attr, args[1].attr), dtype), at + 1  # type: ignore[call-overload]
         arity = PRIMITIVES.get(name, FUNCTIONS.get(name))
         if arity != len(args) or not args:
             raise SyntaxError(f"expression: no operation {name!r} of {len(args)} arguments, in {text!r}")
