@@ -141,6 +141,9 @@ class Packer(Text):
 
     def copy(self, i: str, k: str) -> None:
         source, target = self.source_at(i, k), self.target_at(i, k)
+        # What lies beside this panel is packed next, and rows are too far apart for the hardware to guess it.
+        beside = self.emit(f"getelementptr {self.memory}, ptr {source}, i64 %m")
+        self.do(f"call void @llvm.prefetch.p0(ptr {beside}, i32 0, i32 2, i32 1)")
         left = self.emit(f"sub i64 %m, {i}")
         self.do(f"br i1 {self.emit(f'icmp sge i64 {left}, {self.width}')}, label %ci.full, label %ci.part")
         for label, mask in (("ci.full", None), ("ci.part", left)):

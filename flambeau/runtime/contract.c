@@ -57,23 +57,9 @@ static void schedule(job *j, int64_t batches) {
     if (convert || (p->b_n != 1 && p->n > 1) || spills || (rows > 28 && p->n * kc * size > FB_L1_BYTES))
         j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->sums_pitch = convert ? j->n_chunk : 0;
-    j->a_bytes = j->copy_a ? (size_t)fb_round_up((rows + 16) * (kc + 16) * size, 64) : 0;
+    j->a_bytes = j->copy_a ? (size_t)fb_round_up(rows * (kc + 16) * size, 64) : 0;
     j->b_bytes = (size_t)fb_round_up(kc * j->b_pitch * size, 64);
     j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
-}
-
-/* Rows i… and columns k… of a, into `to`: whichever of the two runs in memory also runs in the copy. */
-static void copy_a(const job *j, const void *a, void *to, int64_t rows, int64_t kc, int64_t *row, int64_t *step) {
-    const fb_matmul_problem *p = &j->p;
-    fb_packing t = {.from = a, .to = to, .from_i = p->a_k, .from_k = p->a_m, .m = kc, .n = rows};
-    *row = t.to_k = kc + 16;
-    *step = 1;
-    if (p->a_k != 1) {
-        t = (fb_packing){.from = a, .to = to, .from_i = p->a_m, .from_k = p->a_k, .m = rows, .n = kc};
-        *step = t.to_k = rows + 8;
-        *row = 1;
-    }
-    j->plan->pack(&t);
 }
 
 static void chunk(const job *j, int64_t task, char *scratch) {
@@ -96,8 +82,10 @@ static void chunk(const job *j, int64_t task, char *scratch) {
         int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k, b_step = j->b_pitch ? j->b_pitch : p->b_k;
         const char *a_block = fb_at(a, k0 * p->a_k, in);
         if (j->copy_a) {
-            copy_a(j, a_block, scratch, rows, kc, &a_row, &a_step);
-            a_block = scratch;
+            /* Row by row, whatever ran before; the padding keeps rows out of each other's cache sets. */
+            fb_packing t = {a_block, scratch, NULL, p->a_k, p->a_m, kc + 16, kc, rows};
+            plan->pack(&t);
+            a_block = scratch, a_row = kc + 16, a_step = 1;
         }
         for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step, b_off[k] = k * b_step;
         for (int64_t col = j0; col < j1; col += plan->nr) {
