@@ -14,7 +14,7 @@ from ..ir.kernel import LANES, REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, L
 
 # As in core/dispatch.pxi, which launches what is built here.
 CHUNK = 16384
-COLUMNS = 64
+COLUMNS = 256
 BROADCAST, CONTIGUOUS, STRIDED = 0, 1, 2
 SINGLE, PARTIAL, FINAL = 0, 1, 2
 
@@ -85,8 +85,10 @@ def pointwise(
     if dims == 1:
         reads[INDEX] = i
     values = substitute(exprs, reads)
-    stores = tuple(
-        Store(f"y{j}", at(f"y{j}", classes[len(inputs) + j]), cast(value, dtype), stream)
+    # An output may share memory with an operand: every value is there before the first store.
+    named = tuple(Let(var(f"v{j}", e.dtype), e) for j, e in enumerate(values)) if len(values) > 1 else ()
+    stores = named + tuple(
+        Store(f"y{j}", at(f"y{j}", classes[len(inputs) + j]), cast(named[j].var if named else value, dtype), stream)
         for j, (value, dtype) in enumerate(zip(values, out_dtypes, strict=True))
     )
     if dims == 1:

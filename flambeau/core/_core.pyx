@@ -8,6 +8,7 @@ One extension in several rooms, each included below:
     tensor.pxi    Tensor: geometry, views, conversions to and from Python
     tape.pxi      Node and the backward engine
     dispatch.pxi  Op: from arguments to a cached kernel, a launch and a tape node
+    contract.pxi  matrix products and convolutions, for the C driver
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
 
@@ -61,3 +62,4 @@ include "storage.pxi"
 include "tensor.pxi"
 include "tape.pxi"
 include "dispatch.pxi"
+include "contract.pxi"

@@ -12,7 +12,7 @@ cdef enum:
     RELEASE = 65536     # elements from which the interpreter lock is given up
     STREAM = 8388608    # output bytes from which stores bypass the caches
     REDUCE_BLOCK = 4096 # as in ir/kernel.py: longer reductions are reductions of reductions
-    COLUMNS = 64        # columns a column reduction takes at a time
+    COLUMNS = 256       # columns a column reduction takes at a time
     NO_OUTPUT = -1
 
 # How an operand looks in a key: dtype code; plus 16 for a 0-dimensional tensor; 32 … 35 a Python bool, int, float,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codegen import native, schedule
+from ..codegen import contraction, native, schedule
 from ..core import _core
 from ..core._core import Op, Vjp
 from ..ir.expr import DTYPES
@@ -81,3 +81,4 @@ def install() -> None:
     _core.set_hook("reduce_miss", reduce_miss)
     _core.set_hook("vjp", vjp)
     _core.set_hook("compile", native.function)
+    _core.set_hook("contraction_plan", lambda dtype, bias: contraction.plan(dtype.ir, None, bias))

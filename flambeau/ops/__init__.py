@@ -1,1 +1,43 @@
-"""ops: every op, declared once."""
+"""Every op, declared once. Public names gather here; `flambeau` and `flambeau.nn.functional` hand them on.
+
+Pointwise ops come from the table as they are; the other modules list what they offer in `__all__`.
+Read next: `define.py` and `pointwise.py` (pointwise), `primitive.py` (the rest), `rows.py` (fused rows).
+"""
+
+from . import (
+    basic,
+    calls,
+    convolution,
+    factories,
+    gather,
+    indexing,
+    losses,
+    masks,
+    matmul,
+    normalization,
+    pooling,
+    random,
+    reduce,
+    scan,
+    scatter_reduce,
+    shape,
+    softmax,
+    table,
+)
+
+_modules = (
+    basic, factories, random, reduce, shape, gather, masks, indexing, scatter_reduce, scan, matmul, convolution,
+    pooling, softmax, normalization, losses, calls,
+)  # fmt: skip
+
+
+def _gather() -> list[str]:
+    names = {name: op for name, op in table.TABLE.items() if "." not in name}
+    for module in _modules:
+        names.update({name: getattr(module, name) for name in getattr(module, "__all__", ())})
+    names.update(calls.ACTIVATIONS)
+    globals().update(names)
+    return sorted(names)
+
+
+__all__ = _gather()

@@ -275,3 +275,6 @@ def install() -> None:
 
 
 install()
+
+__all__ = ["clone", "copy_", "fill_", "identity", "zero_"]
+identity = IDENTITY

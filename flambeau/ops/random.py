@@ -350,3 +350,7 @@ Tensor.cauchy_ = filling("cauchy", 0, 1, ("median", "sigma"))
 Tensor.log_normal_ = filling("log_normal", 1, 2, ("mean", "std"))
 Tensor.geometric_ = filling("geometric", 0.5, 0, ("p", "_"))
 Tensor.bernoulli_, Tensor.random_, Tensor.bernoulli = bernoulli_, random_, bernoulli
+
+__all__ = [
+    "bernoulli", "dropout", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+]  # fmt: skip

@@ -322,3 +322,8 @@ def reduce_empty(reduction: Any, shape: Any) -> None:
 for _name, _function in {"var": var, "std": std, "norm": norm}.items():
     setattr(Tensor, _name, _function)
 _core.set_hook("reduce_empty", reduce_empty)
+
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "mean", "norm", "prod", "std", "std_mean", "sum",
+    "var", "var_mean",
+]  # fmt: skip

@@ -19,7 +19,6 @@ from ..ir.expr import Expr, cast, node, postorder, var
 from .table import TABLE
 from .typed import CODES, computation
 
-ROW_OF = {"full": ("full", "full"), "row": ("row", "full"), "col": ("full", "col"), "scalar": ("row", "col")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,11 @@ class Program:
 def extents(program_inputs: Sequence[Input], roots: Sequence[Expr]) -> dict[Expr, str]:
     """The extent of every node."""
     declared = {i.name: "scalar" if i.extent == "number" else i.extent for i in program_inputs}
+    declared.update(rows="scalar", cols="scalar", column="col")
     found: dict[Expr, str] = {}
     for x in postorder(*roots):
         if x.op == "var":
-            found[x] = "col" if x.attr == "column" else declared[str(x.attr)]
+            found[x] = declared[str(x.attr)]
         elif x.op in ("fold", "take"):
             found[x] = "row"
         elif x.op == "colsum":

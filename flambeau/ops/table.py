@@ -19,9 +19,15 @@ TABLE: dict[str, Op] = {}
 _variants: dict[tuple, Op] = {}
 
 
+def parameter_names(definition: PointwiseDef) -> tuple[str, ...]:
+    """The op's parameters as callers name them: PyTorch has input and other where definitions have x and y."""
+    named = (*definition.operands, *definition.attributes)
+    return tuple({"x": "input", "y": "other"}.get(n, n) for n in named)
+
+
 def make(definition: PointwiseDef) -> Op:
     """The core's Op of a definition."""
-    parameters = (*definition.operands, *definition.attributes)
+    parameters = parameter_names(definition)
     return Op(
         definition.name, len(definition.operands), parameters, 1, definition, static_names(definition), definition.doc
     )
@@ -30,7 +36,7 @@ def make(definition: PointwiseDef) -> Op:
 def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict[str, Any]]:
     """The op with its static attributes fixed as these arguments say, and the arguments that are left."""
     definition: PointwiseDef = op.definition
-    names = (*definition.operands, *definition.attributes)
+    names = parameter_names(definition)
     if len(args) > len(names):
         raise TypeError(f"{op.name}: takes {len(names)} arguments ({', '.join(names)}), got {len(args)}")
     values = dict(zip(names, args, strict=False))
@@ -58,7 +64,7 @@ def specialise(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 def specialise_inplace(op: Op, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     found, _, named = variant(op, (target, *args), kwargs)
-    named.pop(op.definition.operands[0])
+    named.pop(op.parameters[0])
     return found.inplace(target, **named)
 
 

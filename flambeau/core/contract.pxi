@@ -1,0 +1,183 @@
+# Matrix products and convolutions: geometry of tensors to the problems of the C driver (runtime/contract.h).
+
+cdef extern from "contract.h" nogil:
+    ctypedef struct fb_contraction:
+        pass
+    ctypedef struct fb_matmul_problem:
+        const void *a
+        const void *b
+        const void *bias
+        void *c
+        int64_t batch[2]
+        int64_t m, n, k
+        int64_t a_batch[2]
+        int64_t a_m, a_k
+        int64_t b_batch[2]
+        int64_t b_k, b_n
+        int64_t c_batch[2]
+        int64_t c_m, c_n
+        int64_t bias_batch[2]
+        int64_t bias_m, bias_n
+    ctypedef struct fb_conv_problem:
+        void *x
+        void *w
+        void *y
+        const void *bias
+        int64_t batch, groups, in_channels, out_channels
+        int64_t size[3]
+        int64_t out[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t padding[3]
+        int64_t dilation[3]
+        int64_t x_stride[5]
+        int64_t w_stride[5]
+        int64_t y_stride[5]
+        int64_t bias_stride
+    int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *p)
+    int fb_conv(const fb_contraction *plan, const fb_conv_problem *p)
+    int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p)
+    int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p)
+
+cdef enum:
+    SMALL_WORK = 65536  # multiply-adds below which a product keeps the interpreter lock
+
+cdef dict plans = {}
+
+
+cdef const fb_contraction *plan_of(int code, str bias) except NULL:
+    """The plan for a dtype and a kind of bias (None, 'columns', 'rows'), made on first use."""
+    key = (code, bias)
+    found = plans.get(key)
+    if found is None:
+        found = plans[key] = hooks["contraction_plan"](DTYPES[code], bias)
+    return <const fb_contraction *> <char *> <bytes> found
+
+
+def matrix_product(Tensor a, Tensor b, Tensor bias=None):
+    """a @ b (+ bias over the columns) of tensors with at least two dimensions, off the tape; batches broadcast."""
+    cdef int64_t[64] sizes
+    cdef int64_t astep[64]
+    cdef int64_t bstep[64]
+    cdef int nb = max(a.ndims, b.ndims) - 2, i, d, kept = 0
+    cdef fb_matmul_problem p
+    cdef Tensor c
+    cdef int64_t na, nbt, leading = 1, r, rest, batches
+    cdef const fb_contraction *plan
+    cdef int status = 0
+    cdef int64_t work
+    if a.code != b.code or (bias is not None and bias.code != a.code):
+        raise RuntimeError(
+            f"matmul: expected tensors of one dtype, got {a.dtype} and {b.dtype}"
+            + ("" if bias is None else f" (bias {bias.dtype})") + "; convert one with x.to(dtype)"
+        )
+    p.m, p.k = a.dims[a.ndims - 2], a.dims[a.ndims - 1]
+    p.n = b.dims[b.ndims - 1]
+    if b.dims[b.ndims - 2] != p.k:
+        hint = "; did you mean x.mT?" if b.dims[b.ndims - 1] == p.k else ""
+        raise RuntimeError(f"matmul: inner sizes differ, {tuple(a.shape)} @ {tuple(b.shape)}{hint}")
+    for d in range(nb):
+        na = a.dims[d - (nb - a.ndims + 2)] if d >= nb - a.ndims + 2 else 1
+        nbt = b.dims[d - (nb - b.ndims + 2)] if d >= nb - b.ndims + 2 else 1
+        if na != nbt and na != 1 and nbt != 1:
+            raise RuntimeError(f"matmul: batch dimensions don't broadcast, {tuple(a.shape)} @ {tuple(b.shape)}")
+        sizes[d] = nbt if na == 1 else na
+        astep[d] = 0 if na == 1 else a.dims[a.ndims + d - (nb - a.ndims + 2)]
+        bstep[d] = 0 if nbt == 1 else b.dims[b.ndims + d - (nb - b.ndims + 2)]
+    sizes[nb], sizes[nb + 1] = p.m, p.n
+    c = empty(a.code, nb + 2, sizes)
+    if c.count == 0:
+        return c
+    # Merge batch dimensions that run on in both operands; two are left to the driver, more are looped over here.
+    for d in range(nb):
+        if sizes[d] == 1:
+            continue
+        if kept and astep[kept - 1] == astep[d] * sizes[d] and bstep[kept - 1] == bstep[d] * sizes[d]:
+            sizes[kept - 1] *= sizes[d]
+        else:
+            sizes[kept] = sizes[d]
+            kept += 1
+        astep[kept - 1], bstep[kept - 1] = astep[d], bstep[d]
+    p.bias = NULL
+    p.a_m, p.a_k = a.dims[2 * a.ndims - 2], a.dims[2 * a.ndims - 1]
+    p.b_k, p.b_n = b.dims[2 * b.ndims - 2], b.dims[2 * b.ndims - 1]
+    p.c_m, p.c_n = p.n, 1
+    p.bias_batch[0] = p.bias_batch[1] = p.bias_m = p.bias_n = 0
+    for i in range(2):
+        d = kept - 2 + i
+        p.batch[i] = sizes[d] if d >= 0 else 1
+        p.a_batch[i] = astep[d] if d >= 0 else 0
+        p.b_batch[i] = bstep[d] if d >= 0 else 0
+    p.c_batch[1] = p.m * p.n
+    p.c_batch[0] = p.c_batch[1] * p.batch[1]
+    for d in range(kept - 2):
+        leading *= sizes[d]
+    if bias is not None:
+        if bias.ndims != 1 or bias.dims[0] != p.n:
+            raise RuntimeError(f"linear: bias must have {p.n} elements, got shape {list(bias.shape)}")
+        bias = make_contiguous(bias)
+        p.bias = bias.ptr
+        p.bias_n = 1
+    plan = plan_of(a.code, None if bias is None else "columns")
+    batches = p.batch[0] * p.batch[1]
+    work = p.m * p.n * (p.k + 1) * batches
+    for r in range(leading):
+        rest = r
+        p.a, p.b = a.ptr, b.ptr
+        p.c = c.ptr + r * batches * p.m * p.n * ITEMSIZE[c.code]
+        for d in range(kept - 3, -1, -1):
+            p.a = <char *> p.a + rest % sizes[d] * astep[d] * ITEMSIZE[a.code]
+            p.b = <char *> p.b + rest % sizes[d] * bstep[d] * ITEMSIZE[a.code]
+            rest //= sizes[d]
+        if work < SMALL_WORK:
+            status |= fb_matmul(plan, &p)
+        else:
+            with nogil:
+                status |= fb_matmul(plan, &p)
+    if status:
+        out_of_memory(c.store.total)
+    return c
+
+
+def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple stride, tuple padding, tuple dilation, int64_t groups):
+    """Runs one of a convolution's three contractions: 'forward' writes y, 'data' x, 'weight' w. Off the tape.
+
+    x [N, C, …], w [O, C / groups, …] and y [N, O, …] have the same number of spatial dimensions, at most three.
+    """
+    cdef fb_conv_problem p
+    cdef int nd = x.ndims - 2, i, j
+    cdef int status
+    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows")
+    p.x, p.w, p.y = x.ptr, w.ptr, y.ptr
+    p.bias = NULL
+    p.bias_stride = 0
+    if bias is not None:
+        p.bias = bias.ptr
+        p.bias_stride = bias.dims[1]
+    p.batch, p.groups = x.dims[0], groups
+    p.in_channels, p.out_channels = x.dims[1], w.dims[0]
+    for i in range(3):
+        j = i - (3 - nd)
+        p.size[i] = x.dims[2 + j] if j >= 0 else 1
+        p.out[i] = y.dims[2 + j] if j >= 0 else 1
+        p.kernel[i] = w.dims[2 + j] if j >= 0 else 1
+        p.stride[i] = stride[j] if j >= 0 else 1
+        p.padding[i] = padding[j] if j >= 0 else 0
+        p.dilation[i] = dilation[j] if j >= 0 else 1
+        p.x_stride[2 + i] = x.dims[x.ndims + 2 + j] if j >= 0 else 0
+        p.w_stride[2 + i] = w.dims[w.ndims + 2 + j] if j >= 0 else 0
+        p.y_stride[2 + i] = y.dims[y.ndims + 2 + j] if j >= 0 else 0
+    for i in range(2):
+        p.x_stride[i] = x.dims[x.ndims + i]
+        p.w_stride[i] = w.dims[w.ndims + i]
+        p.y_stride[i] = y.dims[y.ndims + i]
+    cdef int which = ("forward", "data", "weight").index(what)
+    with nogil:
+        if which == 0:
+            status = fb_conv(plan, &p)
+        elif which == 1:
+            status = fb_conv_data_gradient(plan, &p)
+        else:
+            status = fb_conv_weight_gradient(plan, &p)
+    if status:
+        out_of_memory(y.store.total)

@@ -1,0 +1,346 @@
+"""Tensors joined (cat, stack and their kin) and taken apart (split, chunk, unbind): copies one way, views the other.
+
+Imports core and neighbours in ops. Read next: `shape.py` (views), `rearrange.py` (elements moved within a tensor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core import _core
+from ..core._core import Tensor, is_grad_enabled, new_empty, plain_copy, promote_types
+from .basic import to_dtype, zeros_like_shape
+from .primitive import primitive
+
+Tensors = Sequence[Tensor]
+
+
+def wrap(dim: int, ndim: int) -> int:
+    """dim counted from the front. Raises IndexError unless there is such a dimension."""
+    n = max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim % n
+
+
+def to(x: Tensor, dtype: Any) -> Tensor:
+    return x if x.dtype is dtype else to_dtype(x, dtype)
+
+
+def into_out(out: Tensor | None, result: Tensor) -> Tensor:
+    """out=: the result is copied into it, or becomes it if it is empty."""
+    if out is None:
+        return result
+    if out.shape == result.shape:
+        return out.copy_(result)
+    if out.numel():
+        raise RuntimeError(f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty")
+    return out.set_(to(result, out.dtype))
+
+
+def common_dtype(tensors: Tensors) -> Any:
+    dtype = tensors[0].dtype
+    for t in tensors[1:]:
+        if t.dtype is not dtype:
+            dtype = promote_types(dtype, t.dtype)
+    return dtype
+
+
+def tensor_list(name: str, tensors: Any) -> list[Tensor]:
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError(f"{name}: expects a non-empty list of tensors")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{name}: expects tensors, got {type(t).__name__} at position {i}")
+    return tensors
+
+
+# ---- joining
+def cat_vjp(ctx: Any, g: Tensor) -> tuple:
+    parts, at = [], 0
+    for n, dtype in ctx.parts:
+        parts.append(to(g.narrow(ctx.dim, at, n), dtype))
+        at += n
+    return tuple(parts)
+
+
+@primitive(cat_vjp, name="cat")
+def joined(ctx, tensors, dim):
+    """Tensors one after the other along an existing dimension."""
+    ctx.dim, ctx.parts = dim, [(t.shape[dim], t.dtype) for t in tensors]
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(n for n, _ in ctx.parts)
+    out, at = new_empty(shape, common_dtype(tensors)), 0
+    for t, (n, _) in zip(tensors, ctx.parts, strict=True):
+        if t.numel():
+            plain_copy(out.narrow(dim, at, n), t)
+        at += n
+    return out
+
+
+def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors one after the other along an existing dimension; their other lengths must agree, dtypes promote.
+
+    >>> fb.cat([fb.tensor([1, 2]), fb.tensor([3])])
+    tensor([1, 2, 3])
+    """
+    given = tensor_list("cat", tensors)
+    # Vectors of length 0 go with anything, as they always have.
+    kept = [t for t in given if t.ndim != 1 or t.shape[0]] or given[:1]
+    first = kept[0]
+    for i, t in enumerate(kept):
+        if t.ndim == 0:
+            raise RuntimeError(f"cat: the tensor at position {i} has no dimension to join along; use stack()")
+    dim = wrap(dim, first.ndim)
+    expected = list(first.shape)
+    for i, t in enumerate(kept):
+        got = list(t.shape)
+        if len(got) != len(expected) or got[:dim] + got[dim + 1 :] != expected[:dim] + expected[dim + 1 :]:
+            raise RuntimeError(f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}")
+    dtype = common_dtype(given)
+    return into_out(out, to(joined(kept, dim), dtype))
+
+
+def stack_vjp(ctx: Any, g: Tensor) -> tuple:
+    return tuple(to(part, dtype) for part, dtype in zip(unbind(g, ctx.dim), ctx.dtypes, strict=True))
+
+
+@primitive(stack_vjp, name="stack")
+def stacked(ctx, tensors, dim):
+    """Tensors side by side along a new dimension."""
+    ctx.dim, ctx.dtypes = dim, [t.dtype for t in tensors]
+    shape = list(tensors[0].shape)
+    shape.insert(dim, len(tensors))
+    out = new_empty(shape, common_dtype(tensors))
+    for i, t in enumerate(tensors):
+        plain_copy(out.select(dim, i), t)
+    return out
+
+
+def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors of one shape side by side along a new dimension.
+
+    >>> fb.stack([fb.tensor([1, 2]), fb.tensor([3, 4])], dim=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    given = tensor_list("stack", tensors)
+    for i, t in enumerate(given):
+        if t.shape != given[0].shape:
+            raise RuntimeError(
+                f"stack: expects tensors of one shape, got {list(given[0].shape)} at position 0 and {list(t.shape)} at "
+                f"position {i}"
+            )
+    return into_out(out, stacked(given, wrap(dim, given[0].ndim + 1)))
+
+
+def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along dimension 1, vectors along 0.
+
+    >>> fb.hstack([fb.tensor([1]), fb.tensor([2, 3])])
+    tensor([1, 2, 3])
+    """
+    from .shape import atleast_1d
+
+    given = [atleast_1d(t) for t in tensor_list("hstack", tensors)]
+    return cat(given, 0 if given[0].ndim == 1 else 1, out=out)
+
+
+def vstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along dimension 0, vectors as rows.
+
+    >>> fb.vstack([fb.tensor([1, 2]), fb.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    from .shape import atleast_2d
+
+    return cat([atleast_2d(t) for t in tensor_list("vstack", tensors)], 0, out=out)
+
+
+def dstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along dimension 2, after atleast_3d.
+
+    >>> fb.dstack([fb.tensor([1, 2]), fb.tensor([3, 4])])
+    tensor([[[1, 3],
+             [2, 4]]])
+    """
+    from .shape import atleast_3d
+
+    return cat([atleast_3d(t) for t in tensor_list("dstack", tensors)], 2, out=out)
+
+
+def column_stack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
+    """Tensors joined along dimension 1, numbers and vectors as columns.
+
+    >>> fb.column_stack([fb.tensor([1, 2]), fb.tensor([3, 4])])
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    given = tensor_list("column_stack", tensors)
+    return cat([t.reshape(t.numel(), 1) if t.ndim < 2 else t for t in given], 1, out=out)
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Matrices along the diagonal of a matrix that is zero elsewhere.
+
+    >>> fb.block_diag(fb.tensor([[1, 2]]), fb.tensor([[3]]))
+    tensor([[1, 2, 0],
+            [0, 0, 3]])
+    """
+    from .rearrange import pad
+    from .shape import atleast_2d
+
+    if any(t.ndim > 2 for t in tensors):
+        raise RuntimeError(f"block_diag: tensors have at most 2 dimensions, got {[list(t.shape) for t in tensors]}")
+    blocks = [atleast_2d(t) for t in tensor_list("block_diag", tensors)]
+    width, at, rows = sum(b.shape[1] for b in blocks), 0, []
+    for b in blocks:
+        rows.append(pad(b, (at, width - at - b.shape[1])))
+        at += b.shape[1]
+    return cat(rows)
+
+
+# ---- taking apart
+def split_vjp(ctx: Any, *grads: Tensor | None) -> Tensor:
+    shapes = [[n if d == ctx.dim else s for d, s in enumerate(ctx.shape)] for n in ctx.sizes]
+    return joined([filled(g, shape, grads) for g, shape in zip(grads, shapes, strict=True)], ctx.dim)
+
+
+def filled(g: Tensor | None, shape: Any, grads: Sequence[Tensor | None]) -> Tensor:
+    """g, or zeros where nothing came back."""
+    some = next(x for x in grads if x is not None)
+    return g if g is not None else zeros_like_shape(some, shape, some.dtype)
+
+
+@primitive(split_vjp, name="split")
+def parted(ctx, x, *, dim, sizes, views):
+    """One place on the tape for views of consecutive parts, so that going back joins them once."""
+    ctx.shape, ctx.dim, ctx.sizes = x.shape, dim, sizes
+    return tuple(views)
+
+
+def unbind_vjp(ctx: Any, *grads: Tensor | None) -> Tensor:
+    shape = [s for d, s in enumerate(ctx.shape) if d != ctx.dim]
+    return stacked([filled(g, shape, grads) for g in grads], ctx.dim)
+
+
+@primitive(unbind_vjp, name="unbind")
+def unbound(ctx, x, *, dim, views):
+    """One place on the tape for views of all indices of a dimension."""
+    ctx.shape, ctx.dim = x.shape, dim
+    return tuple(views)
+
+
+def recorded(x: Tensor, parts: int) -> bool:
+    return parts > 1 and is_grad_enabled() and x.requires_grad
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of each index of a dimension.
+
+    >>> fb.unbind(fb.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
+    if x.ndim == 0:
+        raise IndexError("unbind: a 0-dimensional tensor has no dimension to unbind")
+    dim = wrap(dim, x.ndim)
+    views = tuple([x.select(dim, i) for i in range(x.shape[dim])])
+    return unbound(x, dim=dim, views=views) if recorded(x, len(views)) else views
+
+
+def parts(x: Tensor, dim: int, bounds: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
+    """Views of places start … stop - 1 of a dimension, for each pair."""
+    views = tuple([x.narrow(dim, start, stop - start) for start, stop in bounds])
+    covers = bounds and bounds[0][0] == 0 and bounds[-1][1] == x.shape[dim]
+    if covers and all(a[1] == b[0] for a, b in zip(bounds, bounds[1:], strict=False)) and recorded(x, len(views)):
+        return parted(x, dim=dim, sizes=[stop - start for start, stop in bounds], views=views)
+    return views
+
+
+def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of a dimension: of one length, the last perhaps shorter, or of the lengths given.
+
+    >>> fb.split(fb.tensor([1, 2, 3, 4, 5]), 2)
+    (tensor([1, 2]), tensor([3, 4]), tensor([5]))
+    """
+    dim = wrap(dim, x.ndim)
+    if x.ndim == 0:
+        raise RuntimeError("split: a 0-dimensional tensor has no dimension to split")
+    n, size = x.shape[dim], split_size_or_sections
+    if not isinstance(size, int):
+        sizes = [int(s) for s in size]
+        if sum(sizes) != n or any(s < 0 for s in sizes):
+            raise RuntimeError(f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}")
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return parts(x, dim, [(a, a + s) for a, s in zip(starts, sizes, strict=True)])
+    if size < 0 or (size == 0 and n):
+        raise RuntimeError(f"split: the length of a part must be positive, got {size} for a dimension of length {n}")
+    return parts(x, dim, [(a, min(a + size, n)) for a in range(0, max(n, 1), max(size, 1))])
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of at most `chunks` consecutive parts of a dimension, all but the last of one length.
+
+    >>> fb.chunk(fb.tensor([1, 2, 3, 4, 5]), 2)
+    (tensor([1, 2, 3]), tensor([4, 5]))
+    """
+    if chunks < 1:
+        raise RuntimeError(f"chunk: the number of chunks must be positive, got {chunks}")
+    n = x.shape[wrap(dim, x.ndim)] if x.ndim else 0
+    return split(x, -(-n // chunks), dim) if n else split(x, [0] * chunks, dim)
+
+
+def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of parts of a dimension, as equal as they can be, or cut at the indices given.
+
+    >>> fb.tensor_split(fb.tensor([1, 2, 3, 4, 5]), 3)
+    (tensor([1, 2]), tensor([3, 4]), tensor([5]))
+    """
+    if x.ndim == 0:
+        raise RuntimeError("tensor_split: a 0-dimensional tensor has no dimension to split")
+    dim = wrap(dim, x.ndim)
+    n, at = x.shape[dim], indices_or_sections
+    if isinstance(at, Tensor):
+        at = at.tolist()
+    if isinstance(at, int):
+        if at < 1:
+            raise RuntimeError(f"tensor_split: the number of sections must be positive, got {at}")
+        longer = n % at
+        cuts = [i * (n // at) + min(i, longer) for i in range(at + 1)]
+    else:
+        cuts = [slice(None, i).indices(n)[1] for i in at]
+        cuts = [0, *cuts, n]
+    return parts(x, dim, [(a, max(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)])
+
+
+def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    if x.ndim < least:
+        raise RuntimeError(f"{name}: at least {least} dimensions are needed, got shape {list(x.shape)}")
+    if isinstance(at, int) and (at < 1 or x.shape[dim] % at):
+        raise RuntimeError(f"{name}: dimension {dim} of length {x.shape[dim]} can't be split into {at} equal parts")
+    return tensor_split(x, at, dim)
+
+
+def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 1 (0 for vectors), into equal parts."""
+    return equal_parts("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
+
+
+def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 0 of a matrix, into equal parts."""
+    return equal_parts("vsplit", x, indices_or_sections, 0, 2)
+
+
+def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 2, into equal parts."""
+    return equal_parts("dsplit", x, indices_or_sections, 2, 3)
+
+
+concat = concatenate = cat
+row_stack = vstack
+_core.set_hook("unbind", unbind)
+for _function in (unbind, split, chunk, tensor_split, hsplit, vsplit, dsplit):
+    setattr(Tensor, _function.__name__, _function)

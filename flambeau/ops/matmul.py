@@ -1,0 +1,266 @@
+"""Matrix products: one primitive over the contraction driver, and PyTorch's names for its special cases.
+
+Imports core and neighbours in ops. Read next: `core/contract.pxi`, `convolution.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import _core
+from ..core._core import Tensor, new_empty
+from .basic import sum_to
+from .primitive import primitive
+from .reduce import sum
+
+
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a @ b off the tape; complex products as four real ones."""
+    if not a.is_complex():
+        return _core.matrix_product(a, b, bias)
+    from .table import TABLE
+
+    parts = [TABLE[part](x).contiguous() for x in (a, b) for part in ("real", "imag")]
+    ar, ai, br, bi = parts
+    run = _core.matrix_product
+    return TABLE["complex"](run(ar, br) - run(ai, bi), run(ar, bi) + run(ai, br))
+
+
+def conj(x: Tensor) -> Tensor:
+    from .table import TABLE
+
+    return TABLE["conj_physical"](x) if x.is_complex() else x
+
+
+def product_vjp(ctx: Any, g: Tensor) -> tuple:
+    a, b = ctx.saved
+    need_a, need_b = ctx.needs_input_grad
+    ga = sum_to(matrix_product(g, conj(b).mT), a.shape, "matmul") if need_a else None
+    gb = sum_to(matrix_product(conj(a).mT, g), b.shape, "matmul") if need_b else None
+    return ga, gb
+
+
+@primitive(product_vjp, name="matrix_product")
+def matrix_product(ctx, a, b):
+    """a @ b of tensors with at least two dimensions."""
+    ctx.save(a, b)
+    return product(a, b)
+
+
+def linear_vjp(ctx: Any, g: Tensor) -> tuple:
+    x, w = ctx.saved
+    needs = ctx.needs_input_grad
+    rows = g.reshape(-1, g.shape[-1])
+    gx = matrix_product(rows, w).reshape(x.shape) if needs[0] else None
+    gw = matrix_product(rows.t(), x.reshape(-1, x.shape[-1])) if needs[1] else None
+    if not ctx.has_bias:
+        return gx, gw
+    return gx, gw, sum(rows, 0) if needs[2] else None
+
+
+@primitive(linear_vjp, name="linear_rows")
+def linear_op(ctx, x, w, bias):
+    """x wᵀ + bias over the last dimension."""
+    ctx.save(x, w)
+    ctx.has_bias = bias is not None
+    if x.ndim == 2:
+        return product(x, w.t(), bias)
+    return product(x.reshape(-1, x.shape[-1]), w.t(), bias).reshape((*x.shape[:-1], w.shape[0]))
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x Wᵀ + b.
+
+    Shapes: x (…, in), W (out, in) or (in), b (out): y (…, out).
+
+    >>> fb.ops.linear(fb.ones(2), fb.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([3., 7.])
+    """
+    if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
+        raise RuntimeError(
+            f"linear: the input's last size must be the weight's, {weight.shape[-1]}; got input {tuple(input.shape)} and "
+            f"weight {tuple(weight.shape)}"
+        )
+    if weight.ndim == 1:
+        y = matmul(input, weight)
+        return y if bias is None else y + bias
+    if input.is_complex():
+        y = matmul(input, weight.t())
+        return y if bias is None else y + bias
+    if input.ndim == 1:
+        return linear_op(input.unsqueeze(0), weight, bias).squeeze(0)
+    return linear_op(input, weight, bias)
+
+
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The matrix product over the last two dimensions; leading ones broadcast, vectors are rows or columns.
+
+    >>> fb.matmul(fb.tensor([[1.0, 2.0]]), fb.tensor([3.0, 4.0]))
+    tensor([11.])
+    """
+    if not isinstance(input, Tensor) or not isinstance(other, Tensor):
+        raise TypeError(f"matmul: takes two tensors, got {type(input).__name__} and {type(other).__name__}")
+    if input.ndim == 0 or other.ndim == 0:
+        raise RuntimeError(
+            f"matmul: both arguments need at least 1 dimension, got {tuple(input.shape)} @ {tuple(other.shape)}; use *"
+        )
+    if input.ndim >= 2 and other.ndim >= 2:
+        if input.ndim > 2 and other.ndim == 2 and input.is_contiguous():
+            # Rows of a batch are rows of one matrix.
+            y = matrix_product(input.reshape(-1, input.shape[-1]), other).reshape((*input.shape[:-1], other.shape[-1]))
+        else:
+            y = matrix_product(input, other)
+    elif input.ndim == 1 and other.ndim == 1:
+        check_inner(input, other)
+        y = sum(input * other)
+    elif other.ndim == 1:
+        check_inner(input, other)
+        y = matrix_product(input, other.unsqueeze(1)).squeeze(-1)
+    else:
+        y = matrix_product(input.unsqueeze(0), other).squeeze(-2)
+    return y if out is None else store(out, y)
+
+
+def check_inner(a: Tensor, b: Tensor) -> None:
+    if a.shape[-1] != b.shape[0]:
+        raise RuntimeError(f"matmul: inner sizes differ, {tuple(a.shape)} @ {tuple(b.shape)}")
+
+
+def store(out: Tensor, y: Tensor) -> Tensor:
+    """y into out, which takes y's shape."""
+    if out.shape != y.shape:
+        out.set_(new_empty(y.shape, out.dtype))
+    return out.copy_(y)
+
+
+def expects(name: str, dims: tuple[int, ...], *tensors: Tensor) -> None:
+    for i, (t, d) in enumerate(zip(tensors, dims, strict=True)):
+        if t.ndim != d:
+            raise RuntimeError(f"{name}: argument {i} must have {d} dimensions, got shape {tuple(t.shape)}")
+
+
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices.
+
+    >>> fb.mm(fb.eye(2), fb.tensor([[1.0], [2.0]]))
+    tensor([[1.],
+            [2.]])
+    """
+    expects("mm", (2, 2), input, mat2)
+    y = matrix_product(input, mat2)
+    return y if out is None else store(out, y)
+
+
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of two batches of matrices."""
+    expects("bmm", (3, 3), input, mat2)
+    if input.shape[0] != mat2.shape[0]:
+        raise RuntimeError(f"bmm: batch sizes differ, {tuple(input.shape)} and {tuple(mat2.shape)}")
+    y = matrix_product(input, mat2)
+    return y if out is None else store(out, y)
+
+
+def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of a matrix and a vector."""
+    expects("mv", (2, 1), input, vec)
+    return matmul(input, vec, out=out)
+
+
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Σ x y of two vectors.
+
+    >>> fb.dot(fb.tensor([1.0, 2.0]), fb.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    expects("dot", (1, 1), input, tensor)
+    return matmul(input, tensor, out=out)
+
+
+def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The matrix of products x_i y_j.
+
+    >>> fb.outer(fb.tensor([1.0, 2.0]), fb.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    expects("outer", (1, 1), input, vec2)
+    y = input.unsqueeze(1) * vec2.unsqueeze(0)
+    return y if out is None else store(out, y)
+
+
+def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    """β input + α y, where β = 0 ignores input, NaN included."""
+    y = y if alpha == 1 else y * alpha
+    if beta == 0:
+        y = y.clone() if y is input else y
+    else:
+        y = (input if beta == 1 else input * beta) + y
+    return y if out is None else store(out, y)
+
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """β input + α (a @ b)."""
+    expects("addmm", (2, 2), mat1, mat2)
+    return plus("addmm", input, matrix_product(mat1, mat2), beta, alpha, out)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """β input + α (a @ v)."""
+    return plus("addmv", input, mv(mat, vec), beta, alpha, out)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """β input + α (v ⊗ w)."""
+    return plus("addr", input, outer(vec1, vec2), beta, alpha, out)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """β input + α (a @ b) of batches."""
+    return plus("baddbmm", input, bmm(batch1, batch2), beta, alpha, out)
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """β input + α Σ over the batch of a @ b."""
+    return plus("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
+
+
+def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Σ over the last dimension of each."""
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
+    """Σ over pairs of dimensions: the last `dims` of a with the first of b, or those two lists name."""
+    if isinstance(dims, int):
+        first, second = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    else:
+        first, second = ([d % t.ndim for d in (ds if isinstance(ds, (list, tuple)) else [ds])] for ds, t in zip(dims, (a, b), strict=True))
+    for i, j in zip(first, second, strict=True):
+        if a.shape[i] != b.shape[j]:
+            raise RuntimeError(f"tensordot: contracted sizes differ, {a.shape[i]} (dimension {i}) and {b.shape[j]} (dimension {j})")
+    rest_a, rest_b = [d for d in range(a.ndim) if d not in first], [d for d in range(b.ndim) if d not in second]
+    k = 1
+    for i in first:
+        k *= a.shape[i]
+    left, right = [a.shape[d] for d in rest_a], [b.shape[d] for d in rest_b]
+    rows = a.permute(rest_a + first).reshape((-1, k) if k else (a.numel() or 1, 0))
+    cols = b.permute(second + rest_b).reshape((k, -1) if k else (0, b.numel() or 1))
+    return matrix_product(rows, cols).reshape(left + right)
+
+
+_methods = {
+    "matmul": matmul, "mm": mm, "bmm": bmm, "mv": mv, "dot": dot, "vdot": dot, "outer": outer, "ger": outer, "addmm": addmm,
+    "addmv": addmv, "addr": addr, "baddbmm": baddbmm, "addbmm": addbmm, "inner": inner,
+}  # fmt: skip
+for _name, _function in _methods.items():
+    setattr(Tensor, _name, _function)
+for _name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
+    setattr(Tensor, _name + "_", lambda self, *a, _f=_methods[_name], **k: self.copy_(_f(self, *a, **k)))
+_core.set_hook("matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented)
+
+__all__ = [
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer",
+    "tensordot",
+]  # fmt: skip

@@ -1,0 +1,412 @@
+"""Scans: running sums, products, extremes and linear recurrences along a dimension, and diff.
+
+A scan says how an element enters, how two stretches merge and what is written, as a reduction does. Lengths over
+REDUCE_BLOCK run in three passes: what each block comes to, what stands before it, then its elements; so bits depend on
+the length alone. Imports core, ir and neighbours in ops. Read next: `reductions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..core._core import DTYPES, Tensor, dtype_named, launch, new_empty
+from ..ir import expr as E
+from ..ir.expr import DTYPES as TYPES
+from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
+from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
+from .indexing import scatter_into_zeros
+from .joining import cat, into_out, to, wrap
+from .primitive import generated, primitive
+from .reductions import Exprs, Fold, highest, lowest
+from .table import TABLE
+from .typed import CODES
+
+BOOL, INT64 = DTYPES[0], DTYPES[5]
+COLUMNS = 64
+GRAIN = 32768
+WHOLE, SUMS, CARRY, FINAL = range(4)
+WIDER = {"f16": "f32", "bf16": "f32", "f32": "f64", "c64": "c128"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """body(elements, place) -> Fold, and the dtypes written for those of the inputs."""
+
+    name: str
+    body: Callable[[Exprs, Expr], Fold]
+    outputs: Callable[[tuple[str, ...]], tuple[str, ...]]
+
+
+SCANS: dict[str, Scan] = {}
+
+
+def scan(outputs: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda dtypes: dtypes[:1]):
+    def register(body: Callable[[Exprs, Expr], Fold]) -> Scan:
+        found = SCANS[body.__name__] = Scan(body.__name__, body, outputs)
+        return found
+
+    return register
+
+
+def wide(x: Expr) -> Expr:
+    """Integers as i64, floats in the next wider format: what running values are kept in."""
+    return cast(x, "i64" if TYPES[x.dtype].kind in "bui" else WIDER.get(x.dtype, x.dtype))
+
+
+@scan()
+def running_sum(xs, place):
+    x = wide(xs[0])
+    return Fold((const(0, x.dtype),), (x,), lambda a, b: (a[0] + b[0],), lambda a, n: a)
+
+
+@scan()
+def running_product(xs, place):
+    x = wide(xs[0])
+    return Fold((const(1, x.dtype),), (x,), lambda a, b: (a[0] * b[0],), lambda a, n: a)
+
+
+@scan()
+def running_logsumexp(xs, place):
+    """The largest element m and Σ exp(x - m)."""
+    x = cast(xs[0], "f64") if xs[0].dtype == "f64" else cast(xs[0], "f32")
+
+    def merge(a: Exprs, b: Exprs) -> Exprs:
+        m = E.maximum(a[0], b[0])
+        share = [where(eq(part[0], m), part[1], part[1] * E.exp(part[0] - m)) for part in (a, b)]
+        return m, share[0] + share[1]
+
+    start = const(-float("inf"), x.dtype), const(0, x.dtype)
+    return Fold(start, (x, const(1, x.dtype)), merge, lambda a, n: (a[0] + E.log(a[1]),))
+
+
+@scan()
+def recurrence(xs, place):
+    """y_k = b_k + a_k y_{k-1}: each stretch is an affine map, and two make one."""
+    b, a = wide(xs[0]), wide(xs[1])
+    start = const(1, b.dtype), const(0, b.dtype)
+    return Fold(start, (a, b), lambda u, v: (u[0] * v[0], v[0] * u[1] + v[1]), lambda u, n: (u[1],))
+
+
+def running_extreme(x: Expr, place: Expr, start: float, better: Callable[[Expr, Expr], Expr]) -> Fold:
+    """The best element so far and its place: the last of equals, the last NaN if there is one."""
+    x = cast(x, "u8") if x.dtype == "bool" else cast(x, "f32") if x.dtype in ("f16", "bf16") else x
+
+    def merge(a: Exprs, b: Exprs) -> Exprs:
+        takes = better(b[0], a[0])
+        if TYPES[x.dtype].kind == "f":
+            takes = isnan(b[0]) | (takes & ~isnan(a[0]))
+        return where(takes, b[0], a[0]), where(takes, b[1], a[1])
+
+    return Fold((const(start, x.dtype), as_expr(0)), (x, place), merge, lambda a, n: a)
+
+
+@scan(lambda dtypes: (dtypes[0], "i64"))
+def running_max(xs, place):
+    return running_extreme(xs[0], place, lowest("u8" if xs[0].dtype == "bool" else xs[0].dtype), lambda a, b: a >= b)
+
+
+@scan(lambda dtypes: (dtypes[0], "i64"))
+def running_min(xs, place):
+    return running_extreme(xs[0], place, highest("u8" if xs[0].dtype == "bool" else xs[0].dtype), lambda a, b: a <= b)
+
+
+def narrowed(x: Expr, dtype: str) -> Expr:
+    """x stored as dtype; 16-bit floats are rounded from f32."""
+    if dtype == "bool" and x.dtype != "bool":
+        return E.ne(x, const(0, x.dtype))
+    return cast(cast(x, "f32") if dtype in ("f16", "bf16") and x.dtype == "f64" else x, dtype)
+
+
+@generated
+def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, reverse: bool) -> Kernel:
+    """One pass over (outer, length, inner); t counts outer, blocks (but in WHOLE and CARRY) and chunks of columns."""
+    t, r, i = var("t"), var("r"), var("i")
+    length, inner, blocks, chunks = var("length"), var("inner"), var("blocks"), var("chunks")
+    inputs = tuple(load(f"x{c}", d, as_expr(0)) for c, d in enumerate(dtypes))
+    fold = SCANS[name].body(inputs, r)
+    inside = tuple(e.dtype for e in fold.initial)
+    accs = tuple(var(f"a{c}", d) for c, d in enumerate(inside))
+    lets: list[Statement] = [Let(var("chunk"), irem(t, chunks)), Let(var("rest"), idiv(t, chunks))]
+    outer: Expr = var("rest")
+    start, stop = const(0, "i64"), blocks if stage == CARRY else length
+    if stage in (SUMS, FINAL):
+        lets += [Let(var("block"), irem(outer, blocks)), Let(var("row"), idiv(outer, blocks))]
+        lets += [Let(var("start"), var("block") * REDUCE_BLOCK)]
+        lets += [Let(var("stop"), minimum(length, var("start") + REDUCE_BLOCK))]
+        outer, start, stop = var("row"), var("start"), var("stop")
+    columns = i if column else as_expr(0)
+    at = length - 1 - r if reverse else r
+    part = lambda block: (outer * blocks + block) * inner + columns  # noqa: E731
+    params: list[Buffer | Scalar] = []
+    body: tuple[Statement, ...]
+    after: tuple[Statement, ...] = ()
+    if stage == CARRY:
+        params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
+        params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(inside)]
+        element: Exprs = tuple(load(f"s{c}", d, part(r)) for c, d in enumerate(inside))
+        body = tuple(Store(f"y{c}", part(r), a) for c, a in enumerate(accs))
+        step = fold.merge(accs, element)
+    else:
+        place = (outer * length + at) * inner + columns
+        params += [Buffer(f"x{c}", d) for c, d in enumerate(dtypes)]
+        element = SCANS[name].body(tuple(load(f"x{c}", d, place) for c, d in enumerate(dtypes)), at).element
+        step = fold.merge(accs, element)
+        if stage == SUMS:
+            params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(inside)]
+            body = ()
+            after = tuple(Store(f"y{c}", part(var("block")), a) for c, a in enumerate(accs))
+        else:
+            written = SCANS[name].outputs(dtypes)
+            params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(written)]
+            result = step
+            if stage == FINAL:
+                params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
+                result = fold.merge(tuple(load(f"s{c}", d, part(var("block"))) for c, d in enumerate(inside)), step)
+            values = fold.finish(result, length)
+            body = tuple(Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(zip(values, written, strict=True)))
+    accumulators = tuple(Accumulator(a, e) for a, e in zip(accs, fold.initial, strict=True))
+    reduce = Reduce(r, start, stop, accumulators, tuple(step), lanes=1, body=body)
+    if column:
+        first = var("first")
+        lets.append(Let(first, var("chunk") * COLUMNS))
+        loop: tuple[Statement, ...] = (For(i, first, minimum(inner, first + COLUMNS), (reduce, *after), vector=True),)
+    else:
+        loop = (reduce, *after)
+    params += [Scalar(n) for n in ("length", "inner", "blocks", "chunks", "extent")]
+    return Kernel(f"{name}_scan", tuple(params), (For(t, const(0, "i64"), var("extent"), (*lets, *loop), parallel=True),))
+
+
+def run(which: Scan, xs: tuple[Tensor, ...], dim: int, reverse: bool = False) -> tuple[Tensor, ...]:
+    """The scan of contiguous tensors of one shape along a dimension; off the tape."""
+    xs = tuple(x.detach().contiguous() for x in xs)
+    shape, dtypes = xs[0].shape, tuple(x.dtype.ir for x in xs)
+    outs = tuple(new_empty(shape, DTYPES[CODES[d]]) for d in which.outputs(dtypes))
+    if not xs[0].numel():
+        return outs
+    length, outer, inner = (shape[dim] if shape else 1), 1, 1
+    for d, n in enumerate(shape):
+        outer, inner = (outer * n if d < dim else outer), (inner * n if d > dim else inner)
+    blocks, column, work = -(-length // REDUCE_BLOCK), inner != 1, xs[0].numel()
+    chunks = -(-inner // COLUMNS)
+
+    def go(stage: int, buffers: tuple[Tensor, ...], units: int) -> None:
+        address = scan_kernel(which.name, dtypes, stage, column, reverse)
+        grain = max(1, GRAIN * units // work)
+        launch(address, [*buffers, length, inner, blocks, chunks, units], units, grain, work)
+
+    if blocks == 1:
+        go(WHOLE, (*xs, *outs), outer * chunks)
+        return outs
+    inside = tuple(e.dtype for e in which.body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r")).initial)
+    sums, before = (tuple(new_empty((outer, blocks, inner), DTYPES[CODES[d]]) for d in inside) for _ in range(2))
+    go(SUMS, (*xs, *sums), outer * blocks * chunks)
+    go(CARRY, (*sums, *before), outer * chunks)
+    go(FINAL, (*xs, *outs, *before), outer * blocks * chunks)
+    return outs
+
+
+# ---- the ops
+def conj(x: Tensor) -> Tensor:
+    return TABLE["conj_physical"](x) if x.is_complex() else x
+
+
+def along(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
+    return x.narrow(dim, start, stop - start)
+
+
+def shifted(x: Tensor, dim: int, by: int, fill: float) -> Tensor:
+    """x moved one place forward (by = 1) or backward (by = -1) along a dimension, `fill` entering."""
+    n = x.shape[dim]
+    edge = along(x, dim, 0, 1).detach() * 0 + fill
+    return cat([edge, along(x, dim, 0, n - 1)], dim) if by > 0 else cat([along(x, dim, 1, n), edge], dim)
+
+
+def cumsum_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return cumulative_sum(g, ctx.dim, not ctx.reverse)
+
+
+@primitive(cumsum_vjp, name="cumsum")
+def cumulative_sum(ctx, x, dim, reverse=False):
+    """y_k = Σ_{i ≤ k} x_i, or i ≥ k in reverse."""
+    ctx.dim, ctx.reverse = dim, reverse
+    return run(running_sum, (x,), dim, reverse)[0]
+
+
+def recurrence_vjp(ctx: Any, g: Tensor) -> tuple:
+    a, y = ctx.saved
+    # g_b,k = g_k + a_{k+1} g_b,{k+1} and g_a,k = g_b,k y_{k-1}, with before and after exchanged in reverse.
+    back = 1 if ctx.reverse else -1
+    gb = linear_recurrence(g, shifted(conj(a), ctx.dim, back, 0.0), ctx.dim, not ctx.reverse)
+    return gb, gb * shifted(conj(y), ctx.dim, -back, 0.0)
+
+
+@primitive(recurrence_vjp)
+def linear_recurrence(ctx, b, a, dim, reverse=False):
+    """y_k = b_k + a_k y_{k-1}, y_{-1} = 0; or from the other end, with y_{k+1}."""
+    ctx.dim, ctx.reverse = dim, reverse
+    (y,) = run(recurrence, (b, a), dim, reverse)
+    ctx.save(a, y)
+    return y
+
+
+def cumprod_vjp(ctx: Any, g: Tensor) -> Tensor:
+    x, y = ctx.saved
+    if not x.numel():
+        return g
+    if x.ndim == 0:
+        return g
+    # The product of those before k, times g_k + x_{k+1} (g_{k+1} + x_{k+2} (…)): nothing is divided, zeros are exact.
+    tail = linear_recurrence(g, shifted(conj(x), ctx.dim, -1, 0.0), ctx.dim, True)
+    return tail * shifted(conj(y), ctx.dim, 1, 1.0)
+
+
+@primitive(cumprod_vjp, name="cumprod")
+def cumulative_product(ctx, x, dim):
+    """y_k = Π_{i ≤ k} x_i."""
+    ctx.dim = dim
+    (y,) = run(running_product, (x,), dim)
+    ctx.save(x, y)
+    return y
+
+
+def logcumsumexp_vjp(ctx: Any, g: Tensor) -> Tensor:
+    x, y = ctx.saved
+    if x.ndim == 0 or not x.numel():
+        return g
+    # Σ_{i ≥ k} g_i exp(x_k - y_i) = exp(x_k - y_k) r_k with r_k = g_k + exp(y_k - y_{k+1}) r_{k+1}: no exponent exceeds 0.
+    lost = TABLE["eq"](y, -float("inf"))
+    finite = TABLE["where"](lost, 0.0, y)
+    decay = TABLE["exp"](finite - shifted(finite, ctx.dim, -1, 0.0))
+    decay = TABLE["where"](lost | shifted(lost, ctx.dim, -1, 0), 0.0, TABLE["clamp_max"](decay, 1.0))
+    tail = linear_recurrence(g, decay, ctx.dim, True)
+    return TABLE["where"](lost, 0.0, TABLE["exp"](x - finite) * tail)
+
+
+@primitive(logcumsumexp_vjp, name="logcumsumexp")
+def cumulative_logsumexp(ctx, x, dim):
+    """y_k = log Σ_{i ≤ k} exp(x_i)."""
+    ctx.dim = dim
+    (y,) = run(running_logsumexp, (x,), dim)
+    ctx.save(x, y)
+    return y
+
+
+def extreme_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor | None:
+    (indices,) = ctx.saved
+    return None if g is None else scatter_into_zeros(g, ctx.dim, indices, ctx.shape)
+
+
+@primitive(extreme_vjp, name="cummax")
+def cumulative_max(ctx, x, dim):
+    """y_k = max_{i ≤ k} x_i and its last place."""
+    return with_places(ctx, running_max, x, dim)
+
+
+@primitive(extreme_vjp, name="cummin")
+def cumulative_min(ctx, x, dim):
+    """y_k = min_{i ≤ k} x_i and its last place."""
+    return with_places(ctx, running_min, x, dim)
+
+
+def with_places(ctx: Any, which: Scan, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    values, places = run(which, (x,), dim)
+    ctx.dim, ctx.shape = dim, x.shape
+    ctx.save(places)
+    return values, places
+
+
+def summable(x: Tensor, dtype: Any) -> Tensor:
+    if dtype is not None:
+        return to(x, dtype)
+    return x if x.is_floating_point() or x.is_complex() else to(x, INT64)
+
+
+def cumsum(x: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
+    """Running sums along a dimension: y_k = Σ_{i ≤ k} x_i. Integers are summed in int64.
+
+    >>> fb.cumsum(fb.tensor([1, 2, 3]), 0)
+    tensor([1, 3, 6])
+    """
+    return into_out(out, cumulative_sum(summable(x, dtype), wrap(dim, x.ndim)))
+
+
+def cumprod(x: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
+    """Running products along a dimension: y_k = Π_{i ≤ k} x_i. Integers are multiplied in int64.
+
+    >>> fb.cumprod(fb.tensor([1, 2, 3]), 0)
+    tensor([1, 2, 6])
+    """
+    return into_out(out, cumulative_product(summable(x, dtype), wrap(dim, x.ndim)))
+
+
+def logcumsumexp(x: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
+    """Logarithms of running sums of exponentials: y_k = log Σ_{i ≤ k} exp(x_i).
+
+    >>> fb.logcumsumexp(fb.tensor([0.0, 0.0]), 0)
+    tensor([0.0000, 0.6931])
+    """
+    if not x.is_floating_point():
+        raise RuntimeError(f"logcumsumexp: a floating tensor is needed, got {x.dtype}; use x.float()")
+    return into_out(out, cumulative_logsumexp(x, wrap(dim, x.ndim)))
+
+
+class Extremes(tuple):
+    """(values, indices), by position or by name."""
+
+    __slots__ = ()
+    values = property(lambda self: self[0])
+    indices = property(lambda self: self[1])
+
+
+def cummax(x: Tensor, dim: int) -> Extremes:
+    """The largest element so far along a dimension and its place, the last of equals.
+
+    >>> fb.cummax(fb.tensor([1, 3, 2]), 0).values
+    tensor([1, 3, 3])
+    """
+    return Extremes(cumulative_max(x, wrap(dim, x.ndim)))
+
+
+def cummin(x: Tensor, dim: int) -> Extremes:
+    """The smallest element so far along a dimension and its place, the last of equals.
+
+    >>> fb.cummin(fb.tensor([3, 1, 2]), 0).indices
+    tensor([0, 1, 1])
+    """
+    return Extremes(cumulative_min(x, wrap(dim, x.ndim)))
+
+
+def cumsum_(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """In-place form of :func:`cumsum`."""
+    return x.copy_(cumsum(x, dim, dtype=dtype))
+
+
+def cumprod_(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """In-place form of :func:`cumprod`."""
+    return x.copy_(cumprod(x, dim, dtype=dtype))
+
+
+def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    """Differences of neighbours along a dimension, n times over: y_k = x_{k+1} - x_k.
+
+    >>> fb.diff(fb.tensor([1, 4, 9]))
+    tensor([3, 5])
+    """
+    if x.ndim == 0:
+        raise RuntimeError("diff: at least one dimension is needed, got a number")
+    if n < 0:
+        raise RuntimeError(f"diff: the order can't be negative, got {n}")
+    dim = wrap(dim, x.ndim)
+    parts = [p for p in (prepend, x, append) if p is not None]
+    x = cat(parts, dim) if len(parts) > 1 else x
+    for _ in range(n):
+        size = x.shape[dim]
+        later, earlier = along(x, dim, min(1, size), size), along(x, dim, 0, max(size - 1, 0))
+        x = TABLE["logical_xor"](later, earlier) if x.dtype is BOOL else later - earlier
+    return x
+
+
+for _function in (cumsum, cumsum_, cumprod, cumprod_, logcumsumexp, cummax, cummin, diff):
+    setattr(Tensor, _function.__name__, _function)
