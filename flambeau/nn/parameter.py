@@ -9,6 +9,7 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.core._core import make_subclass
 
 
 class Parameter(Tensor):
@@ -24,7 +25,7 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        return Tensor._make_subclass(cls, fb.empty(0) if data is None else data, requires_grad)
+        return make_subclass(cls, fb.empty(0) if data is None else data, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
@@ -57,7 +58,7 @@ class Buffer(Tensor):
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         data = fb.empty(0) if data is None else data
-        self = Tensor._make_subclass(cls, data, data.requires_grad)
+        self = make_subclass(cls, data, data.requires_grad)
         self.persistent = persistent
         return self
 

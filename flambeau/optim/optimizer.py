@@ -305,9 +305,9 @@ Optimizer.step = _with_hooks(Optimizer.step)
 
 
 def _fitted(param: Tensor, state: Any, key: str | None = None) -> Any:
-    """Loaded state on the parameter's device and, unless it counts steps, in its dtype."""
+    """Loaded state on the parameter's device and in its dtype; counters and coefficients stay float32 on the CPU."""
     if isinstance(state, Tensor):
-        if key == "step":
+        if key in ("step", "mu_product", "eta", "mu"):
             return state.to(dtype=fb.float32)
         return state.to(device=param.device, dtype=param.dtype) if param.is_floating_point() else state.to(param.device)
     if isinstance(state, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
@@ -218,12 +218,15 @@ class _BackwardHooks:
         self.module, self.pre_hooks, self.hooks = module, pre_hooks, hooks
         self.grad_outputs: tuple[Tensor | None, ...] | None = None
         self.inputs_watched: list[int] = []
+        self.inputs_constant: list[tuple[int, Any, Any, Any]] = []
         self.n_inputs = 0
 
     def watch_inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         self.n_inputs = len(args)
         if self.hooks and fb.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            self.inputs_watched = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+            tensors = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor)]
+            self.inputs_watched = [i for i, a in tensors if a.requires_grad]
+            self.inputs_constant = [(i, a.shape, a.dtype, a.device) for i, a in tensors if not a.requires_grad]
             args = _replace(args, self.inputs_watched, self._on_grad_inputs)
         return args
 
@@ -235,8 +238,8 @@ class _BackwardHooks:
                 f"{type(result).__name__}; they will not be called", stacklevel=4,
             )  # fmt: skip
             return result
-        watched = [i for i, o in enumerate(outputs) if isinstance(o, Tensor)]
-        if not any(outputs[i].requires_grad for i in watched):
+        watched = [i for i, o in enumerate(outputs) if isinstance(o, Tensor) and o.requires_grad]
+        if not watched:
             return result
         self.n_outputs, self.outputs_watched = len(outputs), watched
         outputs = _replace(outputs, watched, self._on_grad_outputs)
@@ -258,9 +261,9 @@ class _BackwardHooks:
         return tuple(full[i] for i in self.outputs_watched)
 
     def _on_grad_inputs(self, grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        full = _spread(grads, self.inputs_watched, self.n_inputs)
         if self.grad_outputs is None:
             return grads
+        full = _spread(grads, self.inputs_watched, self.n_inputs, self.inputs_constant)
         for hook in self.hooks:
             full = _checked(hook(self.module, full, self.grad_outputs), full)
         self.grad_outputs = None
@@ -273,10 +276,15 @@ def _replace(values: tuple[Any, ...], where: list[int], callback: Hook) -> tuple
     return type(values)(*new) if hasattr(values, "_fields") else tuple(new)
 
 
-def _spread(grads: tuple[Tensor | None, ...], where: list[int], n: int) -> tuple[Tensor | None, ...]:
+def _spread(
+    grads: tuple[Tensor | None, ...], where: list[int], n: int, constant: Sequence[tuple[int, Any, Any, Any]] = ()
+) -> tuple[Tensor | None, ...]:
+    """One gradient for each of n values: zeros for tensors that need none, None for what isn't a tensor."""
     full: list[Tensor | None] = [None] * n
     for i, grad in zip(where, grads, strict=True):
         full[i] = grad
+    for i, shape, dtype, device in constant:
+        full[i] = fb.zeros(shape, dtype=dtype, device=device)
     return tuple(full)
 
 

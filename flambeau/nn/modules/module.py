@@ -171,45 +171,35 @@ class Module(Tree, Stateful, Hookable):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        attributes = self.__dict__
         if isinstance(value, Parameter):
             self._registry("_parameters", "parameters")
             self._forget(name, "__dict__", "_buffers", "_modules")
             self.register_parameter(name, value)
+        elif name in attributes.get("_parameters", ()):
+            if value is not None:
+                what = f"cannot assign '{_type_name(value)}' as parameter '{name}'"
+                raise TypeError(f"{what} (torch.nn.Parameter or None expected)")
+            self.register_parameter(name, None)
         elif isinstance(value, Module):
             modules = self._registry("_modules", "module")
             self._forget(name, "__dict__", "_parameters", "_buffers")
             modules[name] = self._announce("module", name, value)
+        elif name in attributes.get("_modules", ()):
+            if value is not None:
+                what = f"cannot assign '{_type_name(value)}' as child module '{name}'"
+                raise TypeError(f"{what} (torch.nn.Module or None expected)")
+            attributes["_modules"][name] = self._announce("module", name, None)
         elif isinstance(value, Buffer):
             self._registry("_buffers", "buffers")
             self._forget(name, "__dict__", "_parameters", "_modules")
             self.register_buffer(name, value, value.persistent)
+        elif name in attributes.get("_buffers", ()):
+            if value is not None and not isinstance(value, Tensor):
+                what = f"cannot assign '{_type_name(value)}' as buffer '{name}'"
+                raise TypeError(f"{what} (torch.nn.Buffer, torch.Tensor or None expected)")
+            attributes["_buffers"][name] = self._announce("buffer", name, value)
         else:
-            attributes = self.__dict__
-            if "_modules" in attributes:
-                if name in attributes["_parameters"]:
-                    if value is not None:
-                        raise TypeError(
-                            f"cannot assign '{_type_name(value)}' as parameter '{name}' (torch.nn.Parameter or "
-                            "None expected)"
-                        )
-                    attributes["_parameters"][name] = None
-                    return
-                if name in attributes["_modules"]:
-                    if value is not None:
-                        raise TypeError(
-                            f"cannot assign '{_type_name(value)}' as child module '{name}' (torch.nn.Module or "
-                            "None expected)"
-                        )
-                    attributes["_modules"][name] = None
-                    return
-                if name in attributes["_buffers"]:
-                    if value is not None and not isinstance(value, Tensor):
-                        raise TypeError(
-                            f"cannot assign '{_type_name(value)}' as buffer '{name}' "
-                            "(torch.nn.Buffer, torch.Tensor or None expected)"
-                        )
-                    attributes["_buffers"][name] = self._announce("buffer", name, value)
-                    return
             object.__setattr__(self, name, value)
 
     def _forget(self, name: str, *registries: str) -> None:

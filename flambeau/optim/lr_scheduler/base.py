@@ -52,13 +52,12 @@ class LRScheduler:
                 )
         self.base_lrs = [_copy(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self._step_count = 0
         self._is_initial = False
         self._get_lr_called_within_step = False
         self._initial_step()
 
     def _initial_step(self) -> None:
-        self._is_initial = True
+        self._step_count, self._is_initial = 0, True
         try:
             self.step()
         finally:
