@@ -69,9 +69,8 @@ def power_by_base(g: Expr, a: Expr, b: Expr) -> Expr | None:
 
 
 def power_by_exponent(g: Expr, y: Expr, a: Expr, b: Expr) -> Expr:
-    # 0**b is constant for b >= 0: without the mask it would be 0 · log 0. A complex b has no order.
-    flat = eq(a, 0.0) if DTYPES[b.dtype].kind == "c" else eq(a, 0.0) & (b >= 0.0)
-    return where(flat, zero(g), g * (y * log(a)))
+    # 0**b is constant for b >= 0: without the mask it would be 0 · log 0.
+    return where(eq(a, 0.0) & (b >= 0.0), zero(g), g * (y * log(a)))
 
 
 def next_order(n: Expr) -> Expr:

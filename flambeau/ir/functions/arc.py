@@ -42,7 +42,9 @@ def fold_asin(x: Expr, inner: Expr) -> tuple[Expr, Expr, Expr]:
 def asin(x: Expr) -> Expr:
     high, low = HALF_PI[x.dtype]
     outside, s, t = fold_asin(x, abs(x))
-    return with_sign(where(outside, fma(s, -2.0, high) - fma(t, 2.0, -low), s + t), x)
+    y = fma(s, -2.0, high)
+    y_low = fma(s, -2.0, high - y)
+    return with_sign(where(outside, y - (fma(t, 2.0, -low) - y_low), s + t), x)
 
 
 @expansion("acos")

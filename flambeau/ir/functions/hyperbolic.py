@@ -9,7 +9,7 @@ import math
 
 from ..expr import Expr, as_expr, fma, sqrt, where
 from .build import NAN, at_most, expansion, horner, round_and_power, with_sign
-from .exponential import EXP, LN2, LOG2_E, log1p, reduce
+from .exponential import EXP, LN2, LOG2_E, log1p
 
 # (e^2r - 1 - 2r) / (2r²) on |r| <= ln(2)/4. Error relative to e^2r - 1: 2^-31 and 2^-55.5.
 TANH = {
@@ -32,10 +32,18 @@ SINH = {
 LARGE = 2.0**60
 
 
-def half_exp(a: Expr) -> Expr:
-    """e^a / 2 for a >= 0, overflowing only where the result does."""
-    _, r, s = reduce(at_most(a, {"f32": 90.0, "f64": 711.0}[a.dtype]))
-    return horner(r, 1.0, 1.0, *EXP[a.dtype]) * (s * 0.5) * s
+def half_exp(a: Expr) -> tuple[Expr, Expr]:
+    """e^a / 2 for a >= 0 as an unevaluated sum high + low; overflows only where the result does."""
+    a = at_most(a, {"f32": 90.0, "f64": 711.0}[a.dtype])
+    n, power = round_and_power(a, 0.5 * LOG2_E)
+    ln2, ln2_low = LN2[a.dtype]
+    start = fma(n, -2 * ln2, a)
+    r = fma(n, -2 * ln2_low, start)
+    r_low = fma(n, -2 * ln2_low, start - r)
+    one = r + 1.0
+    rest = fma(r * r, horner(r, *EXP[a.dtype]), (r - (one - 1.0)) + r_low)
+    half = power * 0.5
+    return one * half * power, rest * half * power
 
 
 @expansion("sinh")
@@ -43,14 +51,14 @@ def sinh(x: Expr) -> Expr:
     a = abs(x)
     z = a * a
     inner = fma(a * z, horner(z, *SINH[x.dtype]), a)
-    h = half_exp(a)
-    return with_sign(where(a < 1.0, inner, h - 0.25 / h), x)
+    high, low = half_exp(a)
+    return with_sign(where(a < 1.0, inner, (high - 0.25 / (high + low)) + low), x)
 
 
 @expansion("cosh")
 def cosh(x: Expr) -> Expr:
-    h = half_exp(abs(x))
-    return h + 0.25 / h
+    high, low = half_exp(abs(x))
+    return (high + 0.25 / (high + low)) + low
 
 
 @expansion("tanh")
