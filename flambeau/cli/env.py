@@ -31,6 +31,12 @@ def answer(ask: Callable[[], str]) -> str:
         return f"unknown ({type(error).__name__}: {error})"
 
 
+def version() -> str:
+    import flambeau as fb
+
+    return fb.__version__
+
+
 def system() -> str:
     try:
         name = platform.freedesktop_os_release()["PRETTY_NAME"]
@@ -121,7 +127,7 @@ def settings() -> str:
 
 
 FACTS: dict[str, Callable[[], str]] = {
-    "flambeau": lambda: importlib.metadata.version("flambeau"),
+    "flambeau": version,
     "python": lambda: f"{platform.python_implementation()} {sys.version.split()[0]}",
     "system": system,
     "processor": processor,

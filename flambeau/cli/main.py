@@ -1,13 +1,14 @@
 """`flambeau run | env | bench`: what each takes, and nothing of how it works.
 
-Imports its parts when they are asked for. Read next: `run.py`, `env.py`.
+Imports its other parts when they are asked for. Read next: `run.py`, `env.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import version
+
+from flambeau import __version__
 
 PARTS = {
     "run": "run a program written for PyTorch: `import torch` gives it flambeau",
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="flambeau", description="A deep-learning framework with PyTorch's API.")
-    parser.add_argument("--version", action="version", version=f"flambeau {version('flambeau')}")
+    parser.add_argument("--version", action="version", version=f"flambeau {__version__}")
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
     run = parts.add_parser("run", help=PARTS["run"], description=PARTS["run"])
     run.add_argument("script", help="a Python file")
