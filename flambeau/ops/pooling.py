@@ -215,8 +215,9 @@ def mean_back(ctx, g, plane, geometry, include_pad, divisor):
     """The transpose of taking means of windows."""
     g = g.contiguous()
     x = new_empty((*g.shape[:-2], *plane), g.dtype)
-    ctx.out, ctx.geometry, ctx.include_pad, ctx.divisor = tuple(g.shape[-2:]), geometry, include_pad, divisor
-    sizes = sizes_of(x, ctx.out)
+    out = tuple(g.shape[-2:])
+    ctx.out, ctx.geometry, ctx.include_pad, ctx.divisor = out, geometry, include_pad, divisor
+    sizes = sizes_of(x, out)
     if x.numel():
         address = mean_back_kernel(g.dtype.ir, geometry, include_pad, divisor)
         pool_launch(address, (g, x), sizes, sizes[0] * plane[0], 4 * x.numel())
