@@ -27,6 +27,9 @@ class Parameter(Tensor):
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         return make_subclass(cls, fb.empty(0) if data is None else data, requires_grad)
 
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
+        pass  # __new__ did it all; Tensor's own would take the arguments for sizes
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
@@ -61,6 +64,9 @@ class Buffer(Tensor):
         self = make_subclass(cls, data, data.requires_grad)
         self.persistent = persistent
         return self
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+        pass
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
         if id(self) not in memo:

@@ -17,14 +17,6 @@ from flambeau.nn.functional.activation import (
     softmin,
 )
 from flambeau.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
-from flambeau.nn.functional.conv import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-)
 from flambeau.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
 from flambeau.nn.functional.linear import bilinear
 from flambeau.nn.functional.losses import (
@@ -52,13 +44,11 @@ from flambeau.nn.functional.pooling import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
     avg_pool1d,
-    avg_pool2d,
     avg_pool3d,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
     max_pool1d,
-    max_pool2d,
     max_pool3d,
     max_unpool1d,
     max_unpool2d,
@@ -77,10 +67,17 @@ from flambeau.nn.functional.vision import (
     upsample,
 )
 from flambeau.ops import (
+    avg_pool2d,
     batch_norm,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     celu,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
     cross_entropy,
     dropout,
     elu,
@@ -98,6 +95,7 @@ from flambeau.ops import (
     linear,
     log_softmax,
     logsigmoid,
+    max_pool2d,
     mish,
     mse_loss,
     nll_loss,

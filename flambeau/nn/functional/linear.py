@@ -1,6 +1,6 @@
 """The bilinear form, as a composition of matrix products; `linear` itself has a kernel of its own.
 
-Imports the tensor core. Read next: `conv.py`.
+Imports the tensor core. Read next: `sparse.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Padding by a constant, by reflection, by the edge's value, or round the circle.
 
-Imports the tensor core. Read next: `conv.py`.
+Imports the tensor core. Read next: `pooling.py`.
 """
 
 from __future__ import annotations

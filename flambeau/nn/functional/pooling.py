@@ -1,8 +1,7 @@
-"""Pooling: `max_pool2d`, `avg_pool2d` and `adaptive_avg_pool2d` have kernels of their own; the rest is built here.
+"""Pooling: `max_pool2d`, `avg_pool2d` and `adaptive_avg_pool2d` have kernels of their own; the rest is built on them.
 
-Pooling is separable: pooling rows, then columns, then depth gives the same windows, means and first maxima as pooling
-boxes. So one function pools along one dimension by a table of indices, and the rest arranges. Imports the tensor core.
-Read next: `vision.py`.
+Pooling is separable: pooling planes, then depth, gives the same windows, means and first maxima as pooling boxes. And
+1-d pooling is 2-d pooling of height 1. Imports the tensor core. Read next: `vision.py`.
 """
 
 from __future__ import annotations
@@ -12,66 +11,11 @@ from collections.abc import Sequence
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.ops import adaptive_avg_pool2d as _adaptive_avg_pool2d
-from flambeau.ops import avg_pool2d
-from flambeau.ops import max_pool2d as _max_pool2d
+from flambeau.ops import avg_pool2d, max_pool2d
 
 AdaptiveSize = int | None | Sequence[int | None]
-
-
-def _max_along(input: Tensor, dim: int, table: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima along `dim` over the positions in each row of `table` (-1: nothing), and where they were."""
-    windows = input.index_select(dim, table.clamp(min=0).reshape(-1)).unflatten(dim, tuple(table.shape))
-    shape = (1,) * dim + tuple(table.shape) + (1,) * (input.dim() - dim - 1)
-    table = table.reshape(shape)
-    lowest = -math.inf if input.is_floating_point() else fb.iinfo(input.dtype).min
-    values, taken = windows.masked_fill(table < 0, lowest).max(dim + 1)
-    at = table.expand(windows.shape).gather(dim + 1, taken.unsqueeze(dim + 1)).squeeze(dim + 1)
-    return values, at
-
-
-def _max_pool(input: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Maxima over boxes given by one table for each of the last dimensions, and their flat positions in those."""
-    sizes = input.shape[-len(tables) :]
-    values, flat, inner = input, None, 1
-    for i in reversed(range(len(tables))):
-        dim = input.dim() - len(tables) + i
-        values, at = _max_along(values, dim, tables[i])
-        flat = at if flat is None else at * inner + flat.gather(dim, at)
-        inner *= sizes[i]
-    return values, flat
-
-
-def _sliding(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool, name: str) -> Tensor:
-    reach = dilation * (kernel - 1) + 1
-    if padding > reach // 2:
-        raise RuntimeError(
-            f"{name}: pad should be at most half of effective kernel size, but got pad={padding}, kernel={kernel}"
-        )
-    room = size + 2 * padding - reach
-    count = (-(-room // stride) if ceil_mode else room // stride) + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:  # the last window must start inside
-        count -= 1
-    if count <= 0:
-        raise RuntimeError(f"{name}: a window of {reach} doesn't fit into size {size} padded by {padding}")
-    table = (fb.arange(count) * stride - padding).unsqueeze(1) + fb.arange(kernel) * dilation
-    return table.masked_fill((table < 0) | (table >= size), -1)
-
-
-def _max_pool_nd(
-    n: int, input: Tensor, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size,
-    ceil_mode: bool, return_indices: bool,
-) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    name = f"max_pool{n}d"
-    if input.dim() not in (n + 1, n + 2):
-        raise RuntimeError(f"{name}: expected an input of {n + 1} or {n + 2} dimensions, got {tuple(input.shape)}")
-    kernel = ntuple(kernel_size, n, "kernel_size")
-    strides = kernel if stride is None or stride == [] else ntuple(stride, n, "stride")
-    settings = zip(kernel, strides, ntuple(padding, n, "padding"), ntuple(dilation, n, "dilation"), strict=True)
-    tables = [_sliding(size, *s, ceil_mode, name) for size, s in zip(input.shape[-n:], settings, strict=True)]
-    values, indices = _max_pool(input, tables)
-    return (values, indices) if return_indices else values
 
 
 def max_pool1d(
@@ -79,17 +23,11 @@ def max_pool1d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
     """Maxima of sliding windows over (N, C, L) or (C, L); with `return_indices` also where they were."""
-    return _max_pool_nd(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool2d(
-    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    """Maxima of sliding windows over (N, C, H, W) or (C, H, W); with `return_indices` also where, flat in H × W."""
-    if return_indices:
-        return _max_pool_nd(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
-    return _max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    _expect("max_pool1d", 1, input)
+    (k,), (s,) = _window(1, kernel_size, stride)
+    (p,), (d,) = ntuple(padding, 1, "padding"), ntuple(dilation, 1, "dilation")
+    pooled = max_pool2d(input.unsqueeze(-2), (1, k), (1, s), (0, p), (1, d), ceil_mode, return_indices)
+    return tuple(x.squeeze(-2) for x in pooled) if return_indices else pooled.squeeze(-2)
 
 
 def max_pool3d(
@@ -97,7 +35,28 @@ def max_pool3d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
     """Maxima of sliding windows over (N, C, D, H, W) or (C, D, H, W); with `return_indices` also where, flat."""
-    return _max_pool_nd(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    _expect("max_pool3d", 3, input)
+    (kd, *k), (sd, *s) = _window(3, kernel_size, stride)
+    (pd, *p), (dd, *d) = ntuple(padding, 3, "padding"), ntuple(dilation, 3, "dilation")
+    x, at = max_pool2d(input.reshape(-1, *input.shape[-3:]), k, s, p, d, ceil_mode, True)
+    height, width = x.shape[-2:]
+    x, deep = max_pool2d(x.reshape(*x.shape[:2], -1), (kd, 1), (sd, 1), (pd, 0), (dd, 1), ceil_mode, True)
+    shape = (*input.shape[:-3], x.shape[1], height, width)
+    if not return_indices:
+        return x.reshape(shape)
+    flat = deep.reshape(deep.shape[0], -1)
+    at = at.reshape(at.shape[0], -1).gather(1, flat) + flat // (height * width) * math.prod(input.shape[-2:])
+    return x.reshape(shape), at.reshape(shape)
+
+
+def _expect(name: str, n: int, input: Tensor) -> None:
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}: expected an input of {n + 1} or {n + 2} dimensions, got {tuple(input.shape)}")
+
+
+def _window(n: int, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    kernel = ntuple(kernel_size, n, "kernel_size")
+    return kernel, kernel if stride is None or stride in ([], ()) else ntuple(stride, n, "stride")
 
 
 def avg_pool1d(
@@ -105,8 +64,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:  # fmt: skip
     """Means of sliding windows over (N, C, L) or (C, L); `count_include_pad` counts the padding zeros."""
-    (k,) = ntuple(kernel_size, 1, "kernel_size")
-    (s,) = (k,) if stride is None or stride == [] else ntuple(stride, 1, "stride")
+    (k,), (s,) = _window(1, kernel_size, stride)
     (p,) = ntuple(padding, 1, "padding")
     return avg_pool2d(input.unsqueeze(-2), (1, k), (1, s), (0, p), ceil_mode, count_include_pad).squeeze(-2)
 
@@ -116,8 +74,7 @@ def avg_pool3d(
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
     """Means of sliding windows over (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the count."""
-    kd, *k = ntuple(kernel_size, 3, "kernel_size")
-    sd, *s = (kd, *k) if stride is None or stride == [] else ntuple(stride, 3, "stride")
+    (kd, *k), (sd, *s) = _window(3, kernel_size, stride)
     pd, *p = ntuple(padding, 3, "padding")
     sums = None if divisor_override is None else 1
     depth, plane = input.shape[-3], input.shape[-2:]
@@ -150,6 +107,29 @@ def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
     x = _adaptive_avg_pool2d(input.reshape(-1, *input.shape[-3:]), tuple(plane))
     x = _adaptive_avg_pool2d(x.reshape(*x.shape[:2], -1), (depth, math.prod(plane)))
     return x.reshape(*input.shape[:-3], depth, *plane)
+
+
+def _max_along(input: Tensor, dim: int, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Maxima along `dim` over the positions in each row of `table` (-1: nothing), and where they were."""
+    windows = input.index_select(dim, table.clamp(min=0).reshape(-1)).unflatten(dim, tuple(table.shape))
+    shape = (1,) * dim + tuple(table.shape) + (1,) * (input.dim() - dim - 1)
+    table = table.reshape(shape)
+    lowest = -math.inf if input.is_floating_point() else fb.iinfo(input.dtype).min
+    values, taken = windows.masked_fill(table < 0, lowest).max(dim + 1)
+    at = table.expand(windows.shape).gather(dim + 1, taken.unsqueeze(dim + 1)).squeeze(dim + 1)
+    return values, at
+
+
+def _max_pool(input: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Maxima over boxes given by one table for each of the last dimensions, and their flat positions in those."""
+    sizes = input.shape[-len(tables) :]
+    values, flat, inner = input, None, 1
+    for i in reversed(range(len(tables))):
+        dim = input.dim() - len(tables) + i
+        values, at = _max_along(values, dim, tables[i])
+        flat = at if flat is None else at * inner + flat.gather(dim, at)
+        inner *= sizes[i]
+    return values, flat
 
 
 def _adaptive(size: int, count: int) -> Tensor:
@@ -221,8 +201,7 @@ def _max_unpool(
     n: int, input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None, padding: Size,
     output_size: Sequence[int] | None,
 ) -> Tensor:  # fmt: skip
-    kernel = ntuple(kernel_size, n, "kernel_size")
-    strides = kernel if stride is None else ntuple(stride, n, "stride")
+    kernel, strides = _window(n, kernel_size, stride)
     paddings = ntuple(padding, n, "padding")
     settings = zip(input.shape[-n:], strides, kernel, paddings, strict=True)
     sizes = tuple((size - 1) * s + k - 2 * p for size, s, k, p in settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.ops import embedding as _embedding
+from flambeau.ops.gather import embedding as _embedding
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -54,7 +54,7 @@ def embedding(
         padding_idx %= weight.shape[0]
     if max_norm is not None:
         renormalize_(weight, input, max_norm, norm_type)
-    return _embedding(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+    return _embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(

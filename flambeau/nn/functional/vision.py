@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.conv import Size, ntuple
 from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from flambeau.nn.functional.sizes import Size, ntuple
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

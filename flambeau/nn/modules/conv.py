@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.conv import Size
+from flambeau.nn.functional.sizes import Size
 from flambeau.nn.modules.linear import reset_uniform
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter

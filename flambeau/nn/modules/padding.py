@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.conv import Size, ntuple
+from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.nn.modules.module import Module
 
 

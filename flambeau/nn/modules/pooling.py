@@ -10,8 +10,8 @@ from typing import Any
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.conv import Size, ntuple
 from flambeau.nn.functional.pooling import AdaptiveSize
+from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.nn.modules.module import Module
 
 

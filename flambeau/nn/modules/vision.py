@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.conv import Size
+from flambeau.nn.functional.sizes import Size
 from flambeau.nn.modules.module import Module
 
 
