@@ -1313,3 +1313,32 @@ def apply_function(Node ctx, forward, vjp, tuple tensors):
             t.node = ctx
             t.nr = nr
     return outs[0] if single else tuple(outs)
+
+
+# ---- optimizer steps
+def update_many(Op op, outputs, operands, tuple numbers):
+    """op over lists of tensors, element by element of the lists, written into lists of tensors; off the tape."""
+    cdef PyObject* xs[24]
+    cdef Py_ssize_t i, j, n = len(operands[0]), k = len(operands)
+    cdef list ins = [list(o) for o in operands], outs = [list(o) for o in outputs]
+    cdef tuple given
+    for j in range(len(numbers)):
+        xs[k + j] = <PyObject *> PyTuple_GET_ITEM(numbers, j)
+    for i in range(n):
+        for j in range(k):
+            xs[j] = <PyObject *> (<list> ins[j])[i]
+        given = tuple([(<list> o)[i] for o in outs])
+        pointwise(op, xs, op.nargs, given, NO_OUTPUT)
+
+
+def count_up(steps):
+    """Adds 1 to each 0-dimensional float32 tensor; returns the new values."""
+    cdef Tensor t
+    cdef list out = []
+    for t in steps:
+        if t.code != F32 or t.count != 1:
+            raise TypeError(f"step counts must be float32 tensors of one element, got {t.dtype} {list(t.shape)}")
+        (<float *> t.ptr)[0] += 1
+        t.store.count += 1
+        out.append(<double> (<float *> t.ptr)[0])
+    return out

@@ -1,16 +1,47 @@
 """Optimizer updates over all parameters of a group at once: SGD with momentum, and Adam with its variants.
 
-Each takes lists of tensors of one length and changes parameters and state in place, off the tape. Imports the tensor
-core. Read next: `flambeau/optim/sgd.py` and `adam.py`, which gather the lists.
+An update is one pointwise op with several outputs, so a parameter, its gradient and its state are read and written once.
+Imports core, ir and neighbours in ops. Read next: `flambeau/optim/sgd.py` and `adam.py`, which gather the lists.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import flambeau as fb
-from flambeau import Tensor
+from ..core import _core
+from ..core._core import Op, Tensor
+from ..ir.expr import maximum, sqrt
+from .define import PointwiseDef, uniform
+
+
+def update_op(name: str, operands: tuple[str, ...], numbers: tuple[str, ...], outputs: int, body: Callable[..., Any]) -> Op:
+    """A pointwise op of floating operands and numbers with several outputs, outside the public table."""
+    definition = PointwiseDef(
+        name=name, body=body, operands=operands, attributes=dict.fromkeys(numbers, 0.0), samples=(uniform(-1, 1),) * len(operands),
+        like="", doc="", inplace=False, method=False, aliases=(), domain="float", promote="default", grad=None,
+    )  # fmt: skip
+    return Op(name, len(operands), (*operands, *numbers), outputs, definition)
+
+
+@functools.cache
+def sgd_op(maximize: bool, decay: bool, momentum: bool, first: bool, nesterov: bool) -> Op:
+    """p, and b where there is momentum."""
+
+    def body(p, g, *rest):
+        b = rest[0] if momentum else None
+        lr, weight_decay, factor, share = rest[1:] if momentum else rest
+        g = -g if maximize else g
+        g = g + p * weight_decay if decay else g
+        if b is None:
+            return p - g * lr
+        b = g if first else b * factor + g * share
+        return p - (g + b * factor if nesterov else b) * lr, b
+
+    operands = ("p", "g", "b") if momentum else ("p", "g")
+    return update_op("sgd", operands, ("lr", "weight_decay", "momentum", "share"), 2 if momentum else 1, body)
 
 
 def sgd_(
@@ -24,16 +55,35 @@ def sgd_(
         momentum_buffers: one for each parameter, or empty where momentum is 0, and then p -= lr g.
         first: this is the buffers' first update, b = g, whatever they hold.
     """
-    for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        if maximize:
-            g = -g
-        if weight_decay:
+    op = sgd_op(maximize, weight_decay != 0, momentum != 0, first, nesterov)
+    numbers = (float(lr), float(weight_decay), float(momentum), 1.0 - dampening)
+    if momentum:
+        _core.update_many(op, (params, momentum_buffers), (params, grads, momentum_buffers), numbers)
+    else:
+        _core.update_many(op, (params,), (params, grads), numbers)
+
+
+@functools.cache
+def adam_op(maximize: bool, decay: bool, decoupled: bool, amsgrad: bool) -> Op:
+    """p, m, v, and the running maximum of v where amsgrad."""
+
+    def body(p, g, m, v, *rest):
+        u = rest[0] if amsgrad else None
+        beta1, share1, beta2, share2, weight_decay, keep, step_size, root, eps = rest[1:] if amsgrad else rest
+        g = -g if maximize else g
+        if decay and decoupled:
+            p = p * keep
+        elif decay:
             g = g + p * weight_decay
-        if momentum:
-            b = momentum_buffers[i]
-            b.copy_(g) if first else b.mul_(momentum).add_(g * (1 - dampening))
-            g = g + b * momentum if nesterov else b
-        p.sub_(g * lr)
+        m = m * beta1 + g * share1
+        v = v * beta2 + g * g * share2
+        top = v if u is None else maximum(u, v)
+        p = p - m / (sqrt(top) / root + eps) * step_size
+        return (p, m, v) if u is None else (p, m, v, top)
+
+    operands = ("p", "g", "m", "v", "u") if amsgrad else ("p", "g", "m", "v")
+    numbers = ("beta1", "share1", "beta2", "share2", "weight_decay", "keep", "step_size", "root", "eps")
+    return update_op("adam", operands, numbers, len(operands) - 1, body)
 
 
 def adam_(
@@ -51,18 +101,18 @@ def adam_(
         max_exp_avg_sqs: u, one for each parameter, or empty where not amsgrad.
         steps: t, one 0-d float32 tensor for each parameter; counted up here.
     """
-    for i, (p, g, m, v, t) in enumerate(zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True)):
-        t.add_(1)
-        step = t.item()
-        if maximize:
-            g = -g
-        if weight_decay:
-            if decoupled:
-                p.mul_(1 - lr * weight_decay)
-            else:
-                g = g + p * weight_decay
-        m.mul_(beta1).add_(g * (1 - beta1))
-        v.mul_(beta2).add_(g * g * (1 - beta2))
-        if amsgrad:
-            v = max_exp_avg_sqs[i].copy_(fb.maximum(max_exp_avg_sqs[i], v))
-        p.sub_(m / (v.sqrt() / math.sqrt(1 - beta2**step) + eps) * (lr / (1 - beta1**step)))
+    op = adam_op(maximize, weight_decay != 0, decoupled, amsgrad)
+    by_step: dict[float, list[int]] = {}
+    for i, step in enumerate(_core.count_up(steps)):
+        by_step.setdefault(step, []).append(i)
+    state = (exp_avgs, exp_avg_sqs, max_exp_avg_sqs) if amsgrad else (exp_avgs, exp_avg_sqs)
+    for step, chosen in by_step.items():
+        lists = [params, grads, *state]
+        if len(chosen) != len(params):
+            lists = [[seq[i] for i in chosen] for seq in lists]
+        p, g, *moments = lists
+        numbers = (
+            float(beta1), 1.0 - beta1, float(beta2), 1.0 - beta2, float(weight_decay), 1.0 - lr * weight_decay,
+            lr / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), float(eps),
+        )  # fmt: skip
+        _core.update_many(op, (p, *moments), (p, g, *moments), numbers)
