@@ -1,7 +1,7 @@
 """gather, scatter, index_select, index_add, take, embedding, …: each a choice of places, read or written.
 
-Three differentiable ops do the work: `pick` reads, `put` accumulates into zeros (its transpose), `write` changes what is
-there; all else says which places. Imports core and neighbours in ops. Read next: `indirect.py` (places and kernels),
+Three differentiable ops do the work: `pick` reads, `put` accumulates into zeros (its transpose), `written` changes what
+is there; all else says which places. Imports core and neighbours in ops. Read next: `indirect.py` (places and kernels),
 `indexing.py` (x[…]), `scatter_reduce.py`.
 """
 
@@ -17,6 +17,11 @@ from .indirect import Places, along, as_index, check_range, extent, inserted, wr
 from .indirect import read as read_places
 from .primitive import primitive
 from .table import TABLE
+
+__all__ = [
+    "bincount", "embedding", "gather", "index_add", "index_copy", "index_fill", "index_select", "one_hot", "scatter",
+    "scatter_add", "take", "take_along_dim",
+]  # fmt: skip
 
 INT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = DTYPES[5], DTYPES[6], DTYPES[7], DTYPES[8], DTYPES[9]
 
@@ -102,7 +107,9 @@ def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Ten
     """The dimension and the index of gather and scatter, checked; 0-dimensional tensors count as vectors."""
     index, dim = as_index(name, index), wrap(dim, x.ndim)
     if max(index.ndim, 1) != max(x.ndim, 1):
-        raise RuntimeError(f"{name}: the index must have as many dimensions as x, got {list(index.shape)} for x {list(x.shape)}")
+        raise RuntimeError(
+            f"{name}: the index must have as many dimensions as x, got {list(index.shape)} for x {list(x.shape)}"
+        )
     if index.ndim == 0:
         index = index.reshape(1)
     shape = tuple(x.shape) or (1,)
@@ -141,7 +148,8 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     if indices.ndim != x.ndim:
         raise RuntimeError(f"take_along_dim: x {list(x.shape)} and indices {list(indices.shape)} differ in dimensions")
     others = _core.broadcast_shapes(
-        [1 if d == dim else n for d, n in enumerate(x.shape)], [1 if d == dim else n for d, n in enumerate(indices.shape)]
+        [1 if d == dim else n for d, n in enumerate(x.shape)],
+        [1 if d == dim else n for d, n in enumerate(indices.shape)],
     )
     size = x.shape[dim]
     check_range(indices, size, dim)
@@ -152,7 +160,14 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
 
 def scattered(op: Any, name: str, x: Tensor, dim: int, index: Tensor, src: Any, how: str) -> Tensor:
     dim, index = whole_index(name, x, dim, index)
-    return op(flat_at_least(x), source_for(name, x, src, index), places=along(index.shape, dim), indices=(index,), how=how, name=name)
+    return op(
+        flat_at_least(x),
+        source_for(name, x, src, index),
+        places=along(index.shape, dim),
+        indices=(index,),
+        how=how,
+        name=name,
+    )
 
 
 def flat_at_least(x: Tensor) -> Tensor:
@@ -183,7 +198,9 @@ def number(value: Any, like: Tensor) -> Tensor:
     return out
 
 
-def scatter(x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """x with y[index[i, j, …], j, …] = src[i, j, …] for dim = 0, and so on; src is a tensor or a number.
 
     `reduce` is None, 'add' or 'multiply'. Of elements that meet, the last in order stays. Raises IndexError where an
@@ -206,7 +223,9 @@ def scatter_mode(reduce: str | None) -> str:
     return "sum" if reduce else "set"
 
 
-def scatter_(x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter_(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """In-place form of :func:`scatter`."""
     src = value if src is None else src
     if reduce == "multiply":
@@ -251,7 +270,9 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return as_shaped(pick(source, places=inserted(source.shape, index.shape, (dim,), dim), indices=(index,)), x)
 
 
-def indexed(op: Any, name: str, x: Tensor, dim: int, index: Tensor, source: Any, how: str, wraps: bool = False) -> Tensor:
+def indexed(
+    op: Any, name: str, x: Tensor, dim: int, index: Tensor, source: Any, how: str, wraps: bool = False
+) -> Tensor:
     dim, index = vector_index(name, x, dim, index, wraps)
     x = flat_at_least(x)
     if source.ndim == 0 and name[:10] != "index_fill":
@@ -446,7 +467,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
 
 
 for _function in (
-    gather, take_along_dim, scatter, scatter_, scatter_add, scatter_add_, index_select, index_add, index_add_, index_copy,
-    index_copy_, index_fill, index_fill_, take, put_, bincount,
+    gather, take_along_dim, scatter, scatter_, scatter_add, scatter_add_, index_select, index_add, index_add_,
+    index_copy, index_copy_, index_fill, index_fill_, take, put_, bincount,
 ):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)

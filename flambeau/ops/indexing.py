@@ -14,7 +14,8 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
 from .basic import to_dtype
 from .factories import arange
-from .gather import fill_value, pick, scatter_into_zeros, written, written_
+from .gather import fill_value, pick, written, written_
+from .gather import scatter_into_zeros as scatter_into_zeros
 from .indirect import Places, as_index, check_range, inserted, write
 from .masks import columns, count_true, masked_scatter_, masked_select, true_places
 from .table import TABLE
@@ -23,15 +24,17 @@ BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
 # As NumPy once did, a list this short that holds slices, sequences or tensors is read as a tuple.
 SHORT_LIST = 32
 
-__all__ = ["index_put", "index_put_", "scatter_into_zeros"]
+__all__ = ["index_put", "index_put_"]
 
 
 # ---- from an index expression to a view and index tensors
 def as_tuple(index: Any) -> tuple:
     if isinstance(index, tuple):
         return index
-    if isinstance(index, list) and len(index) < SHORT_LIST and any(
-        x is None or x is Ellipsis or isinstance(x, Tensor | slice | list | tuple | range) for x in index
+    if (
+        isinstance(index, list)
+        and len(index) < SHORT_LIST
+        and any(x is None or x is Ellipsis or isinstance(x, Tensor | slice | list | tuple | range) for x in index)
     ):
         return tuple(index)
     return (index,)
@@ -66,9 +69,7 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         i if i is None or i is Ellipsis or isinstance(i, slice | bool) or is_integer(i) else index_tensor(i)
         for i in as_tuple(index)
     ]
-    used = sum(
-        i.ndim if is_mask(i) else 0 if i is None or i is Ellipsis or isinstance(i, bool) else 1 for i in items
-    )
+    used = sum(i.ndim if is_mask(i) else 0 if i is None or i is Ellipsis or isinstance(i, bool) else 1 for i in items)
     if used > x.ndim:
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}: got {used}")
     if sum(i is Ellipsis for i in items) > 1:
@@ -176,7 +177,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     store(view, entries, value, False, "setitem")
 
 
-def store(x: Tensor, entries: Sequence[Tensor | None], value: Tensor, accumulate: bool, name: str, op: Any = written_) -> Tensor:
+def store(
+    x: Tensor, entries: Sequence[Tensor | None], value: Tensor, accumulate: bool, name: str, op: Any = written_
+) -> Tensor:
     places, indices = advanced(x.shape, entries)
     while value.ndim > len(places.shape) and value.shape[0] == 1:
         value = value.squeeze(0)

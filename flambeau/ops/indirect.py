@@ -260,7 +260,9 @@ def read(source: Tensor, places: Places, indices: Sequence[Tensor]) -> Tensor:
 
 # ---- writing
 @generated
-def write_kernel(dtype: str, combine: str, free: int, fixed: int, columns: bool, parted: bool, classes: tuple[int, int, int]) -> Kernel:
+def write_kernel(
+    dtype: str, combine: str, free: int, fixed: int, columns: bool, parted: bool, classes: tuple[int, int, int]
+) -> Kernel:
     """target[p·strides + index · stride] combined with values[p·strides].
 
     Loops are numbered free ones first. Where there are `columns` the last free loop is innermost and vectorised; the
@@ -308,7 +310,9 @@ def write_kernel(dtype: str, combine: str, free: int, fixed: int, columns: bool,
         Buffer("target", dtype, "rw"), Buffer("values", dtype), Buffer("index", "i64"), *parameters(free + fixed),
         Scalar("span"), Scalar("parts"), Scalar("extent"),
     )  # fmt: skip
-    return Kernel(f"write_{combine}", params, (For(t, const(0, "i64"), var("extent"), (*lets, *statements), parallel=True),))
+    return Kernel(
+        f"write_{combine}", params, (For(t, const(0, "i64"), var("extent"), (*lets, *statements), parallel=True),)
+    )
 
 
 def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, combine: str = "set") -> None:

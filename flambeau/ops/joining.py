@@ -6,12 +6,18 @@ Imports core and neighbours in ops. Read next: `shape.py` (views), `rearrange.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor, is_grad_enabled, new_empty, plain_copy, promote_types
 from .basic import to_dtype, zeros_like_shape
 from .primitive import primitive
+
+__all__ = [
+    "block_diag", "cat", "chunk", "column_stack", "concat", "concatenate", "dsplit", "dstack", "hsplit",
+    "hstack", "row_stack", "split", "stack", "tensor_split", "unbind", "vsplit", "vstack",
+]  # fmt: skip
 
 Tensors = Sequence[Tensor]
 
@@ -35,7 +41,9 @@ def into_out(out: Tensor | None, result: Tensor) -> Tensor:
     if out.shape == result.shape:
         return out.copy_(result)
     if out.numel():
-        raise RuntimeError(f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty")
+        raise RuntimeError(
+            f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty"
+        )
     return out.set_(to(result, out.dtype))
 
 
@@ -98,7 +106,9 @@ def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     for i, t in enumerate(kept):
         got = list(t.shape)
         if len(got) != len(expected) or got[:dim] + got[dim + 1 :] != expected[:dim] + expected[dim + 1 :]:
-            raise RuntimeError(f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}")
+            raise RuntimeError(
+                f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}"
+            )
     dtype = common_dtype(given)
     return into_out(out, to(joined(kept, dim), dtype))
 
@@ -255,7 +265,7 @@ def parts(x: Tensor, dim: int, bounds: Sequence[tuple[int, int]]) -> tuple[Tenso
     """Views of places start … stop - 1 of a dimension, for each pair."""
     views = tuple([x.narrow(dim, start, stop - start) for start, stop in bounds])
     covers = bounds and bounds[0][0] == 0 and bounds[-1][1] == x.shape[dim]
-    if covers and all(a[1] == b[0] for a, b in zip(bounds, bounds[1:], strict=False)) and recorded(x, len(views)):
+    if covers and all(a[1] == b[0] for a, b in pairwise(bounds)) and recorded(x, len(views)):
         return parted(x, dim=dim, sizes=[stop - start for start, stop in bounds], views=views)
     return views
 
@@ -273,7 +283,9 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     if not isinstance(size, int):
         sizes = [int(s) for s in size]
         if sum(sizes) != n or any(s < 0 for s in sizes):
-            raise RuntimeError(f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}")
+            raise RuntimeError(
+                f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}"
+            )
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         return parts(x, dim, [(a, a + s) for a, s in zip(starts, sizes, strict=True)])
     if size < 0 or (size == 0 and n):
@@ -313,7 +325,7 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Ten
     else:
         cuts = [slice(None, i).indices(n)[1] for i in at]
         cuts = [0, *cuts, n]
-    return parts(x, dim, [(a, max(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)])
+    return parts(x, dim, [(a, max(a, b)) for a, b in pairwise(cuts)])
 
 
 def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Tensor, ...]:

@@ -17,9 +17,11 @@ from .indirect import BITS
 from .primitive import generated, primitive
 from .table import TABLE
 
-BOOL, UINT8, INT64 = DTYPES[0], DTYPES[1], DTYPES[5]
+BOOL, INT64 = DTYPES[0], DTYPES[5]
 BLOCK = 4096
 ZERO = const(0, "i64")
+
+__all__ = ["argwhere", "masked_scatter", "masked_select", "nonzero"]
 
 
 def block(n: Expr, t: Expr) -> tuple[Let, Let]:
@@ -266,19 +268,6 @@ def argwhere(x: Tensor) -> Tensor:
             [2]])
     """
     return nonzero(x)
-
-
-def where_(condition: Tensor, x: Any = None, y: Any = None) -> Any:
-    """x where condition is true, y elsewhere; given the condition alone, the indices where it is true.
-
-    >>> fb.where(fb.tensor([True, False]), fb.tensor([1.0, 2.0]), 0.0)
-    tensor([1., 0.])
-    """
-    if x is None and y is None:
-        return nonzero(condition, as_tuple=True)
-    if x is None or y is None:
-        raise TypeError("where: takes the condition alone, or the condition and both values")
-    return TABLE["where"](condition, x, y)
 
 
 Tensor.argwhere = argwhere

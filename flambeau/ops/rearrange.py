@@ -1,4 +1,4 @@
-"""Elements moved within a tensor: flip, roll, pad, repeat, triangles and diagonals. Copies, each by plain strided moves.
+"""Elements moved within a tensor: flip, roll, pad, repeat, triangles and diagonals. Copies by plain strided moves.
 
 Imports core, ir and neighbours in ops. Read next: `shape.py` (views), `joining.py`.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
-from ..ir.expr import Expr, const, idiv, irem, load, var, where
-from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
+from ..ir.expr import Expr, const, irem, load, var, where
+from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import IDENTITY, zeros_like_shape
 from .factories import arange
 from .gather import index_select
@@ -21,6 +21,11 @@ from .joining import stack, wrap
 from .masks import columns, true_places
 from .primitive import generated, primitive
 from .shape import diagonal
+
+__all__ = [
+    "diag", "diag_embed", "diagflat", "flip", "fliplr", "flipud", "pad", "repeat_interleave", "roll", "rot90", "tile",
+    "tril", "tril_indices", "triu", "triu_indices", "unravel_index",
+]  # fmt: skip
 
 INT64 = DTYPES[5]
 GRAIN = 32768
@@ -144,7 +149,7 @@ def pad_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 @primitive(pad_vjp, name="constant_pad_nd")
 def constant_pad(ctx, x, padding, value):
-    """x with `padding` (before, after) of the last dimension, the one before it, …: numbers added, or elements cropped."""
+    """x with `padding` (before, after) of the last dimension, the one before it, …: values added, elements cropped."""
     ctx.padding = padding
     pairs = [(0, 0)] * (x.ndim - len(padding) // 2) + list(zip(padding[::2], padding[1::2], strict=True))[::-1]
     shape = [n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)]
@@ -179,7 +184,7 @@ def source_places(mode: str, n: int, before: int, after: int) -> list[int]:
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
     """x enlarged by pad = (before, after) of the last dimension, then of the one before it, …; negative numbers crop.
 
-    Modes: 'constant' (`value`, 0 by default), 'reflect' (mirrored without the edge), 'replicate' (the edge), 'circular'.
+    Modes: 'constant' (`value`, 0 by default), 'reflect' (mirrored without the edge), 'replicate', 'circular'.
 
     >>> fb.pad(fb.tensor([[1, 2, 3]]), (1, 2))
     tensor([[0, 1, 2, 3, 0, 0]])
@@ -203,8 +208,13 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None
     for k in range(len(padding) // 2):
         d, before, after = x.ndim - 1 - k, padding[2 * k], padding[2 * k + 1]
         n = x.shape[d]
-        if max(before, after) > {"reflect": n - 1, "circular": n}.get(mode, max(before, after)) or n + before + after < 0:
-            raise RuntimeError(f"pad: padding {(before, after)} is too large for dimension {d} of length {n}, mode {mode!r}")
+        if (
+            max(before, after) > {"reflect": n - 1, "circular": n}.get(mode, max(before, after))
+            or n + before + after < 0
+        ):
+            raise RuntimeError(
+                f"pad: padding {(before, after)} is too large for dimension {d} of length {n}, mode {mode!r}"
+            )
         if n == 0 and before + after > 0:
             raise RuntimeError(f"pad: dimension {d} of length 0 has no elements to repeat")
         if before or after:
@@ -223,9 +233,13 @@ def repeat(x: Tensor, *repeats: Any) -> Tensor:
     times = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
     lead = len(times) - x.ndim
     if lead < 0 or any(r < 0 for r in times):
-        raise RuntimeError(f"repeat: a non-negative number for each dimension of {list(x.shape)} is needed, got {list(times)}")
+        raise RuntimeError(
+            f"repeat: a non-negative number for each dimension of {list(x.shape)} is needed, got {list(times)}"
+        )
     shape = (1,) * lead + tuple(x.shape)
-    pairs = x.reshape([m for n in shape for m in (1, n)]).expand([m for r, n in zip(times, shape, strict=True) for m in (r, n)])
+    pairs = x.reshape([m for n in shape for m in (1, n)]).expand(
+        [m for r, n in zip(times, shape, strict=True) for m in (r, n)]
+    )
     # Not reshape alone: with a single repetition it would be a view of x.
     return pairs.clone(memory_format="contiguous_format").reshape([r * n for r, n in zip(times, shape, strict=True)])
 
@@ -241,7 +255,9 @@ def tile(x: Tensor, *dims: Any) -> Tensor:
     return repeat(x, *(1,) * (x.ndim - len(times)), *times)
 
 
-def repeat_interleave(x: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(
+    x: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Each place of a dimension (of the flattened tensor by default) repeated in place; `repeats` says how often.
 
     Given `repeats` alone, the places themselves.
@@ -266,8 +282,8 @@ def repeat_interleave(x: Tensor, repeats: Any = None, dim: int | None = None, *,
         return x.unsqueeze(dim + 1).expand(shape).clone(memory_format="contiguous_format").reshape(joined)
     if repeats.ndim != 1 or repeats.shape[0] != x.shape[dim]:
         raise RuntimeError(
-            f"repeat_interleave: a number for each of {x.shape[dim]} places of dimension {dim} is needed, got repeats of shape "
-            f"{list(repeats.shape)}"
+            f"repeat_interleave: a number for each of {x.shape[dim]} places of dimension {dim} is needed, got repeats "
+            f"of shape {list(repeats.shape)}"
         )
     return index_select(x, dim, spread_places(repeats))
 
@@ -278,7 +294,9 @@ def spread_places(repeats: Tensor) -> Tensor:
     from .search import searchsorted
 
     if repeats.ndim != 1 or repeats.dtype not in (DTYPES[4], INT64):
-        raise RuntimeError(f"repeat_interleave: repeats must be a vector of int32 or int64, got {repeats.dtype} {list(repeats.shape)}")
+        raise RuntimeError(
+            f"repeat_interleave: repeats must be a vector of int32 or int64, got {repeats.dtype} {list(repeats.shape)}"
+        )
     if repeats.numel() == 0:
         return new_empty((0,), INT64)
     if repeats.min().item() < 0:
@@ -296,7 +314,9 @@ def triangle_kernel(dtype: str, lower: bool) -> Kernel:
     reach = irem(t, var("rows")) + var("diagonal")
     kept: Expr = j <= reach if lower else j >= reach
     zero = const(0, dtype)
-    row = For(j, const(0, "i64"), var("cols"), (Store("y", place, where(kept, load("x", dtype, place), zero)),), vector=True)
+    row = For(
+        j, const(0, "i64"), var("cols"), (Store("y", place, where(kept, load("x", dtype, place), zero)),), vector=True
+    )
     params = (Buffer("y", dtype, "w"), Buffer("x", dtype), *(Scalar(n) for n in ("rows", "cols", "diagonal", "extent")))
     return Kernel("triangle", params, (For(t, const(0, "i64"), var("extent"), (row,), parallel=True),))
 
@@ -310,7 +330,9 @@ def triangle(ctx, x, diagonal, lower):
     """The lower or upper triangle of matrices; zeros elsewhere."""
     ctx.diagonal, ctx.lower = diagonal, lower
     if x.ndim < 2:
-        raise RuntimeError(f"{'tril' if lower else 'triu'}: at least 2 dimensions are needed, got shape {list(x.shape)}")
+        raise RuntimeError(
+            f"{'tril' if lower else 'triu'}: at least 2 dimensions are needed, got shape {list(x.shape)}"
+        )
     x, y = x.contiguous(), new_empty(x.shape, x.dtype)
     rows, cols = x.shape[-2:]
     if x.numel():
@@ -352,7 +374,9 @@ def triu_(x: Tensor, diagonal: int = 0) -> Tensor:
 
 def triangle_indices(row: int, col: int, offset: int, lower: bool, dtype: Any) -> Tensor:
     if row < 0 or col < 0:
-        raise RuntimeError(f"tril_indices, triu_indices: numbers of rows and columns can't be negative, got {row} and {col}")
+        raise RuntimeError(
+            f"tril_indices, triu_indices: numbers of rows and columns can't be negative, got {row} and {col}"
+        )
     ones = new_empty((row, col), DTYPES[0])
     IDENTITY.into((ones,), True)
     found = stack(columns(true_places(triangle(ones, offset, lower)), (row, col)))
@@ -409,7 +433,9 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
     tensor([1, 4])
     """
     if x.ndim not in (1, 2):
-        raise RuntimeError(f"diag: a vector or a matrix is needed, got shape {list(x.shape)}; use diagonal() or diag_embed()")
+        raise RuntimeError(
+            f"diag: a vector or a matrix is needed, got shape {list(x.shape)}; use diagonal() or diag_embed()"
+        )
     return diag_embed(x, diagonal) if x.ndim == 1 else x.diagonal(diagonal).clone()
 
 

@@ -7,11 +7,12 @@ the length alone. Imports core, ir and neighbours in ops. Read next: `reductions
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..core._core import DTYPES, Tensor, dtype_named, launch, new_empty
+from ..core._core import DTYPES, Tensor, launch, new_empty
 from ..ir import expr as E
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
@@ -27,6 +28,11 @@ BOOL, INT64 = DTYPES[0], DTYPES[5]
 COLUMNS = 64
 GRAIN = 32768
 WHOLE, SUMS, CARRY, FINAL = range(4)
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
+
+cummax_result = namedtuple("cummax", "values indices", module="flambeau.return_types")
+cummin_result = namedtuple("cummin", "values indices", module="flambeau.return_types")
+
 WIDER = {"f16": "f32", "bf16": "f32", "f32": "f64", "c64": "c128"}
 
 
@@ -165,7 +171,9 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
                 params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
                 result = fold.merge(tuple(load(f"s{c}", d, part(var("block"))) for c, d in enumerate(inside)), step)
             values = fold.finish(result, length)
-            body = tuple(Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(zip(values, written, strict=True)))
+            body = tuple(
+                Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(zip(values, written, strict=True))
+            )
     accumulators = tuple(Accumulator(a, e) for a, e in zip(accs, fold.initial, strict=True))
     reduce = Reduce(r, start, stop, accumulators, tuple(step), lanes=1, body=body)
     if column:
@@ -175,7 +183,9 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
     else:
         loop = (reduce, *after)
     params += [Scalar(n) for n in ("length", "inner", "blocks", "chunks", "extent")]
-    return Kernel(f"{name}_scan", tuple(params), (For(t, const(0, "i64"), var("extent"), (*lets, *loop), parallel=True),))
+    return Kernel(
+        f"{name}_scan", tuple(params), (For(t, const(0, "i64"), var("extent"), (*lets, *loop), parallel=True),)
+    )
 
 
 def run(which: Scan, xs: tuple[Tensor, ...], dim: int, reverse: bool = False) -> tuple[Tensor, ...]:
@@ -275,7 +285,7 @@ def logcumsumexp_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
     if x.ndim == 0 or not x.numel():
         return g
-    # Σ_{i ≥ k} g_i exp(x_k - y_i) = exp(x_k - y_k) r_k with r_k = g_k + exp(y_k - y_{k+1}) r_{k+1}: no exponent exceeds 0.
+    # Σ_{i ≥ k} g_i exp(x_k - y_i) = exp(x_k - y_k) r_k with r_k = g_k + exp(y_k - y_{k+1}) r_{k+1}; exponents are ≤ 0.
     lost = TABLE["eq"](y, -float("inf"))
     finite = TABLE["where"](lost, 0.0, y)
     decay = TABLE["exp"](finite - shifted(finite, ctx.dim, -1, 0.0))
@@ -352,30 +362,22 @@ def logcumsumexp(x: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     return into_out(out, cumulative_logsumexp(x, wrap(dim, x.ndim)))
 
 
-class Extremes(tuple):
-    """(values, indices), by position or by name."""
-
-    __slots__ = ()
-    values = property(lambda self: self[0])
-    indices = property(lambda self: self[1])
-
-
-def cummax(x: Tensor, dim: int) -> Extremes:
+def cummax(x: Tensor, dim: int) -> Any:
     """The largest element so far along a dimension and its place, the last of equals.
 
     >>> fb.cummax(fb.tensor([1, 3, 2]), 0).values
     tensor([1, 3, 3])
     """
-    return Extremes(cumulative_max(x, wrap(dim, x.ndim)))
+    return cummax_result(*cumulative_max(x, wrap(dim, x.ndim)))
 
 
-def cummin(x: Tensor, dim: int) -> Extremes:
+def cummin(x: Tensor, dim: int) -> Any:
     """The smallest element so far along a dimension and its place, the last of equals.
 
     >>> fb.cummin(fb.tensor([3, 1, 2]), 0).indices
     tensor([0, 1, 1])
     """
-    return Extremes(cumulative_min(x, wrap(dim, x.ndim)))
+    return cummin_result(*cumulative_min(x, wrap(dim, x.ndim)))
 
 
 def cumsum_(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor, new_empty
-from .basic import zeros_like_shape
-from .gather import as_shaped, combine, flat_at_least, number, pick, put, source_for, vector_index, whole_index, written
+from .gather import as_shaped, combine, flat_at_least, number, pick, source_for, vector_index, whole_index, written
 from .indirect import along, inserted
 from .primitive import primitive
 from .reductions import highest, lowest
 from .table import TABLE
+
+__all__ = ["index_reduce", "scatter_reduce"]
 
 where, eq = TABLE["where"], TABLE["eq"]
 REDUCE = {"sum": "sum", "mean": "sum", "prod": "prod", "amax": "amax", "amin": "amin"}
@@ -93,7 +94,9 @@ def checked(name: str, how: str, x: Tensor, src: Tensor) -> None:
         raise RuntimeError(f"{name}: x is {x.dtype} and src {src.dtype}; use src.to({x.dtype})")
 
 
-def scatter_reduce(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def scatter_reduce(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """The 'sum', 'prod', 'mean', 'amax' or 'amin' of what scatter brings to each place, and of x unless told otherwise.
 
     Elements that share an extreme share its gradient evenly.
@@ -118,7 +121,9 @@ def multiplied(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     return as_shaped(y, x)
 
 
-def index_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def index_reduce(
+    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """The 'prod', 'mean', 'amax' or 'amin' of the parts of source that index brings to each place of `dim`.
 
     >>> fb.ones(2).index_reduce(0, fb.tensor([0, 0]), fb.tensor([2.0, 3.0]), "prod")
@@ -130,18 +135,20 @@ def index_reduce(x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str
     places = inserted(whole.shape, index.shape, (dim,), dim)
     if tuple(flat_at_least(source).shape) != places.shape:
         raise RuntimeError(f"index_reduce: the source must have shape {list(places.shape)}, got {list(source.shape)}")
-    y = reduced(
-        whole, flat_at_least(source), places=places, indices=(index,), how=reduce, include_self=include_self
-    )
+    y = reduced(whole, flat_at_least(source), places=places, indices=(index,), how=reduce, include_self=include_self)
     return as_shaped(y, x)
 
 
-def scatter_reduce_(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def scatter_reduce_(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """In-place form of :func:`scatter_reduce`."""
     return x.copy_(scatter_reduce(x, dim, index, src, reduce, include_self=include_self))
 
 
-def index_reduce_(x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def index_reduce_(
+    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """In-place form of :func:`index_reduce`."""
     return x.copy_(index_reduce(x, dim, index, source, reduce, include_self=include_self))
 

@@ -1,10 +1,12 @@
 """Views: the same memory under other dimensions, as functions and, where the core has none, as methods.
 
-Imports core and neighbours in ops. Read next: `core/tensor.pxi` (view, permute, expand, …), `joining.py`, `rearrange.py`.
+Imports core and neighbours in ops.
+Read next: `core/tensor.pxi` (view, permute, expand, …), `joining.py`, `rearrange.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +14,19 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor, raw_view
 from .basic import as_strided
-from .factories import arange
-from .joining import cat, stack, wrap
+from .joining import stack, wrap
 from .primitive import primitive
 from .table import TABLE
 
 Ints = int | Sequence[int]
 
-__all__ = ["as_strided"]
+__all__ = [
+    "adjoint", "as_strided", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to",
+    "cartesian_prod", "combinations", "diagonal", "diagonal_scatter", "flatten", "meshgrid", "moveaxis",
+    "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter",
+    "slice_scatter", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
+    "view_as_complex", "view_as_real",
+]  # fmt: skip
 
 
 # ---- methods of the core as functions
@@ -144,7 +151,9 @@ def movedim(x: Tensor, source: Ints, destination: Ints) -> Tensor:
     froms = [wrap(d, x.ndim) for d in ((source,) if isinstance(source, int) else source)]
     tos = [wrap(d, x.ndim) for d in ((destination,) if isinstance(destination, int) else destination)]
     if len(froms) != len(tos) or len(set(froms)) < len(froms) or len(set(tos)) < len(tos):
-        raise RuntimeError(f"movedim: source {source} and destination {destination} must be as many different dimensions")
+        raise RuntimeError(
+            f"movedim: source {source} and destination {destination} must be as many different dimensions"
+        )
     moved = dict(zip(tos, froms, strict=True))
     rest = iter(d for d in range(x.ndim) if d not in froms)
     return x.permute([moved[d] if d in moved else next(rest) for d in range(x.ndim)])
@@ -222,7 +231,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
     if not given or any(x.ndim > 1 or x.dtype is not given[0].dtype for x in given):
-        raise RuntimeError(f"meshgrid: vectors of one dtype are needed, got {[(list(x.shape), x.dtype) for x in given]}")
+        raise RuntimeError(
+            f"meshgrid: vectors of one dtype are needed, got {[(list(x.shape), x.dtype) for x in given]}"
+        )
     swap = indexing == "xy" and len(given) > 1
     if swap:
         given[:2] = given[1::-1]
@@ -255,8 +266,6 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
             [1, 3],
             [2, 3]])
     """
-    import itertools
-
     if x.ndim != 1 or r < 0:
         raise RuntimeError(f"combinations: a vector and r >= 0 are needed, got shape {list(x.shape)} and r = {r}")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
@@ -315,9 +324,13 @@ def view_as_complex(ctx, x):
     tensor([1.+2.j])
     """
     if x.dtype not in (DTYPES[8], DTYPES[9]) or not x.ndim or x.shape[-1] != 2:
-        raise RuntimeError(f"view_as_complex: float32 or float64 of shape (…, 2) is needed, got {x.dtype} {list(x.shape)}")
+        raise RuntimeError(
+            f"view_as_complex: float32 or float64 of shape (…, 2) is needed, got {x.dtype} {list(x.shape)}"
+        )
     if x.stride(-1) != 1 or any(s % 2 for s in x.stride()[:-1]) or x.storage_offset() % 2:
-        raise RuntimeError(f"view_as_complex: strides {list(x.stride())} don't keep pairs together; use contiguous() first")
+        raise RuntimeError(
+            f"view_as_complex: strides {list(x.stride())} don't keep pairs together; use contiguous() first"
+        )
     strides = [s // 2 for s in x.stride()[:-1]]
     return raw_view(x, x.dtype.to_complex(), x.shape[:-1], strides, x.storage_offset() // 2)
 
@@ -351,7 +364,9 @@ def select_scatter(x: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return written_view(x, src, "select", dim, index)
 
 
-def slice_scatter(x: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+def slice_scatter(
+    x: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
     """x with src at start:end:step of a dimension."""
     return written_view(x, src, "_slice", dim, start, end, step)
 
