@@ -168,6 +168,21 @@ def test_targets_agree(on_target):
             same(one, other)
 
 
+def test_targets_that_load_whole_vectors_only(on_target, monkeypatch):
+    """NEON's plan, in shape: three vectors wide, b read beyond its columns and so only where that is allowed."""
+    shapes = {key: contraction_micro.Tile((4, 1), 3, False) for key in contraction_micro.TILES}
+    monkeypatch.setattr(contraction_micro, "TILES", shapes)
+    on_target(host())
+    plan = contraction.plan("f32")
+    for n in (1, 13, 16, 17, 48, 70):
+        a, b = numbers((7, 300)), guarded(numbers((300, n), seed=1))
+        same(*(matmul(p, a, b, np.empty((7, n), np.float32)) for p in (plan, plain())))
+    x, w = guarded(numbers((2, 5, 9, 11))), numbers((20, 5, 3, 3), seed=1)
+    how = 1, (1, 1), (0, 0), (1, 1)
+    for one, other in zip(convolve(plan, x, w, *how), convolve(plain(), x, w, *how), strict=True):
+        same(one, other)
+
+
 def test_a_row_knows_neither_batch_nor_threads():
     a, b, plan = numbers((3, 301, 700)), numbers((700, 333), seed=1), contraction.plan("f32")
     library().fb_set_num_threads(1)

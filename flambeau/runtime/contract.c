@@ -53,7 +53,7 @@ static void schedule(job *j, int64_t batches) {
 
     int64_t rows = fb_min(p->m, j->m_chunk);
     j->copy_a = convert || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES);
-    int spills = plan->overread && p->n % plan->lanes;
+    int spills = plan->overread && p->n % plan->nr;
     if (convert || (p->b_n != 1 && p->n > 1) || spills || (rows > 28 && p->n * kc * size > FB_L1_BYTES))
         j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->sums_pitch = convert ? j->n_chunk : 0;
@@ -79,7 +79,8 @@ static void chunk(const job *j, int64_t task, char *scratch) {
     int64_t k0 = 0;
 
     do {
-        int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k, b_step = j->b_pitch ? j->b_pitch : p->b_k;
+        int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k;
+        int64_t b_step = j->b_pitch ? j->b_pitch : p->b_k;
         const char *a_block = fb_at(a, k0 * p->a_k, in);
         if (j->copy_a) {
             /* Row by row, whatever ran before; the padding keeps rows out of each other's cache sets. */

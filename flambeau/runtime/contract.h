@@ -21,7 +21,7 @@ extern "C" {
 #define FB_KC 256 /* length of a block of K: part of every result's meaning */
 
 /* c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]] for i < m, j < n <= nr, k <= FB_KC.
- * Offsets and strides count elements of the sums' dtype. With accumulate = 0 the sum is stored, with 1 it is added to c. */
+ * Offsets and strides count elements of the sums' dtype. With accumulate = 0 the sum is stored, with 1 added to c. */
 typedef struct {
     const void *a, *b;
     void *c;
@@ -44,15 +44,15 @@ typedef void (*fb_pack_kernel)(const fb_packing *);
 
 /* What codegen.contraction.plan fills: nine 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
- *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    in a plan for a bias along columns
- *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  in a plan for a bias along rows
+ *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    with a bias along columns
+ *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  with a bias along rows
  * where c may be the sums themselves. A plan without bias ignores the slots; NULL stands for f(sum) = sum. */
 typedef struct {
     int64_t operand_size; /* bytes of an element of a, b, c and bias */
-    int64_t sum_size;     /* bytes of an element of the sums; if it differs, operands are converted while they are packed */
+    int64_t sum_size;     /* bytes of an element of the sums; if it differs, operands are converted while packed */
     int64_t nr;           /* widest tile */
     int64_t lanes;        /* elements of a vector */
-    int64_t overread;     /* 1: the micro-kernel may read b up to the next multiple of lanes */
+    int64_t overread;     /* 1: the micro-kernel reads nr elements of b (lanes, if n <= lanes) whatever n is */
     fb_micro_kernel micro;
     fb_pack_kernel pack, pack_sums; /* from operands to sums, from sums to sums */
     fb_kernel finish;
@@ -73,7 +73,7 @@ typedef struct {
 
 /* x [batch, in_channels, size…], w [out_channels, in_channels / groups, kernel…], y [batch, out_channels, out…], any
  * strides, in elements, with three spatial dimensions (sizes of 1 in front for fewer):
- *   y[n, o, p] = f(sum over (c, t) of w[o, c, t] * x[n, c + first(o), p * stride - padding + t * dilation], bias[o])
+ *   y[n, o, p] = f(sum over (c, t) of w[o, c, t] * x[n, c of o's group, p * stride - padding + t * dilation], bias[o])
  * with x = 0 outside. `padding` is the leading one; the trailing one follows from `out`. A bias needs a plan for a bias
  * along rows; it has one element per channel of y in fb_conv, of x in fb_conv_data_gradient, and none elsewhere. */
 typedef struct {

@@ -2,8 +2,9 @@
  *
  * A band of output rows of one image is a task. Its input is staged (stage.c), and the micro-kernel reads it in place
  * through a table of offsets, one per (channel, tap), shared by all bands. Vectors run along positions, across the gaps
- * between staged rows, whose sums are computed and dropped; or, where rows are short and channels many, along channels:
- * then the weights are the packed operand, positions the rows of the tile, and the sums are transposed on their way out.
+ * between staged rows, whose sums are computed and dropped; or, where rows are short and channels many, across
+ * channels: then the weights are the packed operand, positions the tile's rows, and the sums are transposed on their
+ * way out.
  *
  * The data gradient is a convolution once per phase of x: position stride * q + r - padding receives
  * w[o, c, t] * y[o, q - shift(t)] from the taps t that agree with r, so it gathers too. Read next: wgrad.c. */
@@ -45,9 +46,9 @@ static fb_axis backward(const fb_conv_problem *p, int d, int64_t r) {
     return x;
 }
 
-/* ---- how ---------------------------------------------------------------------------------------------------------- */
+/* ---- how --------------------------------------------------------------------------------------------------- */
 
-/* The share of lanes that do useful work, vectors along positions or across channels; short tiles wait for their sums. */
+/* Compares the shares of lanes that do useful work; tiles of few rows also wait for their own sums. */
 static int run_across(const correlation *q) {
     const fb_axis *x = q->stage.axis;
     static const double speed[] = {0, 0.45, 0.8, 0.9};
@@ -93,15 +94,17 @@ static void schedule(correlation *q, double work) {
     q->scratch_bytes = q->stage_bytes + q->sums_bytes + (size_t)(q->m * q->spread_pitch * size) + 64;
 }
 
-/* ---- a band ------------------------------------------------------------------------------------------------------- */
+/* ---- a band ------------------------------------------------------------------------------------------------- */
 
-static void finish(const correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row, int64_t n) {
+static void finish(const correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row,
+                   int64_t n) {
     int64_t args[] = {fb_slot(sums), fb_slot(c), fb_slot(bias), sums_row, c_row, q->bias_stride, n, q->m};
     q->plan->finish(args, 0, q->m);
 }
 
 /* sums[m, y * gap + p] of `rows` output rows to the result. */
-static void emit(const correlation *q, char *sums, int64_t pitch, int64_t gap, const char *bias, char *out, int64_t rows) {
+static void emit(const correlation *q, char *sums, int64_t pitch, int64_t gap, const char *bias, char *out,
+                 int64_t rows) {
     const fb_contraction *plan = q->plan;
     int64_t n = q->stage.axis[2].out;
     for (int64_t y = 0; y < rows; y++) {
@@ -163,8 +166,8 @@ static void across_channels(const correlation *q, const char *from, const char *
     } while (k0 < q->k);
     if (!plan->finish && size == plan->operand_size && q->out_channel == 1) {
         for (int64_t y = 0; y < rows; y++)
-            fb_scatter(plan, fb_at(scratch, y * n * q->sums_pitch, size), q->sums_pitch, fb_at(out, y * q->out_stride[1], size),
-                       q->out_stride[2], 1, n, q->m);
+            fb_scatter(plan, fb_at(scratch, y * n * q->sums_pitch, size), q->sums_pitch,
+                       fb_at(out, y * q->out_stride[1], size), q->out_stride[2], 1, n, q->m);
         return;
     }
     char *spread = q->spread_pitch ? scratch + q->sums_bytes : out;
@@ -184,7 +187,7 @@ static void band(const correlation *q, int64_t task, char *scratch) {
     int64_t row = task % q->bands * q->rows, depth = task / q->bands % x[0].out, rows = fb_min(q->rows, x[1].out - row);
     int64_t group = task / q->bands / x[0].out % q->groups, image = task / q->bands / x[0].out / q->groups;
     const char *weights = fb_at(q->weights, group * q->w_group, size);
-    const char *bias = fb_at(q->bias, group * q->m * q->bias_stride, in);
+    const char *bias = q->bias ? fb_at(q->bias, group * q->m * q->bias_stride, in) : NULL;
     const char *from = fb_at(q->in, image * q->in_image + group * q->in_group, in);
     char *out = fb_at(q->out, image * q->out_image + group * q->m * q->out_channel + depth * q->out_stride[0], in);
     if (q->k) from = fb_stage_fill(&q->stage, plan, from, q->channels, depth, row, scratch);
@@ -205,7 +208,7 @@ static void bands(const int64_t *args, int64_t begin, int64_t end) {
     fb_free(scratch, q->scratch_bytes);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 /* The weights of all groups in the order they are used in: [m, (c, t)], or panels of [(c, t), panel]. */
 static void pack_weights(correlation *q, char *copy, int64_t *one_by_one) {
@@ -222,9 +225,9 @@ static void pack_weights(correlation *q, char *copy, int64_t *one_by_one) {
                 /* Stretches of equal steps, whole rows of weights as a rule. */
                 int64_t step = k + 1 < q->k ? q->w_off[k + 1] - q->w_off[k] : 1;
                 for (run = 1; k + run < q->k && q->w_off[k + run] - q->w_off[k + run - 1] == step; run++) {}
-                fb_packing t = {fb_at(w, j * q->w_row + q->w_off[k], in),
-                                fb_at(copy, (g * q->panels * q->panel + j) * q->k + k * q->panel, size), NULL, q->w_row, step,
-                                q->panel, fb_min(q->panel, q->m - j), run};
+                char *to = fb_at(copy, (g * q->panels * q->panel + j) * q->k + k * q->panel, size);
+                fb_packing t = {fb_at(w, j * q->w_row + q->w_off[k], in), to, NULL, q->w_row, step, q->panel,
+                                fb_min(q->panel, q->m - j), run};
                 plan->pack(&t);
             }
     }
@@ -259,7 +262,8 @@ static int correlate(correlation *q, int64_t w_channel, const int64_t *w_stride)
             for (int64_t b = 0; b < x[1].taps; b++)
                 for (int64_t d = 0; d < x[2].taps; d++)
                     w_off[k++] = c * w_channel + (x[0].first + a * x[0].every) * w_stride[0] +
-                                 (x[1].first + b * x[1].every) * w_stride[1] + (x[2].first + d * x[2].every) * w_stride[2];
+                                 (x[1].first + b * x[1].every) * w_stride[1] +
+                                 (x[2].first + d * x[2].every) * w_stride[2];
     q->in_off = table, q->w_off = w_off;
     if (packed) pack_weights(q, copy, w_off + q->k);
     int64_t args[] = {fb_slot(q)}, tasks = q->batch * q->groups * x[0].out * q->bands;
@@ -296,9 +300,11 @@ int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) 
         correlation q = {
             .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->y, .weights = p->w, .bias = p->bias,
             .channels = p->out_channels / p->groups, .m = p->in_channels / p->groups, .bias_stride = p->bias_stride,
-            .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0], .out_channel = p->x_stride[1],
+            .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0],
+            .out_channel = p->x_stride[1],
         };
-        int64_t at[3] = {r / p->stride[2] / p->stride[1], r / p->stride[2] % p->stride[1], r % p->stride[2]}, origin = 0;
+        int64_t at[3] = {r / p->stride[2] / p->stride[1], r / p->stride[2] % p->stride[1], r % p->stride[2]};
+        int64_t origin = 0;
         q.in_group = q.channels * p->y_stride[1];
         q.w_group = q.channels * p->w_stride[0];
         q.stage.channel_stride = p->y_stride[1];

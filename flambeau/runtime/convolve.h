@@ -22,7 +22,7 @@ typedef struct {
     fb_axis axis[3];
     int64_t channel_stride, stride[3]; /* of the input */
     int in_place;                      /* it is read where it lies */
-    int64_t pitch, column;             /* from one output row to the next as staged, and from one position to the next */
+    int64_t pitch, column;             /* from one output row to the next, from one position to the next */
     int64_t extent[3], plane, channel; /* of the copy */
 } fb_stage;
 
@@ -36,7 +36,7 @@ FB_HIDDEN int fb_stage_in_place(fb_stage *s, const fb_contraction *plan, int uni
 /* offsets[(c, t)] of the element that tap t of channel c contributes, from that of the first. */
 FB_HIDDEN void fb_stage_offsets(const fb_stage *s, int64_t channels, int64_t *offsets);
 
-/* Copies what output rows row… at depth `depth` need of `channels` channels at `from`; returns where position 0 stands. */
+/* Copies what output rows row… at `depth` need of `channels` channels at `from`; returns where position 0 stands. */
 FB_HIDDEN const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const void *from, int64_t channels,
                                     int64_t depth, int64_t row, void *to);
 

@@ -1,9 +1,9 @@
 /* Staging: a convolution's input, copied to scratch in the one layout that micro-kernels read.
  *
- * A staged channel is a plane of unit stride with the padding written out and, where the convolution strides, one plane per
- * phase. There the element that a tap of a channel contributes to an output position stands at position + offset, one
- * number per (channel, tap), whatever layout, stride, padding and dilation were. Bands of rows are staged at a time, so
- * the copy stays in cache; an input without padding is often read where it lies instead. Read next: convolve.c. */
+ * A staged channel is a plane of unit stride with the padding written out and, where the convolution strides, one plane
+ * per phase. There the element that a tap of a channel contributes to an output position stands at position + offset,
+ * one number per (channel, tap), whatever layout, stride, padding and dilation were. Bands of rows are staged at a
+ * time, so the copy stays in cache; an input without padding is often read where it lies. Read next: convolve.c. */
 #include <string.h>
 
 #include "convolve.h"
@@ -75,13 +75,13 @@ void fb_stage_offsets(const fb_stage *s, int64_t channels, int64_t *offsets) {
     for (; k < channels * taps; k++) offsets[k] = offsets[k - taps] + (s->in_place ? s->channel_stride : s->channel);
 }
 
-const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const void *from, int64_t channels, int64_t depth,
-                          int64_t row, void *to) {
+const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const void *from, int64_t channels,
+                          int64_t depth, int64_t row, void *to) {
     const fb_axis *x = s->axis;
     int64_t in = plan->operand_size, size = plan->sum_size;
     if (s->in_place)
-        return fb_at(from, (x[0].step * depth - x[0].start) * s->stride[0] + (x[1].step * row - x[1].start) * s->stride[1] -
-                               x[2].start * s->stride[2], in);
+        return fb_at(from, (x[0].step * depth - x[0].start) * s->stride[0] +
+                               (x[1].step * row - x[1].start) * s->stride[1] - x[2].start * s->stride[2], in);
     memset(to, 0, (size_t)(channels * s->channel * size));
     int64_t slots = x[0].slots * x[1].slots * x[2].slots;
     for (int64_t slot = 0; slot < slots; slot++) {
@@ -100,14 +100,14 @@ const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const v
             const char *slice = source + (z - low[0]) * step[0] * in;
             if (s->channel_stride == 1 && channels > 1)
                 for (int64_t y = 0; y < rows; y++) {
-                    fb_packing t = {fb_at(slice, y * step[1], in), fb_at(target, y * s->extent[2], size), NULL, step[2], 1,
-                                    s->channel, columns, channels};
+                    fb_packing t = {fb_at(slice, y * step[1], in), fb_at(target, y * s->extent[2], size), NULL, step[2],
+                                    1, s->channel, columns, channels};
                     plan->pack(&t);
                 }
             else
                 for (int64_t c = 0; c < channels; c++) {
-                    fb_packing t = {fb_at(slice, c * s->channel_stride, in), fb_at(target, c * s->channel, size), NULL, step[2],
-                                    step[1], s->extent[2], columns, rows};
+                    fb_packing t = {fb_at(slice, c * s->channel_stride, in), fb_at(target, c * s->channel, size), NULL,
+                                    step[2], step[1], s->extent[2], columns, rows};
                     plan->pack(&t);
                 }
         }
@@ -115,8 +115,8 @@ const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const v
     return to;
 }
 
-void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, void *to, int64_t to_row, int64_t to_column,
-                int64_t m, int64_t n) {
+void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, void *to, int64_t to_row,
+                int64_t to_column, int64_t m, int64_t n) {
     int64_t size = plan->operand_size;
     if (size == plan->sum_size && (to_column == 1 || to_row == 1)) {
         fb_packing t = {from, to, NULL, 1, from_row, to_row, n, m};

@@ -1,11 +1,9 @@
 /* The weight gradient of a convolution: w[o, (c, t)] = sum over (n, p) of y[n, o, p] * x[n, c, p + t].
  *
- * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes one block's sums for some of
- * the columns (c, t): it packs the rows of y, stages the rows of x and transposes them into panels. Where columns are few,
- * several blocks are computed at a time, each into a part of its own, and the parts are added in order: the result is the
- * same however many that are. Read convolve.c first. */
-#include <string.h>
-
+ * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes one block's sums for some
+ * of the columns (c, t): it packs the rows of y, stages the rows of x and transposes them into panels. Where columns
+ * are few, several blocks are computed at a time, each into a part of its own, and the parts are added in order: the
+ * result is the same however many that are. Read convolve.c first. */
 #include "convolve.h"
 
 enum {
@@ -49,16 +47,18 @@ static void pack_rows(const gradient *q, const char *y, int64_t k0, int64_t kc, 
         run = row_run(q, k0 + k, kc - k, at);
         if (flat) run = fb_min(image - (k0 + k) % image, kc - k);
         int64_t offset = at[0] * s[0] + at[1] * s[2] + at[2] * s[3] + at[3] * s[4];
-        fb_packing t = {fb_at(y, offset, q->plan->operand_size), fb_at(to, k, q->plan->sum_size), NULL, s[4], s[1], FB_KC + 16,
-                        run, q->m};
+        fb_packing t = {fb_at(y, offset, q->plan->operand_size), fb_at(to, k, q->plan->sum_size), NULL, s[4], s[1],
+                        FB_KC + 16, run, q->m};
         q->plan->pack(&t);
     }
 }
 
 /* Panels [column / nr][k][column % nr] of x for columns j0 … j0 + n - 1. */
-static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc, char *staged, char *to) {
+static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc, char *staged,
+                         char *to) {
     const fb_contraction *plan = q->plan;
-    int64_t size = plan->sum_size, nr = plan->nr, channel = j0 / q->taps, channels = (j0 + n - 1) / q->taps - channel + 1;
+    int64_t size = plan->sum_size, nr = plan->nr;
+    int64_t channel = j0 / q->taps, channels = (j0 + n - 1) / q->taps - channel + 1;
     int64_t at[4], image = -1, depth = -1, row = 0;
     const char *from = NULL;
     x = fb_at(x, channel * q->stage.channel_stride, plan->operand_size);
@@ -66,8 +66,8 @@ static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n
         run = row_run(q, k0 + k, kc - k, at);
         if (at[0] != image || at[1] != depth || at[2] - row >= q->stage_rows) {
             image = at[0], depth = at[1], row = at[2];
-            from = fb_stage_fill(&q->stage, plan, fb_at(x, image * q->p->x_stride[0], plan->operand_size), channels, depth, row,
-                                 staged);
+            const char *source = fb_at(x, image * q->p->x_stride[0], plan->operand_size);
+            from = fb_stage_fill(&q->stage, plan, source, channels, depth, row, staged);
         }
         const char *here = fb_at(from, (at[2] - row) * q->stage.pitch + at[3], size);
         for (int64_t j = 0; j < n; j += nr) {
@@ -91,10 +91,11 @@ static void block(const gradient *q, int64_t task, char *scratch) {
     int64_t c_row = q->part ? q->n : q->sums_row, a_off[FB_KC], b_off[FB_KC];
     for (int64_t k = 0; k < kc; k++) a_off[k] = k, b_off[k] = k * nr;
     pack_rows(q, fb_at(p->y, group * q->m * p->y_stride[1], in), k0, kc, scratch);
-    pack_columns(q, fb_at(p->x, group * (p->in_channels / p->groups) * p->x_stride[1], in), j0, n, k0, kc, staged, panels);
+    const char *x = fb_at(p->x, group * (p->in_channels / p->groups) * p->x_stride[1], in);
+    pack_columns(q, x, j0, n, k0, kc, staged, panels);
     for (int64_t j = 0; j < n; j += nr) {
-        fb_tile t = {scratch, fb_at(panels, j * kc, size), fb_at(c, j0 + j, size), a_off, b_off, FB_KC + 16, c_row, q->m,
-                     fb_min(nr, n - j), kc, !q->part && q->first > 0};
+        fb_tile t = {scratch, fb_at(panels, j * kc, size), fb_at(c, j0 + j, size), a_off, b_off, FB_KC + 16, c_row,
+                     q->m, fb_min(nr, n - j), kc, !q->part && q->first > 0};
         plan->micro(&t);
     }
 }
@@ -143,9 +144,9 @@ static void finish(const gradient *q) {
     for (int64_t c = 0, j = 0; c < p->in_channels / p->groups; c++)
         for (int64_t z = 0; z < p->kernel[0]; z++)
             for (int64_t y = 0; y < p->kernel[1]; y++, j += p->kernel[2]) {
-                char *to = fb_at(p->w, c * p->w_stride[1] + z * p->w_stride[2] + y * p->w_stride[3], plan->operand_size);
-                fb_scatter(plan, fb_at(q->sums, j, plan->operand_size), row, to, p->w_stride[0], p->w_stride[4], rows,
-                           p->kernel[2]);
+                int64_t to = c * p->w_stride[1] + z * p->w_stride[2] + y * p->w_stride[3], size = plan->operand_size;
+                fb_scatter(plan, fb_at(q->sums, j, size), row, fb_at(p->w, to, size), p->w_stride[0], p->w_stride[4],
+                           rows, p->kernel[2]);
             }
 }
 
@@ -158,8 +159,9 @@ static int is_dense(const fb_conv_problem *p, int64_t channels) {
 }
 
 int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
-    gradient q = {.plan = plan, .p = p, .m = p->out_channels / p->groups, .taps = p->kernel[0] * p->kernel[1] * p->kernel[2]};
+    gradient q = {.plan = plan, .p = p, .m = p->out_channels / p->groups};
     int64_t channels = p->in_channels / p->groups, size = plan->sum_size;
+    q.taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     q.n = channels * q.taps;
     q.k = p->batch * p->out[0] * p->out[1] * p->out[2];
     if (!p->groups || !q.m || !q.n) return 0;
@@ -177,7 +179,8 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     int64_t staged_channels = fb_min(channels, (q.chunk - 2 + q.taps) / q.taps + 1);
     q.a_bytes = (size_t)fb_round_up(q.m * (FB_KC + 16) * size, 64);
     q.panels_bytes = (size_t)(q.chunk * FB_KC * size);
-    q.scratch_bytes = q.a_bytes + q.panels_bytes + (size_t)(q.stage.in_place ? 0 : staged_channels * q.stage.channel * size) + 64;
+    q.scratch_bytes = q.a_bytes + q.panels_bytes + 64;
+    if (!q.stage.in_place) q.scratch_bytes += (size_t)(staged_channels * q.stage.channel * size);
 
     int64_t count = fb_max(1, fb_div_up(q.k, FB_KC)), rows = p->groups * q.m, part = rows * q.n * size;
     q.parts = fb_min(count, fb_max(1, PARTS_BYTES / part));
