@@ -180,8 +180,8 @@ def test_mismatches_are_all_reported():
     assert str(caught.value) == (
         'Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: "fc.bias". \n'
         '\tUnexpected key(s) in state_dict: "fc.extra". \n'
-        "\tsize mismatch for scale: copying a param with shape torch.Size([5]) from checkpoint, "
-        "the shape in current model is torch.Size([2])."
+        "\tsize mismatch for scale: copying a param with shape flambeau.Size([5]) from checkpoint, "
+        "the shape in current model is flambeau.Size([2])."
     )
     del state["scale"]
     result = net.load_state_dict(state, strict=False)

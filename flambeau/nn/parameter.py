@@ -5,7 +5,7 @@ Imports the tensor core only. Read next: `modules/module.py`, whose `__setattr__
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import flambeau as fb
 from flambeau import Tensor
@@ -38,7 +38,7 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return type(self), (self.data, self.requires_grad)
 
 
@@ -73,7 +73,7 @@ class Buffer(Tensor):
             memo[id(self)] = type(self)(self.data.clone(), persistent=self.persistent)
         return memo[id(self)]
 
-    def __reduce_ex__(self, protocol: int) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return _rebuild_buffer, (type(self), self.data, self.persistent)
 
 

@@ -93,7 +93,6 @@ from flambeau.ops import (
     layer_norm,
     leaky_relu,
     linear,
-    log_softmax,
     logsigmoid,
     max_pool2d,
     mish,
@@ -106,7 +105,6 @@ from flambeau.ops import (
     sigmoid,
     silu,
     smooth_l1_loss,
-    softmax,
     softplus,
     softshrink,
     softsign,
@@ -114,3 +112,4 @@ from flambeau.ops import (
     tanhshrink,
     threshold,
 )  # fmt: skip
+from flambeau.ops.softmax import log_softmax, softmax

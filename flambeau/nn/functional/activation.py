@@ -9,7 +9,7 @@ import math
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.ops import softmax
+from flambeau.ops.softmax import softmax
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

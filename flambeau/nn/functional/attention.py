@@ -6,11 +6,13 @@ Imports the tensor core. Read next: `modules/attention.py`, the layer around it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn.functional.padding import pad
-from flambeau.ops import dropout, linear, softmax
+from flambeau.ops import dropout, linear
+from flambeau.ops.softmax import softmax
 
 
 def scaled_dot_product_attention(
@@ -30,7 +32,7 @@ def scaled_dot_product_attention(
     >>> import flambeau as fb
     >>> q = k = v = fb.zeros(1, 2, 3, 4)
     >>> fb.nn.functional.scaled_dot_product_attention(q, k, v).shape
-    torch.Size([1, 2, 3, 4])
+    flambeau.Size([1, 2, 3, 4])
     """
     if is_causal:
         if attn_mask is not None:
@@ -63,7 +65,7 @@ def _project(
     return q, k, v
 
 
-def _canonical_mask(mask: Tensor | None, dtype: fb.dtype, name: str) -> Tensor | None:
+def _canonical_mask(mask: Tensor | None, dtype: Any, name: str) -> Tensor | None:
     """A mask to add to the scores: True of a boolean one, which means hidden, becomes -∞."""
     if mask is None or mask.is_floating_point():
         return mask

@@ -203,8 +203,9 @@ def ctc_loss(
         zero_infinity: give sequences that no alignment can produce a loss of 0 instead of infinity.
     """
     if log_probs.dim() == 2:
-        lengths = (fb.as_tensor(x).reshape(1) for x in (input_lengths, target_lengths))
-        loss = ctc_loss(log_probs.unsqueeze(1), targets.reshape(1, -1), *lengths, blank, reduction, zero_infinity)
+        frames_given, labels_given = (fb.as_tensor(x).reshape(1) for x in (input_lengths, target_lengths))
+        log_probs, targets = log_probs.unsqueeze(1), targets.reshape(1, -1)
+        loss = ctc_loss(log_probs, targets, frames_given, labels_given, blank, reduction, zero_infinity)
         return loss.reshape(()) if reduction == "none" else loss
     frames, batch, _ = log_probs.shape
     input_lengths, target_lengths = fb.as_tensor(input_lengths), fb.as_tensor(target_lengths)

@@ -175,7 +175,7 @@ def interpolate(
     if size is not None:
         sizes: Sequence[int] = ntuple(size, n, "size")
     else:
-        given = [scale_factor] * n if isinstance(scale_factor, (int, float)) else list(scale_factor)
+        given = list(scale_factor) if isinstance(scale_factor, Sequence) else [scale_factor] * n
         sizes = [math.floor(s * f) for s, f in zip(input.shape[2:], given, strict=True)]
         scales = scales if recompute_scale_factor else given
     if any(s <= 0 for s in (*sizes, *input.shape[2:])):
@@ -234,7 +234,7 @@ def grid_sample(
             f"{mode}, {padding_mode}"
         )
     sizes = input.shape[2:]
-    positions = []
+    positions: list[Tensor] = []
     for i, size in enumerate(reversed(sizes)):
         x = grid[..., i]
         x = (x + 1) / 2 * (size - 1) if align_corners else ((x + 1) * size - 1) / 2

@@ -31,7 +31,7 @@ class MultiheadAttention(Module):
     >>> import flambeau as fb
     >>> x = fb.ones(3, 2, 8)
     >>> [t.shape for t in fb.nn.MultiheadAttention(8, 2)(x, x, x)]
-    [torch.Size([3, 2, 8]), torch.Size([2, 3, 3])]
+    [flambeau.Size([3, 2, 8]), flambeau.Size([2, 3, 3])]
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class MultiheadAttention(Module):
         self.register_parameter("in_proj_weight", empty(3 * embed_dim, embed_dim) if same else None)
         self.register_parameter("in_proj_bias", empty(3 * embed_dim) if bias else None)
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, **options)
-        self.bias_k, self.bias_v = (empty(1, 1, embed_dim), empty(1, 1, embed_dim)) if add_bias_kv else (None, None)
+        for name in ("bias_k", "bias_v"):
+            setattr(self, name, empty(1, 1, embed_dim) if add_bias_kv else None)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:

@@ -108,7 +108,7 @@ class BatchNorm1d(_BatchNorm):
 
     >>> import flambeau as fb
     >>> fb.nn.BatchNorm1d(3)(fb.ones(4, 3)).shape
-    torch.Size([4, 3])
+    flambeau.Size([4, 3])
     """
 
     _dims = 2, 3
@@ -192,7 +192,7 @@ class InstanceNorm1d(_InstanceNorm):
 
     >>> import flambeau as fb
     >>> fb.nn.InstanceNorm1d(3)(fb.ones(2, 3, 4)).shape
-    torch.Size([2, 3, 4])
+    flambeau.Size([2, 3, 4])
     """
 
     _dims = 2, 3

@@ -91,7 +91,7 @@ class Sequential(_Sequence):
     >>> import flambeau as fb
     >>> net = fb.nn.Sequential(fb.nn.Linear(4, 3), fb.nn.ReLU())
     >>> net(fb.ones(2, 4)).shape
-    torch.Size([2, 3])
+    flambeau.Size([2, 3])
     >>> net[1]
     ReLU()
     """
@@ -103,7 +103,7 @@ class Sequential(_Sequence):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
+        for module in self:
             input = module(input)
         return input
 
@@ -192,7 +192,7 @@ class ModuleDict(Module):
         if modules is not None:
             self.update(modules)
 
-    def __getitem__(self, key: str) -> Module:
+    def __getitem__(self, key: str) -> Any:
         return self._modules[key]
 
     def __setitem__(self, key: str, module: Module) -> None:
@@ -214,7 +214,7 @@ class ModuleDict(Module):
         """Remove all modules."""
         self._modules.clear()
 
-    def pop(self, key: str) -> Module:
+    def pop(self, key: str) -> Any:
         """Take a module out and return it."""
         return self._modules.pop(key)
 
@@ -222,11 +222,11 @@ class ModuleDict(Module):
         """The names."""
         return self._modules.keys()
 
-    def items(self) -> Iterable[tuple[str, Module]]:
+    def items(self) -> Iterable[tuple[str, Any]]:
         """Names and modules."""
         return self._modules.items()
 
-    def values(self) -> Iterable[Module]:
+    def values(self) -> Iterable[Any]:
         """The modules."""
         return self._modules.values()
 

@@ -51,7 +51,6 @@ class _ConvNd(Module):
         )
         self.kernel_size, self.stride, self.dilation = _sizes(kernel_size, n), _sizes(stride, n), _sizes(dilation, n)
         self.transposed, self.output_padding = self._transposed, _sizes(output_padding, n)
-        self.padding = padding if isinstance(padding, str) else _sizes(padding, n)
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(f"Invalid padding string '{padding}', should be one of 'same', 'valid'")
@@ -61,7 +60,9 @@ class _ConvNd(Module):
                 d * (k - 1) if padding == "same" else 0 for d, k in zip(self.dilation, self.kernel_size, strict=True)
             ]
             sides = [(t // 2, t - t // 2) for t in totals]
+            self.padding: Any = padding
         else:
+            self.padding = _sizes(padding, n)
             sides = [(p, p) for p in self.padding]
         self._reversed_padding_repeated_twice = [p for side in reversed(sides) for p in side]
         channels = (in_channels, out_channels // groups) if self._transposed else (out_channels, in_channels // groups)
@@ -102,7 +103,7 @@ class Conv1d(_ConvNd):
 
     >>> import flambeau as fb
     >>> fb.nn.Conv1d(4, 8, 3, padding="same")(fb.ones(2, 4, 10)).shape
-    torch.Size([2, 8, 10])
+    flambeau.Size([2, 8, 10])
     """
 
     _n = 1
@@ -124,7 +125,7 @@ class Conv2d(_ConvNd):
 
     >>> import flambeau as fb
     >>> fb.nn.Conv2d(3, 6, 5)(fb.ones(1, 3, 32, 32)).shape
-    torch.Size([1, 6, 28, 28])
+    flambeau.Size([1, 6, 28, 28])
     """
 
     _n = 2
@@ -141,7 +142,7 @@ class Conv3d(_ConvNd):
 
     >>> import flambeau as fb
     >>> fb.nn.Conv3d(2, 3, 2)(fb.ones(1, 2, 4, 4, 4)).shape
-    torch.Size([1, 3, 3, 3, 3])
+    flambeau.Size([1, 3, 3, 3, 3])
     """
 
     _n = 3
@@ -197,7 +198,7 @@ class ConvTranspose1d(_ConvTransposeNd):
 
     >>> import flambeau as fb
     >>> fb.nn.ConvTranspose1d(4, 2, 3, stride=2)(fb.ones(1, 4, 5)).shape
-    torch.Size([1, 2, 11])
+    flambeau.Size([1, 2, 11])
     """
 
     _n = 1
@@ -208,7 +209,7 @@ class ConvTranspose2d(_ConvTransposeNd):
 
     >>> import flambeau as fb
     >>> fb.nn.ConvTranspose2d(4, 2, 2, stride=2)(fb.ones(1, 4, 3, 3)).shape
-    torch.Size([1, 2, 6, 6])
+    flambeau.Size([1, 2, 6, 6])
     """
 
     _n = 2
@@ -219,7 +220,7 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     >>> import flambeau as fb
     >>> fb.nn.ConvTranspose3d(2, 1, 2, stride=2)(fb.ones(1, 2, 2, 2, 2)).shape
-    torch.Size([1, 1, 4, 4, 4])
+    flambeau.Size([1, 1, 4, 4, 4])
     """
 
     _n = 3

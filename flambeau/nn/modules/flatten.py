@@ -16,7 +16,7 @@ class Flatten(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.Flatten()(fb.ones(2, 3, 4)).shape
-    torch.Size([2, 12])
+    flambeau.Size([2, 12])
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -35,7 +35,7 @@ class Unflatten(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.Unflatten(1, (3, 4))(fb.ones(2, 12)).shape
-    torch.Size([2, 3, 4])
+    flambeau.Size([2, 3, 4])
     """
 
     def __init__(self, dim: int | str, unflattened_size: Any) -> None:

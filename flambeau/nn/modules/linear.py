@@ -38,7 +38,7 @@ class Linear(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.Linear(20, 30)(fb.ones(128, 20)).shape
-    torch.Size([128, 30])
+    flambeau.Size([128, 30])
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Bilinear(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.Bilinear(4, 5, 6)(fb.ones(2, 4), fb.ones(2, 5)).shape
-    torch.Size([2, 6])
+    flambeau.Size([2, 6])
     """
 
     def __init__(

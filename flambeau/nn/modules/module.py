@@ -39,7 +39,7 @@ class Module(Tree, Stateful, Hookable):
       (fc): Linear(in_features=4, out_features=2, bias=True)
     )
     >>> Net()(fb.ones(3, 4)).shape
-    torch.Size([3, 2])
+    flambeau.Size([3, 2])
     """
 
     training: bool
@@ -97,8 +97,7 @@ class Module(Tree, Stateful, Hookable):
         self._check_name("parameter", name, self._registry("_parameters", "parameter"))
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (torch.nn.Parameter or None "
-                "required)"
+                f"cannot assign '{_type_name(param)}' object to parameter '{name}' (nn.Parameter or None required)"
             )
         if param is not None and param.grad_fn is not None:
             raise ValueError(
@@ -116,9 +115,7 @@ class Module(Tree, Stateful, Hookable):
         """
         self._check_name("buffer", name, self._registry("_buffers", "buffer"))
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
-            )
+            raise TypeError(f"cannot assign '{_type_name(tensor)}' object to buffer '{name}' (Tensor or None required)")
         self._buffers[name] = self._announce("buffer", name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
@@ -163,10 +160,19 @@ class Module(Tree, Stateful, Hookable):
     # Attributes
 
     def __getattr__(self, name: str) -> Any:
+        # Spelt out rather than looped: a layer's forward comes here for each parameter.
         attributes = self.__dict__
-        for registry in ("_parameters", "_buffers", "_modules"):
-            found = attributes.get(registry)
-            if found is not None and name in found:
+        if "_parameters" in attributes:
+            found = attributes["_parameters"]
+            if name in found:
+                return found[name]
+        if "_buffers" in attributes:
+            found = attributes["_buffers"]
+            if name in found:
+                return found[name]
+        if "_modules" in attributes:
+            found = attributes["_modules"]
+            if name in found:
                 return found[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
@@ -179,7 +185,7 @@ class Module(Tree, Stateful, Hookable):
         elif name in attributes.get("_parameters", ()):
             if value is not None:
                 what = f"cannot assign '{_type_name(value)}' as parameter '{name}'"
-                raise TypeError(f"{what} (torch.nn.Parameter or None expected)")
+                raise TypeError(f"{what} (nn.Parameter or None expected)")
             self.register_parameter(name, None)
         elif isinstance(value, Module):
             modules = self._registry("_modules", "module")
@@ -188,7 +194,7 @@ class Module(Tree, Stateful, Hookable):
         elif name in attributes.get("_modules", ()):
             if value is not None:
                 what = f"cannot assign '{_type_name(value)}' as child module '{name}'"
-                raise TypeError(f"{what} (torch.nn.Module or None expected)")
+                raise TypeError(f"{what} (nn.Module or None expected)")
             attributes["_modules"][name] = self._announce("module", name, None)
         elif isinstance(value, Buffer):
             self._registry("_buffers", "buffers")
@@ -197,7 +203,7 @@ class Module(Tree, Stateful, Hookable):
         elif name in attributes.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
                 what = f"cannot assign '{_type_name(value)}' as buffer '{name}'"
-                raise TypeError(f"{what} (torch.nn.Buffer, torch.Tensor or None expected)")
+                raise TypeError(f"{what} (nn.Buffer, Tensor or None expected)")
             attributes["_buffers"][name] = self._announce("buffer", name, value)
         else:
             object.__setattr__(self, name, value)

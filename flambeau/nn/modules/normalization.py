@@ -23,7 +23,7 @@ class LayerNorm(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.LayerNorm(4)(fb.ones(2, 4)).shape
-    torch.Size([2, 4])
+    flambeau.Size([2, 4])
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RMSNorm(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.RMSNorm(4)(fb.ones(2, 4)).shape
-    torch.Size([2, 4])
+    flambeau.Size([2, 4])
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class GroupNorm(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.GroupNorm(2, 6)(fb.ones(3, 6, 4)).shape
-    torch.Size([3, 6, 4])
+    flambeau.Size([3, 6, 4])
     """
 
     def __init__(

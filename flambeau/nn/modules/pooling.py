@@ -60,7 +60,7 @@ class MaxPool2d(_MaxPoolNd):
 
     >>> import flambeau as fb
     >>> fb.nn.MaxPool2d(2)(fb.ones(1, 1, 6, 6)).shape
-    torch.Size([1, 1, 3, 3])
+    flambeau.Size([1, 1, 3, 3])
     """
 
     def forward(self, input: Tensor) -> Any:
@@ -229,7 +229,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
 
     >>> import flambeau as fb
     >>> fb.nn.AdaptiveAvgPool2d((1, None))(fb.ones(2, 3, 5, 7)).shape
-    torch.Size([2, 3, 1, 7])
+    flambeau.Size([2, 3, 1, 7])
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -210,7 +210,7 @@ class RNN(RNNBase):
 
     >>> import flambeau as fb
     >>> [t.shape for t in fb.nn.RNN(10, 20, 2)(fb.ones(5, 3, 10))]
-    [torch.Size([5, 3, 20]), torch.Size([2, 3, 20])]
+    [flambeau.Size([5, 3, 20]), flambeau.Size([2, 3, 20])]
     """
 
     def __init__(self, *args: Any, nonlinearity: str = "tanh", **kwargs: Any) -> None:
@@ -232,7 +232,7 @@ class LSTM(RNNBase):
     >>> import flambeau as fb
     >>> output, (h, c) = fb.nn.LSTM(10, 20)(fb.ones(5, 3, 10))
     >>> output.shape, h.shape, c.shape
-    (torch.Size([5, 3, 20]), torch.Size([1, 3, 20]), torch.Size([1, 3, 20]))
+    (flambeau.Size([5, 3, 20]), flambeau.Size([1, 3, 20]), flambeau.Size([1, 3, 20]))
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -246,7 +246,7 @@ class GRU(RNNBase):
 
     >>> import flambeau as fb
     >>> fb.nn.GRU(10, 20, bidirectional=True)(fb.ones(5, 3, 10))[0].shape
-    torch.Size([5, 3, 40])
+    flambeau.Size([5, 3, 40])
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -316,7 +316,7 @@ class LSTMCell(RNNCellBase):
 
     >>> import flambeau as fb
     >>> [t.shape for t in fb.nn.LSTMCell(10, 20)(fb.ones(3, 10))]
-    [torch.Size([3, 20]), torch.Size([3, 20])]
+    [flambeau.Size([3, 20]), flambeau.Size([3, 20])]
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Embedding(_Table):
 
     >>> import flambeau as fb
     >>> fb.nn.Embedding(10, 3)(fb.tensor([[1, 2], [4, 5]])).shape
-    torch.Size([2, 2, 3])
+    flambeau.Size([2, 2, 3])
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Embedding(_Table):
         if embeddings.dim() != 2:
             raise AssertionError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}")
         return cls(
-            *embeddings.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            embeddings.shape[0], embeddings.shape[1], padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq, sparse=sparse, _weight=embeddings, _freeze=freeze,
         )  # fmt: skip
 
@@ -107,7 +107,7 @@ class EmbeddingBag(_Table):
 
     >>> import flambeau as fb
     >>> fb.nn.EmbeddingBag(10, 3)(fb.tensor([1, 2, 4, 5]), fb.tensor([0, 1])).shape
-    torch.Size([2, 3])
+    flambeau.Size([2, 3])
     """
 
     def __init__(
@@ -143,7 +143,8 @@ class EmbeddingBag(_Table):
         if embeddings.dim() != 2:
             raise AssertionError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}")
         bag = cls(
-            *embeddings.shape, max_norm=max_norm, norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, mode=mode,
+            embeddings.shape[0], embeddings.shape[1],
+            max_norm=max_norm, norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, mode=mode,
             sparse=sparse, _weight=embeddings, include_last_offset=include_last_offset, padding_idx=padding_idx,
         )  # fmt: skip
         bag.weight.requires_grad = not freeze

@@ -19,11 +19,13 @@ from flambeau.nn.parameter import Parameter
 EXTRA_STATE_SUFFIX = "_extra_state"
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` couldn't match."""
-
+class _Keys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class IncompatibleKeys(_Keys):
+    """What `load_state_dict(strict=False)` couldn't match."""
 
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
@@ -193,15 +195,15 @@ class Stateful:
     def _load_tensor(self, name: str, tensor: Tensor, key: str, value: Any, assign: bool) -> str | None:
         if not isinstance(value, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                f"checkpoint but received {type(value)}"
+                f'While copying the parameter named "{key}", expected a tensor from the checkpoint '
+                f"but received {type(value)}"
             )
         if tensor.dim() == 0 and value.shape == (1,):  # scalars were saved as vectors of one element once
             value = value[0]
         if tensor.shape != value.shape:
             return (
-                f"size mismatch for {key}: copying a param with shape {_size(value)} from checkpoint, "
-                f"the shape in current model is {_size(tensor)}."
+                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
+                f"the shape in current model is {tensor.shape}."
             )
         try:
             if assign:
@@ -213,8 +215,8 @@ class Stateful:
                     tensor.copy_(value)
         except Exception as error:
             return (
-                f'While copying the parameter named "{key}", whose dimensions in the model are {_size(tensor)} '
-                f"and whose dimensions in the checkpoint are {_size(value)}, an exception occurred : {error.args}."
+                f'While copying the parameter named "{key}", whose dimensions in the model are {tensor.shape} '
+                f"and whose dimensions in the checkpoint are {value.shape}, an exception occurred : {error.args}."
             )
         return None
 
@@ -260,7 +262,3 @@ def _register(hooks: OrderedDict[int, Hook], hook: Hook) -> RemovableHandle:
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     return handle
-
-
-def _size(tensor: Tensor) -> str:
-    return f"torch.Size({list(tensor.shape)})"

@@ -37,7 +37,7 @@ class TransformerEncoderLayer(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.TransformerEncoderLayer(8, 2, 16)(fb.ones(5, 3, 8)).shape
-    torch.Size([5, 3, 8])
+    flambeau.Size([5, 3, 8])
     """
 
     def __init__(

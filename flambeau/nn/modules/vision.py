@@ -18,7 +18,7 @@ class PixelShuffle(Module):
 
     >>> import flambeau as fb
     >>> fb.nn.PixelShuffle(3)(fb.ones(1, 9, 4, 4)).shape
-    torch.Size([1, 1, 12, 12])
+    flambeau.Size([1, 1, 12, 12])
     """
 
     def __init__(self, upscale_factor: int) -> None:
@@ -70,7 +70,7 @@ class Upsample(Module):
         super().__init__()
         if scale_factor is not None:
             scale_factor = (
-                tuple(map(float, scale_factor)) if isinstance(scale_factor, (tuple, list)) else float(scale_factor)
+                tuple(map(float, scale_factor)) if isinstance(scale_factor, Sequence) else float(scale_factor)
             )
         self.name, self.size, self.scale_factor, self.mode = type(self).__name__, size, scale_factor, mode
         self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor

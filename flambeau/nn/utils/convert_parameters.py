@@ -16,7 +16,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
     >>> import flambeau as fb
     >>> fb.nn.utils.parameters_to_vector(fb.nn.Linear(3, 2).parameters()).shape
-    torch.Size([8])
+    flambeau.Size([8])
     """
     return fb.cat([p.reshape(-1) for p in parameters])
 
