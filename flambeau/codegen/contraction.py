@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
+import sys
 
 from ..device import cpu
 from ..ir.expr import DTYPES, Expr, cast, const, load, substitute, var
@@ -66,6 +67,8 @@ def loaded(text: str, target: Target) -> int:
     key = cache.key(text, target)
     image = cache.get(key)
     if image is None:
+        if native.DEBUG >= 5:
+            print(text, file=sys.stderr)
         image = native.compile(text, target)
         cache.put(key, image)
     return cpu.load(image)
