@@ -167,17 +167,6 @@ def retain_grad(self: Tensor) -> None:
         _core.hook_site(self)["retain"] = weakref.ref(self)
 
 
-def tensor_backward(self: Tensor, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
-    """Adds ∂self/∂leaf to the `.grad` of every leaf it was computed from.
-
-    >>> x = fb.tensor([1.0, 2.0], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    tensor([2., 4.])
-    """
-    backward(self, gradient, retain_graph, create_graph, inputs)
-
-
 class AccumulateGrad:
     """What stands at the end of the tape for a leaf, where programs look at `next_functions`."""
 
@@ -193,7 +182,8 @@ class AccumulateGrad:
 
 
 def install() -> None:
-    Tensor.backward, Tensor.register_hook, Tensor.retain_grad = tensor_backward, register_hook, retain_grad
+    Tensor.register_hook, Tensor.retain_grad = register_hook, retain_grad
+    _core.set_hook("backward", backward)
     Tensor.register_post_accumulate_grad_hook = register_post_accumulate_grad_hook
     _core.set_hook("add_hook", add_hook)
     _core.set_hook("accumulator", AccumulateGrad)

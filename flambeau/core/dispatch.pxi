@@ -1085,6 +1085,58 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
     return outs[0] if op.nout == 1 else tuple(outs)
 
 
+cdef class LinearReduction:
+    """sum and mean: a Reduction whose gradient is spread evenly, recorded without a Python call."""
+    cdef readonly str name
+    cdef readonly Reduction reduction
+    cdef readonly bint divides
+    cdef readonly str __doc__
+    cdef dict __dict__
+
+    def __init__(self, Reduction reduction, bint divides, doc):
+        self.name = reduction.name
+        self.reduction = reduction
+        self.divides = divides
+        self.__doc__ = doc
+
+    @property
+    def __name__(self):
+        return self.name
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def __get__(self, instance, owner):
+        return self if instance is None else bind_method(self, instance)
+
+    def __call__(self, Tensor input, dim=None, bint keepdim=False, *, dtype=None, Tensor out=None):
+        cdef int code = -1 if dtype is None else dtype_code(dtype), d
+        cdef uint64_t mask
+        cdef Tensor y
+        cdef Node node
+        cdef int64_t count = 1
+        if fb_interpreters:
+            return hooks["interpret"](self, (input, dim, keepdim), {"dtype": dtype}, 0)
+        if self.divides and CATEGORY[input.code if code < 0 else code] < 2:
+            raise RuntimeError(f"{self.name}: takes floating or complex tensors, got {input.dtype}; use x.float(), or dtype=")
+        mask = dim_mask(input, dim, self.name)
+        y = reduce_tensor(self.reduction, input, mask, keepdim, code, ())
+        if fb_grad_enabled and requires_grad(input) and CATEGORY[y.code] >= 2:
+            node = new_node(SUM, None)
+            node.edges = (edge_of(input),)
+            if input.nr:
+                node.nrs = (input.nr,)
+            if self.divides:
+                for d in range(input.ndims):
+                    if mask >> d & 1:
+                        count *= input.dims[d]
+            node.info = (to_tuple(input.ndims, input.dims), mask, count if self.divides else None, input.code)
+            y.node = node
+        if out is not None:
+            return hooks["store"](out, y)
+        return y
+
+
 cdef int write_numbers(int64_t *args, int slot, tuple numbers) except -1:
     for x in numbers:
         write_slot(&args[slot], F64 if isinstance(x, float) else I64, x)

@@ -11,6 +11,7 @@ cdef enum:
     POINTWISE = 4       # backward: another pointwise op
     PYTHON = 5          # backward: a Python function (node, *gradients)
     COPY_SLICES = 6     # an in-place write through a view, seen from the base
+    SUM = 7             # backward: the gradient, divided by the count for a mean, over all that was summed
     INLINE_SAVED = 6
 
 cdef uint64_t SEQUENCE = 0
@@ -89,7 +90,7 @@ cdef class Node:
         if self.name is not None:
             return str(self.name)
         return {VIEW_RESHAPE: "ViewBackward0", VIEW_PERMUTE: "PermuteBackward0", VIEW_EXPAND: "ExpandBackward0",
-                VIEW_PART: "PartBackward0", COPY_SLICES: "CopySlices"}.get(self.kind, "Node")
+                VIEW_PART: "PartBackward0", COPY_SLICES: "CopySlices", SUM: "SumBackward0"}.get(self.kind, "Node")
 
 
 cdef inline Node new_node(int kind, object name):
@@ -422,6 +423,32 @@ cdef object pointwise_backward(Node n, tuple grads):
     return out
 
 
+cdef Tensor spread(Tensor g, tuple info):
+    """A reduced gradient over the shape it was reduced from: info is (shape, mask of dimensions, divisor, dtype)."""
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef tuple shape = info[0]
+    cdef uint64_t mask = info[1]
+    cdef int d, nd = <int> PyTuple_GET_SIZE(shape), kept = 0
+    cdef bint keepdim = g.ndims == nd
+    if info[2] is not None:
+        g = operate(DIV, g, info[2])
+    if <int> info[3] != g.code:
+        g = hooks["cast"](g, DTYPES[<int> info[3]])
+    if not keepdim and fb_grad_enabled and requires_grad(g):
+        g = g.reshape([1 if mask >> d & 1 else shape[d] for d in range(nd)])
+        keepdim = True
+    for d in range(nd):
+        sizes[d] = shape[d]
+        if mask >> d & 1:
+            strides[d] = 0
+            kept += keepdim
+        else:
+            strides[d] = g.dims[g.ndims + kept]
+            kept += 1
+    return make_view(g, g.ptr, nd, sizes, strides, VIEW_EXPAND, None)
+
+
 cdef object run_node(Node n, tuple grads):
     """The gradients of n's inputs."""
     cdef int64_t[64] order
@@ -434,6 +461,8 @@ cdef object run_node(Node n, tuple grads):
     if n.kind == COPY_SLICES:
         return hooks["copy_slices_vjp"](n, grads[0])
     g = grads[0]
+    if n.kind == SUM:
+        return spread(g, n.info)
     if n.kind == VIEW_RESHAPE:
         return g.reshape(n.info)
     if n.kind == VIEW_PERMUTE:
@@ -619,6 +648,18 @@ cdef object run_traced(Node n, tuple gs):
         if "traceback" in n.meta:
             error.add_note(f"the forward call of {n.node_name()} was here:\n{n.meta['traceback']}")
         raise
+
+
+cdef int tensor_backward(Tensor self, gradient, retain_graph, bint create_graph, inputs) except -1:
+    """Tensor.backward: a scalar without further wishes goes straight to the engine."""
+    cdef Tensor one
+    if gradient is None and inputs is None and self.count == 1 and requires_grad(self):
+        one = empty(self.code, self.ndims, self.dims)
+        write_element(one.ptr, one.code, 1)
+        run_backward([self], [one], create_graph if retain_graph is None else retain_graph, create_graph)
+    else:
+        hooks["backward"](self, gradient, retain_graph, create_graph, inputs)
+    return 0
 
 
 def hook_site(Tensor t):

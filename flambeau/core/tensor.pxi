@@ -506,6 +506,10 @@ cdef class Tensor:
             return hooks["to_memory_format"](self, memory_format)
         return make_contiguous(self)
 
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Adds the gradient of self to the `.grad` of every leaf it was computed from."""
+        tensor_backward(self, gradient, retain_graph, create_graph, inputs)
+
     # ---- elements to Python
     def item(self):
         """The only element, as a Python number."""

@@ -258,6 +258,7 @@ for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)
 for _name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
     setattr(Tensor, _name + "_", lambda self, *a, _f=_methods[_name], **k: self.copy_(_f(self, *a, **k)))
+_core.set_hook("store", store)
 _core.set_hook("matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented)
 
 __all__ = [

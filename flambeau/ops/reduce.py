@@ -30,44 +30,24 @@ def floating(name: str, x: Tensor, dtype: Any) -> None:
         raise RuntimeError(f"{name}: could not infer output dtype: takes floating tensors, got {x.dtype}; use x.float(), or dtype=")
 
 
-def sum_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return to(spread(g, ctx.shape, ctx.dims, ctx.keepdim), ctx.dtype)
-
-
 def to(x: Tensor, dtype: Any) -> Tensor:
     from .basic import to_dtype
 
     return x if x.dtype is dtype else to_dtype(x, dtype)
 
 
-@primitive(sum_vjp, method=True)
-def sum(ctx, x, dim=None, keepdim=False, *, dtype=None):
-    """The sum over `dim` (all dimensions by default): y = Σ x. Integers are summed in int64.
+SUM_DOC = """The sum over `dim` (all dimensions by default): y = Σ x. Integers are summed in int64.
 
     >>> fb.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
     tensor([4., 6.])
     """
-    ctx.shape, ctx.dims, ctx.keepdim, ctx.dtype = x.shape, R.dims_of(x, dim), keepdim, x.dtype
-    return R.sum(x, dim, keepdim, dtype)
-
-
-def mean_vjp(ctx: Any, g: Tensor) -> Tensor:
-    count = 1
-    for d in ctx.dims:
-        count *= ctx.shape[d]
-    return to(spread(g / count, ctx.shape, ctx.dims, ctx.keepdim), ctx.dtype)
-
-
-@primitive(mean_vjp, method=True)
-def mean(ctx, x, dim=None, keepdim=False, *, dtype=None):
-    """The mean over `dim`: y = Σ x / n.
+MEAN_DOC = """The mean over `dim`: y = Σ x / n.
 
     >>> fb.tensor([1.0, 2.0, 6.0]).mean()
     tensor(3.)
     """
-    floating("mean", x, dtype)
-    ctx.shape, ctx.dims, ctx.keepdim, ctx.dtype = x.shape, R.dims_of(x, dim), keepdim, x.dtype
-    return R.mean(x, dim, keepdim, dtype)
+sum = Tensor.sum = _core.LinearReduction(R.sum, False, SUM_DOC)
+mean = Tensor.mean = _core.LinearReduction(R.mean, True, MEAN_DOC)
 
 
 def prod_vjp(ctx: Any, g: Tensor) -> Tensor:
