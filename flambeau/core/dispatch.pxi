@@ -539,6 +539,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             if t.ndims == 0:
                 key |= KEY_ZERO_DIM
                 classes[i] = 0
+                broadcasts = True
             else:
                 classes[i] = 1
                 if full is None:
@@ -632,7 +633,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             fb_parallel_for(e.kernel, args, count, GRAIN)
     # ---- record
     if v is not None:
-        record_pointwise(op, v, xs, n, out, made, mode, saved_target, False)
+        record_pointwise(op, v, xs, n, out, made, mode, saved_target, broadcasts and nd > 0)
     return out if made is None else tuple(made)
 
 
@@ -1306,7 +1307,7 @@ def make_node(kind, str name):
     """A node of a Python class derived from Node, numbered now."""
     global SEQUENCE
     cdef Node n = kind.__new__(kind)
-    SEQUENCE += 1
+    SEQUENCE += 2
     n.seq = SEQUENCE
     n.kind = PYTHON
     n.name = name

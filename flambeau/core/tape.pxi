@@ -96,7 +96,7 @@ cdef class Node:
 cdef inline Node new_node(int kind, object name):
     global SEQUENCE
     cdef Node n = Node.__new__(Node)
-    SEQUENCE += 1
+    SEQUENCE += 2
     n.seq = SEQUENCE
     n.kind = kind
     n.name = name
@@ -122,6 +122,8 @@ cdef int refresh_view(Tensor t) except -1:
     cdef Node n
     if base.wants_grad or base.node is not None:
         n = new_node(VIEW_PART, None)
+        # Whoever reads the view may have its number already; all of those are above the base's, and two apart.
+        n.seq = base.node.seq + 1 if base.node is not None else 1
         n.edges = (edge_of(base),)
         n.nrs = (base.nr,) if base.nr else None
         n.info = (("_part_of_base", relative_geometry(t, base)), size_tuple(base.ndims, base.dims))

@@ -11,23 +11,27 @@ from . import (
     factories,
     gather,
     indexing,
+    joining,
     losses,
     masks,
     matmul,
     normalization,
     pooling,
     random,
+    rearrange,
     reduce,
     scan,
     scatter_reduce,
+    search,
     shape,
     softmax,
+    sorting,
     table,
 )
 
 _modules = (
-    basic, factories, random, reduce, shape, gather, masks, indexing, scatter_reduce, scan, matmul, convolution,
-    pooling, softmax, normalization, losses, calls,
+    basic, factories, random, reduce, shape, joining, rearrange, gather, masks, indexing, scatter_reduce, scan,
+    sorting, search, matmul, convolution, pooling, softmax, normalization, losses, calls,
 )  # fmt: skip
 
 
