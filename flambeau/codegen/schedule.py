@@ -14,6 +14,7 @@ from ..ir.kernel import LANES, REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, L
 
 # As in core/dispatch.pxi, which launches what is built here.
 CHUNK = 16384
+TILE = 64
 COLUMNS = 256
 BROADCAST, CONTIGUOUS, STRIDED = 0, 1, 2
 SINGLE, PARTIAL, FINAL = 0, 1, 2
@@ -57,19 +58,24 @@ def pointwise(
     i = var("i")
     lets: list[Statement] = []
     base: dict[str, Expr] = {}
+    # Rows that some operand crosses column by column are done in square tiles, so that its cache lines are used up.
+    tiled = dims > 1 and STRIDED in classes
+    width = TILE if tiled else CHUNK
+    t, row = var("t"), var("row")
     if dims > 1:
-        t, rest = var("t"), var("row")
-        chunks = idiv(sizes[-1] + (CHUNK - 1), CHUNK)
+        chunks = idiv(sizes[-1] + (width - 1), width)
+        rest = var("rest")
         lets.append(Let(rest, idiv(t, chunks)))
-        places: list[Expr] = []
-        for d in range(dims - 2, 0, -1):
+        bands = idiv(sizes[-2] + (TILE - 1), TILE) if tiled else sizes[-2]
+        lets.append(Let(var("band"), irem(rest, bands)))
+        places: list[Expr] = [] if tiled else [var("band")]
+        rest = idiv(rest, bands)
+        for d in range(dims - 3, -1, -1):
             place = var(f"p{d}")
-            lets.append(Let(place, irem(rest, sizes[d])))
+            lets.append(Let(place, irem(rest, sizes[d]) if d else rest))
             lets.append(Let(var(f"r{d}"), idiv(rest, sizes[d])))
             rest = var(f"r{d}")
-            places.append(place)
-        places.append(rest)
-        places.reverse()
+            places.insert(0, place)
         for buffer, _, _ in tensors:
             offset: Expr = as_expr(0)
             for place, stride in zip(places, strides[buffer], strict=False):
@@ -79,7 +85,10 @@ def pointwise(
 
     def at(buffer: str, step: int) -> Expr:
         inner = as_expr(0) if step == BROADCAST else i if step == CONTIGUOUS else i * strides[buffer][-1]
-        return base[buffer] + inner if dims > 1 else inner
+        if dims == 1:
+            return inner
+        start = base[buffer] + row * strides[buffer][-2] if tiled else base[buffer]
+        return start + inner
 
     reads: dict[Expr, Expr] = {var(b, dtype): load(b, dtype, at(b, step)) for b, dtype, step in tensors}
     if dims == 1:
@@ -95,15 +104,16 @@ def pointwise(
         loop = For(i, const(0, "i64"), sizes[0], stores, parallel=True, vector=True)
         return Kernel(name, tuple(params), (loop,))
     start = var("start")
-    rows: Expr = as_expr(1)
-    for s in sizes[:-1]:
-        rows = rows * s
-    body = (
-        *lets,
-        Let(start, irem(t, chunks) * CHUNK),
-        For(i, start, minimum(sizes[-1], start + CHUNK), stores, vector=True),
-    )
-    return Kernel(name, tuple(params), (For(t, const(0, "i64"), rows * chunks, body, parallel=True),))
+    columns = For(i, start, minimum(sizes[-1], start + width), stores, vector=True)
+    body: tuple[Statement, ...] = (*lets, Let(start, irem(t, chunks) * width), columns)
+    if tiled:
+        top = var("top")
+        rows_of_tile = For(row, top, minimum(sizes[-2], top + TILE), (columns,))
+        body = (*lets, Let(start, irem(t, chunks) * width), Let(top, var("band") * TILE), rows_of_tile)
+    extent = bands * chunks
+    for s in sizes[:-2]:
+        extent = extent * s
+    return Kernel(name, tuple(params), (For(t, const(0, "i64"), extent, body, parallel=True),))
 
 
 def reduction(name: str, fold: Any, dtype: str, out_dtypes: Callable[[tuple[Expr, ...]], tuple[str, ...]], column: bool, stage: int) -> tuple[Kernel, tuple[str, ...]]:

@@ -8,6 +8,7 @@ cdef enum:
     MAXOPS = 24         # operands plus outputs of one op
     MAXK = 6            # dimensions a kernel loops over itself; more are looped over here
     CHUNK = 16384       # elements of one row that one parallel iteration of a many-dimensional kernel does
+    TILE = 64           # side of the squares in which rows and columns are exchanged
     GRAIN = 32768       # elements handed to a thread at a time
     RELEASE = 65536     # elements from which the interpreter lock is given up
     STREAM = 8388608    # output bytes from which stores bypass the caches
@@ -716,7 +717,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
     cdef int64_t[64] sizes
     cdef int64_t[64] out_strides
     cdef uint64_t layout
-    cdef int64_t rows, chunks, inner, repeat
+    cdef int64_t rows, inner, repeat, extent, grain
     cdef Tensor t, u, out = None
     cdef list made = None
     cdef Entry *e = NULL
@@ -855,10 +856,14 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
         repeat *= g.sizes[d]
     if inner and rows and repeat:
         if k == 1:
-            run_repeated(e, args, &g, slots, total, op.nout, n, k, repeat, inner, GRAIN, made, given, out, operands)
+            extent, grain = inner, GRAIN
+        elif strided:
+            extent = rows // g.sizes[g.nd - 2] * ((g.sizes[g.nd - 2] + TILE - 1) // TILE) * ((inner + TILE - 1) // TILE)
+            grain = max(1, GRAIN // (min(inner, <int64_t> TILE) * min(g.sizes[g.nd - 2], <int64_t> TILE)))
         else:
-            chunks = (inner + CHUNK - 1) // CHUNK
-            run_repeated(e, args, &g, slots, total, op.nout, n, k, repeat, rows * chunks, max(1, GRAIN // min(inner, <int64_t> CHUNK)), made, given, out, operands)
+            extent = rows * ((inner + CHUNK - 1) // CHUNK)
+            grain = max(1, GRAIN // min(inner, <int64_t> CHUNK))
+        run_repeated(e, args, &g, slots, total, op.nout, n, k, repeat, extent, grain, made, given, out, operands)
     if v is not None:
         record_pointwise(op, v, xs, n, out, made, mode, saved_target, True)
     return out if made is None or given is not None else tuple(made)
