@@ -12,6 +12,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import os
+import pkgutil
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -76,7 +77,8 @@ class TorchModule(ModuleType):
 def missing(full: str, real: ModuleType | None) -> str:
     """What to say about a name that isn't there."""
     parent, _, name = full.rpartition(".")
-    public = [n for n in dir(real) if not n.startswith("_")] if real is not None else []
+    below = (module.name for module in pkgutil.iter_modules(getattr(real, "__path__", [])))
+    public = [n for n in {*dir(real), *below} if not n.startswith("_")] if real is not None else []
     near = difflib.get_close_matches(name, public, n=3, cutoff=0.6)
     names = ", ".join(f"{parent}.{n}" for n in near)
     hint = f"the nearest it has: {names}" if near else "and nothing of a similar name"
