@@ -27,11 +27,13 @@ from . import (
     softmax,
     sorting,
     table,
+    triangles,
+    unique,
 )
 
 _modules = (
-    basic, factories, random, reduce, shape, joining, rearrange, gather, masks, indexing, scatter_reduce, scan,
-    sorting, search, matmul, convolution, pooling, softmax, normalization, losses, calls,
+    basic, factories, random, reduce, shape, joining, rearrange, triangles, gather, masks, indexing, scatter_reduce,
+    scan, sorting, unique, search, matmul, convolution, pooling, softmax, normalization, losses, calls,
 )  # fmt: skip
 
 

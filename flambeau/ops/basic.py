@@ -26,6 +26,14 @@ def contiguous(ctx, x):
     return _core.clone_contiguous(x)
 
 
+@primitive(contiguous_vjp, name="laid_out")
+def laid_out(ctx, x, strides):
+    """A copy with the given strides."""
+    y = new_empty_strided(x.shape, strides, x.dtype)
+    plain_copy(y, x)
+    return y
+
+
 @primitive(contiguous_vjp, method=True)
 def clone(ctx, x, *, memory_format=None):
     """A copy with its own memory, in the order of dimensions of x.
@@ -182,9 +190,7 @@ def apply_view(x: Tensor, how: tuple, recorded: bool) -> Tensor:
         # Geometry within the base, whose own strides may differ from those of the zeros that stand for it.
         size, stride, offset, base_stride = args
         if x.stride() != base_stride:
-            laid_out = new_empty_strided(x.shape, base_stride, x.dtype)
-            plain_copy(laid_out, x)
-            x = laid_out
+            x = laid_out(x, base_stride)
         return _core.part_view(x, size, stride, offset, how)
     return getattr(x, name)(*args) if recorded else getattr(x.detach(), name)(*args)
 
@@ -209,22 +215,21 @@ def embed_in_strided(g: Tensor, how: tuple, shape: Any) -> Tensor:
     size, stride, offset, base_stride = how[1]
     out = new_empty_strided(shape, base_stride, g.dtype)
     IDENTITY.into((out,), 0)
-    plain_copy(_core.part_view(out.detach(), size, stride, offset, how), g)
+    copy_(_core.part_view(out, size, stride, offset, how), g)
     return out
 
 
 def copy_slices_vjp(node: Node, g: Tensor) -> tuple:
     """Gradients of a base that was written in place through a view, and of what was written."""
-    (size, stride, offset, base_stride), shape, self_edge = _core.node_info(node)
-    whole = new_empty_strided(shape, base_stride, g.dtype)
-    plain_copy(whole, g)
-    part = _core.part_view(whole.detach(), size, stride, offset, None)
-    inner = list(_core.run_inner(_core.inner_node(node), (_core.clone_contiguous(part),)))
+    (size, stride, offset, base_stride), _, self_edge = _core.node_info(node)
+    whole = laid_out(g, base_stride)
+    part = _core.part_view(whole, size, stride, offset, ("_part_of_base", (size, stride, offset, base_stride)))
+    inner = list(_core.run_inner(_core.inner_node(node), (contiguous(part),)))
     own = inner.pop(self_edge) if self_edge >= 0 else None
     if own is None:
-        IDENTITY.into((part,), 0)
+        fill_(part, 0)
     else:
-        plain_copy(part, own.detach())
+        copy_(part, own)
     return whole, *inner
 
 

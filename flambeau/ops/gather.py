@@ -1,20 +1,20 @@
 """gather, scatter, index_select, index_add, take, embedding, …: each a choice of places, read or written.
 
-Three differentiable ops do the work: `pick` reads, `put` accumulates into zeros (its transpose), `written` changes what
-is there; all else says which places. Imports core and neighbours in ops. Read next: `indirect.py` (places and kernels),
+Imports core and neighbours in ops. Read next: `picking.py` (what reads and writes), `indirect.py` (places and kernels),
 `indexing.py` (x[…]), `scatter_reduce.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty, plain_copy
-from .basic import sum_to, to_dtype, zeros_like_shape
-from .indirect import Places, along, as_index, check_range, extent, inserted, write
+from ..core._core import DTYPES, Tensor, new_empty
+from .basic import to_dtype, zeros_like_shape
+from .indirect import along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
+from .joining import wrap
+from .picking import pick, put, written, written_
 from .primitive import primitive
 from .table import TABLE
 
@@ -26,83 +26,7 @@ __all__ = [
 INT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = DTYPES[5], DTYPES[6], DTYPES[7], DTYPES[8], DTYPES[9]
 
 
-# ---- the three ops
-def pick_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return put(g, shape=ctx.shape, places=ctx.places, indices=ctx.saved)
-
-
-@primitive(pick_vjp)
-def pick(ctx, x, *, places, indices):
-    """The elements of x at the places that index tensors choose."""
-    ctx.shape, ctx.places = x.shape, places
-    ctx.save(*indices)
-    return read_places(x.detach(), places, indices)
-
-
-def put_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return pick(g, places=ctx.places, indices=ctx.saved)
-
-
-@primitive(put_vjp)
-def put(ctx, values, *, shape, places, indices):
-    """Zeros of `shape` with `values` added at places, in the order of the index: the transpose of pick."""
-    ctx.places = places
-    ctx.save(*indices)
-    out = zeros_like_shape(values, shape, values.dtype)
-    combine(out, places, indices, values, "sum")
-    return out
-
-
-def combine(x: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, how: str) -> None:
-    """Writes off the tape; 16-bit floats are accumulated in float32 and rounded once."""
-    if how == "set" or x.dtype not in (FLOAT16, BFLOAT16):
-        write(x, places, indices, values.detach(), how)
-        return
-    wide, wide_values = new_empty(x.shape, FLOAT32), new_empty(values.shape, FLOAT32)
-    plain_copy(wide, x)
-    plain_copy(wide_values, values)
-    write(wide, places, indices, wide_values, how)
-    plain_copy(x, wide)
-
-
-def written_vjp(ctx: Any, g: Tensor) -> tuple:
-    indices, places = ctx.saved, ctx.places
-    values = sum_to(pick(g, places=places, indices=indices), ctx.values_shape, ctx.name)
-    if ctx.how == "sum":
-        return g, values
-    zero = zeros_like_shape(g, (), g.dtype)
-    return written(g, zero, places=places, indices=indices, how="set", name=ctx.name), values
-
-
-def write_values(ctx: Any, x: Tensor, values: Tensor, places: Places, indices: Any, how: str, name: str) -> Tensor:
-    if values.dtype is not x.dtype:
-        raise RuntimeError(f"{name}: x is {x.dtype} and what is written {values.dtype}; use values.to({x.dtype})")
-    ctx.places, ctx.how, ctx.name, ctx.values_shape = places, how, name, values.shape
-    ctx.save(*indices)
-    combine(x.detach(), places, indices, values.detach().expand(places.shape), how)
-    return x
-
-
-@primitive(written_vjp)
-def written(ctx, x, values, *, places, indices, how, name):
-    """x with `values` stored ('set') or added ('sum') at places; of those that meet, the last in order stays."""
-    return write_values(ctx, _core.clone_contiguous(x), values, places, indices, how, name)
-
-
-@primitive(written_vjp, writes=True)
-def written_(ctx, x, values, *, places, indices, how, name):
-    """In-place form of `written`."""
-    return write_values(ctx, x, values, places, indices, how, name)
-
-
 # ---- one index tensor of the result's shape
-def wrap(dim: int, ndim: int) -> int:
-    n = max(ndim, 1)
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    return dim % n
-
-
 def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Tensor]:
     """The dimension and the index of gather and scatter, checked; 0-dimensional tensors count as vectors."""
     index, dim = as_index(name, index), wrap(dim, x.ndim)
@@ -121,7 +45,7 @@ def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Ten
     return dim, index
 
 
-def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, …] = x[index[i, j, …], j, …] for dim = 0, and so on: one element for each of index.
 
     Raises IndexError where an index isn't a place of dimension `dim`.
@@ -131,11 +55,11 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
     tensor([[1., 1.],
             [4., 3.]])
     """
-    dim, whole = whole_index("gather", x, dim, index)
-    return as_shaped(pick(flat_at_least(x), places=along(whole.shape, dim), indices=(whole,)), index)
+    dim, whole = whole_index("gather", input, dim, index)
+    return as_shaped(pick(flat_at_least(input), places=along(whole.shape, dim), indices=(whole,)), index)
 
 
-def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with x and indices broadcast in the other dimensions; without `dim`, of the flattened tensors.
 
     >>> x = fb.tensor([[3.0, 1.0, 2.0]])
@@ -143,19 +67,21 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     tensor([[1., 2., 3.]])
     """
     if dim is None:
-        return take_along_dim(x.reshape(-1), indices.reshape(-1), 0)
-    indices, dim = as_index("take_along_dim", indices), wrap(dim, x.ndim)
-    if indices.ndim != x.ndim:
-        raise RuntimeError(f"take_along_dim: x {list(x.shape)} and indices {list(indices.shape)} differ in dimensions")
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
+    indices, dim = as_index("take_along_dim", indices), wrap(dim, input.ndim)
+    if indices.ndim != input.ndim:
+        raise RuntimeError(
+            f"take_along_dim: x {list(input.shape)} and indices {list(indices.shape)} differ in dimensions"
+        )
     others = _core.broadcast_shapes(
-        [1 if d == dim else n for d, n in enumerate(x.shape)],
+        [1 if d == dim else n for d, n in enumerate(input.shape)],
         [1 if d == dim else n for d, n in enumerate(indices.shape)],
     )
-    size = x.shape[dim]
+    size = input.shape[dim]
     check_range(indices, size, dim)
-    x = x.expand([size if d == dim else n for d, n in enumerate(others)])
+    input = input.expand([size if d == dim else n for d, n in enumerate(others)])
     indices = indices.expand([indices.shape[dim] if d == dim else n for d, n in enumerate(others)])
-    return pick(x, places=along(indices.shape, dim), indices=(indices,))
+    return pick(input, places=along(indices.shape, dim), indices=(indices,))
 
 
 def scattered(op: Any, name: str, x: Tensor, dim: int, index: Tensor, src: Any, how: str) -> Tensor:
@@ -199,7 +125,7 @@ def number(value: Any, like: Tensor) -> Tensor:
 
 
 def scatter(
-    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
     """x with y[index[i, j, …], j, …] = src[i, j, …] for dim = 0, and so on; src is a tensor or a number.
 
@@ -213,8 +139,8 @@ def scatter(
     if reduce == "multiply":
         from .scatter_reduce import multiplied
 
-        return multiplied(x, dim, index, src)
-    return as_shaped(scattered(written, "scatter", x, dim, index, src, scatter_mode(reduce)), x)
+        return multiplied(input, dim, index, src)
+    return as_shaped(scattered(written, "scatter", input, dim, index, src, scatter_mode(reduce)), input)
 
 
 def scatter_mode(reduce: str | None) -> str:
@@ -224,29 +150,29 @@ def scatter_mode(reduce: str | None) -> str:
 
 
 def scatter_(
-    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
     """In-place form of :func:`scatter`."""
     src = value if src is None else src
     if reduce == "multiply":
-        return x.copy_(scatter(x, dim, index, src, reduce=reduce))
-    scattered(written_, "scatter_", x, dim, index, src, scatter_mode(reduce))
-    return x
+        return input.copy_(scatter(input, dim, index, src, reduce=reduce))
+    scattered(written_, "scatter_", input, dim, index, src, scatter_mode(reduce))
+    return input
 
 
-def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """x with y[index[i, j, …], j, …] += src[i, j, …] for dim = 0, and so on, added in the order of the index.
 
     >>> fb.zeros(2).scatter_add(0, fb.tensor([0, 1, 0]), fb.tensor([1.0, 2.0, 3.0]))
     tensor([4., 2.])
     """
-    return as_shaped(scattered(written, "scatter_add", x, dim, index, src, "sum"), x)
+    return as_shaped(scattered(written, "scatter_add", input, dim, index, src, "sum"), input)
 
 
-def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """In-place form of :func:`scatter_add`."""
-    scattered(written_, "scatter_add_", x, dim, index, src, "sum")
-    return x
+    scattered(written_, "scatter_add_", input, dim, index, src, "sum")
+    return input
 
 
 # ---- one vector of indices for a dimension
@@ -258,16 +184,16 @@ def vector_index(name: str, x: Tensor, dim: int, index: Tensor, wraps: bool = Fa
     return dim, index.reshape(-1)
 
 
-def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The places of dimension `dim` that a vector of indices names. Raises IndexError for any other number.
 
     >>> fb.index_select(fb.tensor([[1, 2], [3, 4], [5, 6]]), 0, fb.tensor([2, 0]))
     tensor([[5, 6],
             [1, 2]])
     """
-    dim, index = vector_index("index_select", x, dim, index)
-    source = flat_at_least(x)
-    return as_shaped(pick(source, places=inserted(source.shape, index.shape, (dim,), dim), indices=(index,)), x)
+    dim, index = vector_index("index_select", input, dim, index)
+    source = flat_at_least(input)
+    return as_shaped(pick(source, places=inserted(source.shape, index.shape, (dim,), dim), indices=(index,)), input)
 
 
 def indexed(
@@ -283,34 +209,36 @@ def indexed(
     return op(x, source, places=places, indices=(index,), how=how, name=name)
 
 
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """x with alpha · source[i] added to place index[i] of dimension `dim`, in the order of the index.
 
     >>> fb.zeros(3).index_add(0, fb.tensor([0, 2, 0]), fb.tensor([1.0, 2.0, 3.0]))
     tensor([4., 0., 2.])
     """
-    return as_shaped(indexed(written, "index_add", x, dim, index, source if alpha == 1 else source * alpha, "sum"), x)
+    return as_shaped(
+        indexed(written, "index_add", input, dim, index, source if alpha == 1 else source * alpha, "sum"), input
+    )
 
 
-def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+def index_add_(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """In-place form of :func:`index_add`."""
-    indexed(written_, "index_add_", x, dim, index, source if alpha == 1 else source * alpha, "sum")
-    return x
+    indexed(written_, "index_add_", input, dim, index, source if alpha == 1 else source * alpha, "sum")
+    return input
 
 
-def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """x with source[i] at place index[i] of dimension `dim`.
 
     >>> fb.zeros(3).index_copy(0, fb.tensor([2, 0]), fb.tensor([1.0, 2.0]))
     tensor([2., 0., 1.])
     """
-    return as_shaped(indexed(written, "index_copy", x, dim, index, source, "set"), x)
+    return as_shaped(indexed(written, "index_copy", input, dim, index, source, "set"), input)
 
 
-def index_copy_(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """In-place form of :func:`index_copy`."""
-    indexed(written_, "index_copy_", x, dim, index, source, "set")
-    return x
+    indexed(written_, "index_copy_", input, dim, index, source, "set")
+    return input
 
 
 def fill_value(name: str, x: Tensor, value: Any) -> Tensor:
@@ -321,32 +249,32 @@ def fill_value(name: str, x: Tensor, value: Any) -> Tensor:
     return value if value.dtype is x.dtype else to_dtype(value, x.dtype)
 
 
-def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """x with `value` at the places of dimension `dim` that index names; negative ones count from the end.
 
     >>> fb.zeros(3).index_fill(0, fb.tensor([0, -1]), 5.0)
     tensor([5., 0., 5.])
     """
-    value = fill_value("index_fill", x, value)
-    return as_shaped(indexed(written, "index_fill", x, dim, index, value, "set", True), x)
+    value = fill_value("index_fill", input, value)
+    return as_shaped(indexed(written, "index_fill", input, dim, index, value, "set", True), input)
 
 
-def index_fill_(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+def index_fill_(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place form of :func:`index_fill`."""
-    indexed(written_, "index_fill_", x, dim, index, fill_value("index_fill_", x, value), "set", True)
-    return x
+    indexed(written_, "index_fill_", input, dim, index, fill_value("index_fill_", input, value), "set", True)
+    return input
 
 
 # ---- places of the flattened tensor
-def take(x: Tensor, index: Tensor) -> Tensor:
+def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements of the flattened x at index, in index's shape; negative indices count from the end.
 
     >>> fb.take(fb.tensor([[1, 2], [3, 4]]), fb.tensor([0, -1]))
     tensor([1, 4])
     """
     index = as_index("take", index)
-    check_range(index, x.numel(), 0)
-    return pick(x.reshape(-1), places=inserted((x.numel(),), index.shape, (0,), 0), indices=(index,))
+    check_range(index, input.numel(), 0)
+    return pick(input.reshape(-1), places=inserted((input.numel(),), index.shape, (0,), 0), indices=(index,))
 
 
 def put_at(op: Any, x: Tensor, index: Tensor, source: Tensor, accumulate: bool) -> Tensor:
@@ -359,24 +287,17 @@ def put_at(op: Any, x: Tensor, index: Tensor, source: Tensor, accumulate: bool) 
     return op(x, source.reshape(-1), places=places, indices=(index.reshape(-1),), how=how, name="put_")
 
 
-def put_(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+def put_(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """Stores the elements of source, or adds them, at places of the flattened x; returns x.
 
     >>> fb.zeros(2, 2).put_(fb.tensor([1, -1]), fb.tensor([5.0, 6.0]))
     tensor([[0., 5.],
             [0., 6.]])
     """
-    if not x.is_contiguous():
-        return x.copy_(put_at(written, x.reshape(-1), index, source, accumulate).reshape(x.shape))
-    put_at(written_, x.view(-1), index, source, accumulate)
-    return x
-
-
-def scatter_into_zeros(g: Tensor, dim: int, indices: Tensor, shape: Any) -> Tensor:
-    """Zeros of `shape` with g added along `dim` at indices of g's shape; differentiable."""
-    if not len(shape):
-        return g.reshape(shape)
-    return put(g, shape=tuple(shape), places=along(indices.shape, dim), indices=(indices,))
+    if not input.is_contiguous():
+        return input.copy_(put_at(written, input.reshape(-1), index, source, accumulate).reshape(input.shape))
+    put_at(written_, input.view(-1), index, source, accumulate)
+    return input
 
 
 # ---- rows of a table
@@ -421,47 +342,49 @@ def rows(ctx, weight, *, places, indices, padding, scale):
     return read_places(weight.detach(), places, (indices,))
 
 
-def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """int64 zeros of shape (…, num_classes) with a 1 at each class; without `num_classes`, the largest class + 1.
 
     >>> fb.one_hot(fb.tensor([0, 2]), 3)
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    if x.dtype is not INT64:
-        raise RuntimeError(f"one_hot: the classes must be int64, got {x.dtype}; use x.long()")
-    if x.numel() == 0 and num_classes <= 0:
+    if input.dtype is not INT64:
+        raise RuntimeError(f"one_hot: the classes must be int64, got {input.dtype}; use x.long()")
+    if input.numel() == 0 and num_classes <= 0:
         raise RuntimeError("one_hot: an empty tensor doesn't say how many classes there are; give num_classes")
-    low, high = extent(x)
+    low, high = extent(input)
     num_classes = high + 1 if num_classes == -1 else num_classes
     if low < 0 or high >= num_classes:
         raise RuntimeError(f"one_hot: classes must be in [0, {num_classes}), got {high if low >= 0 else low}")
-    out = zeros_like_shape(x, (*x.shape, num_classes), INT64)
-    return scatter_(out, -1, x.unsqueeze(-1), 1)
+    out = zeros_like_shape(input, (*input.shape, num_classes), INT64)
+    return scatter_(out, -1, input.unsqueeze(-1), 1)
 
 
-def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number 0, 1, … occurs in a vector of integers or, given weights, the sum of theirs.
 
     >>> fb.bincount(fb.tensor([0, 2, 2]), minlength=4)
     tensor([1, 0, 2, 0])
     """
-    if x.ndim != 1 or x.dtype.is_floating_point or x.dtype.is_complex:
-        raise RuntimeError(f"bincount: a vector of integers is needed, got {x.dtype} of shape {list(x.shape)}")
+    if input.ndim != 1 or input.dtype.is_floating_point or input.dtype.is_complex:
+        raise RuntimeError(f"bincount: a vector of integers is needed, got {input.dtype} of shape {list(input.shape)}")
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength can't be negative, got {minlength}")
-    index = x.detach() if x.dtype is INT64 else to_dtype(x.detach(), INT64)
-    if weights is not None and weights.shape != x.shape:
-        raise RuntimeError(f"bincount: weights {list(weights.shape)} and x {list(x.shape)} must have the same shape")
+    index = input.detach() if input.dtype is INT64 else to_dtype(input.detach(), INT64)
+    if weights is not None and weights.shape != input.shape:
+        raise RuntimeError(
+            f"bincount: weights {list(weights.shape)} and x {list(input.shape)} must have the same shape"
+        )
     low, high = extent(index)
     if low < 0:
         raise RuntimeError(f"bincount: numbers can't be negative, got {low}")
     size = max(minlength, high + 1)
     if weights is None:
-        out, weights = zeros_like_shape(x, (size,), INT64), number(1, index)
+        out, weights = zeros_like_shape(input, (size,), INT64), number(1, index)
     else:
         dtype = FLOAT32 if weights.dtype is FLOAT32 else FLOAT64
-        out, weights = zeros_like_shape(x, (size,), dtype), to_dtype(weights.detach(), dtype)
+        out, weights = zeros_like_shape(input, (size,), dtype), to_dtype(weights.detach(), dtype)
     write(out, along(index.shape, 0), (index,), weights.expand(index.shape), "sum")
     return out
 

@@ -14,10 +14,11 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
 from .basic import to_dtype
 from .factories import arange
-from .gather import fill_value, pick, written, written_
-from .gather import scatter_into_zeros as scatter_into_zeros
+from .gather import fill_value
 from .indirect import Places, as_index, check_range, inserted, write
 from .masks import columns, count_true, masked_scatter_, masked_select, true_places
+from .picking import pick, written, written_
+from .picking import scatter_into_zeros as scatter_into_zeros
 from .table import TABLE
 
 BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
@@ -42,10 +43,12 @@ def as_tuple(index: Any) -> tuple:
 
 def index_tensor(x: Any) -> Tensor:
     """A list, an array or a tensor as a tensor of indices or a mask."""
-    if not isinstance(x, Tensor):
+    if isinstance(x, list | tuple | range):
+        x = _core.from_nested(x) if len(x) else new_empty((0,), INT64)
+    elif not isinstance(x, Tensor):
         try:
-            x = _core.from_nested(x) if len(x) else new_empty((0,), INT64)
-        except TypeError:
+            x = _core.from_buffer(x)[0]
+        except (TypeError, BufferError, ValueError):
             raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), None and long, int, byte or bool tensors are valid "
                 f"indices, got {type(x).__name__}"
@@ -66,7 +69,11 @@ def is_integer(x: Any) -> bool:
 def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the basic parts of an index make, and for its first dimensions an index tensor, a mask or None."""
     items = [
-        i if i is None or i is Ellipsis or isinstance(i, slice | bool) or is_integer(i) else index_tensor(i)
+        i.__index__()
+        if is_integer(i)
+        else i
+        if i is None or i is Ellipsis or isinstance(i, slice | bool)
+        else index_tensor(i)
         for i in as_tuple(index)
     ]
     used = sum(i.ndim if is_mask(i) else 0 if i is None or i is Ellipsis or isinstance(i, bool) else 1 for i in items)
@@ -195,7 +202,7 @@ def store(
     return op(x, value, places=places, indices=indices, how="sum" if accumulate else "set", name=name)
 
 
-def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
     """x with y[indices] = values, or += where `accumulate`; what meets is taken in the order of the index.
 
     >>> i = fb.tensor([0, 0])
@@ -203,14 +210,14 @@ def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accum
     tensor([3., 0.])
     """
     entries = [None if i is None else index_tensor(i) for i in indices]
-    return store(x, entries, values, accumulate, "index_put", written)
+    return store(input, entries, values, accumulate, "index_put", written)
 
 
-def index_put_(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+def index_put_(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
     """In-place form of :func:`index_put`."""
     entries = [None if i is None else index_tensor(i) for i in indices]
-    store(x, entries, values, accumulate, "index_put_")
-    return x
+    store(input, entries, values, accumulate, "index_put_")
+    return input
 
 
 # ---- what the core asks for

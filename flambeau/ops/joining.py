@@ -77,11 +77,12 @@ def cat_vjp(ctx: Any, g: Tensor) -> tuple:
 @primitive(cat_vjp, name="cat")
 def joined(ctx, tensors, dim):
     """Tensors one after the other along an existing dimension."""
-    ctx.dim, ctx.parts = dim, [(t.shape[dim], t.dtype) for t in tensors]
+    lengths = [(t.shape[dim], t.dtype) for t in tensors]
+    ctx.dim, ctx.parts = dim, lengths
     shape = list(tensors[0].shape)
-    shape[dim] = sum(n for n, _ in ctx.parts)
+    shape[dim] = sum(n for n, _ in lengths)
     out, at = new_empty(shape, common_dtype(tensors)), 0
-    for t, (n, _) in zip(tensors, ctx.parts, strict=True):
+    for t, (n, _) in zip(tensors, lengths, strict=True):
         if t.numel():
             plain_copy(out.narrow(dim, at, n), t)
         at += n
@@ -94,6 +95,8 @@ def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     >>> fb.cat([fb.tensor([1, 2]), fb.tensor([3])])
     tensor([1, 2, 3])
     """
+    if not len(tensors):
+        raise ValueError("cat: expects a non-empty list of tensors")
     given = tensor_list("cat", tensors)
     # Vectors of length 0 go with anything, as they always have.
     kept = [t for t in given if t.ndim != 1 or t.shape[0]] or given[:1]
@@ -248,17 +251,17 @@ def recorded(x: Tensor, parts: int) -> bool:
     return parts > 1 and is_grad_enabled() and x.requires_grad
 
 
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of each index of a dimension.
 
     >>> fb.unbind(fb.tensor([[1, 2], [3, 4]]))
     (tensor([1, 2]), tensor([3, 4]))
     """
-    if x.ndim == 0:
+    if input.ndim == 0:
         raise IndexError("unbind: a 0-dimensional tensor has no dimension to unbind")
-    dim = wrap(dim, x.ndim)
-    views = tuple([x.select(dim, i) for i in range(x.shape[dim])])
-    return unbound(x, dim=dim, views=views) if recorded(x, len(views)) else views
+    dim = wrap(dim, input.ndim)
+    views = tuple([input.select(dim, i) for i in range(input.shape[dim])])
+    return unbound(input, dim=dim, views=views) if recorded(input, len(views)) else views
 
 
 def parts(x: Tensor, dim: int, bounds: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
@@ -270,16 +273,16 @@ def parts(x: Tensor, dim: int, bounds: Sequence[tuple[int, int]]) -> tuple[Tenso
     return views
 
 
-def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension: of one length, the last perhaps shorter, or of the lengths given.
 
     >>> fb.split(fb.tensor([1, 2, 3, 4, 5]), 2)
     (tensor([1, 2]), tensor([3, 4]), tensor([5]))
     """
-    dim = wrap(dim, x.ndim)
-    if x.ndim == 0:
+    dim = wrap(dim, input.ndim)
+    if input.ndim == 0:
         raise RuntimeError("split: a 0-dimensional tensor has no dimension to split")
-    n, size = x.shape[dim], split_size_or_sections
+    n, size = input.shape[dim], split_size_or_sections
     if not isinstance(size, int):
         sizes = [int(s) for s in size]
         if sum(sizes) != n or any(s < 0 for s in sizes):
@@ -287,13 +290,13 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
                 f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}"
             )
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return parts(x, dim, [(a, a + s) for a, s in zip(starts, sizes, strict=True)])
+        return parts(input, dim, [(a, a + s) for a, s in zip(starts, sizes, strict=True)])
     if size < 0 or (size == 0 and n):
         raise RuntimeError(f"split: the length of a part must be positive, got {size} for a dimension of length {n}")
-    return parts(x, dim, [(a, min(a + size, n)) for a in range(0, max(n, 1), max(size, 1))])
+    return parts(input, dim, [(a, min(a + size, n)) for a in range(0, max(n, 1), max(size, 1))])
 
 
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` consecutive parts of a dimension, all but the last of one length.
 
     >>> fb.chunk(fb.tensor([1, 2, 3, 4, 5]), 2)
@@ -301,20 +304,20 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """
     if chunks < 1:
         raise RuntimeError(f"chunk: the number of chunks must be positive, got {chunks}")
-    n = x.shape[wrap(dim, x.ndim)] if x.ndim else 0
-    return split(x, -(-n // chunks), dim) if n else split(x, [0] * chunks, dim)
+    n = input.shape[wrap(dim, input.ndim)] if input.ndim else 0
+    return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
-def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of parts of a dimension, as equal as they can be, or cut at the indices given.
 
     >>> fb.tensor_split(fb.tensor([1, 2, 3, 4, 5]), 3)
     (tensor([1, 2]), tensor([3, 4]), tensor([5]))
     """
-    if x.ndim == 0:
+    if input.ndim == 0:
         raise RuntimeError("tensor_split: a 0-dimensional tensor has no dimension to split")
-    dim = wrap(dim, x.ndim)
-    n, at = x.shape[dim], indices_or_sections
+    dim = wrap(dim, input.ndim)
+    n, at = input.shape[dim], indices_or_sections
     if isinstance(at, Tensor):
         at = at.tolist()
     if isinstance(at, int):
@@ -325,7 +328,7 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Ten
     else:
         cuts = [slice(None, i).indices(n)[1] for i in at]
         cuts = [0, *cuts, n]
-    return parts(x, dim, [(a, max(a, b)) for a, b in pairwise(cuts)])
+    return parts(input, dim, [(a, max(a, b)) for a, b in pairwise(cuts)])
 
 
 def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -336,19 +339,19 @@ def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Te
     return tensor_split(x, at, dim)
 
 
-def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split along dimension 1 (0 for vectors), into equal parts."""
-    return equal_parts("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
+    return equal_parts("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
-def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split along dimension 0 of a matrix, into equal parts."""
-    return equal_parts("vsplit", x, indices_or_sections, 0, 2)
+    return equal_parts("vsplit", input, indices_or_sections, 0, 2)
 
 
-def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split along dimension 2, into equal parts."""
-    return equal_parts("dsplit", x, indices_or_sections, 2, 3)
+    return equal_parts("dsplit", input, indices_or_sections, 2, 3)
 
 
 concat = concatenate = cat

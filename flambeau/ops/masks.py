@@ -154,13 +154,13 @@ def both(x: Tensor, mask: Tensor) -> tuple[int, ...]:
     return tuple(_core.broadcast_shapes(x.shape, mask.shape))
 
 
-def masked_select_vjp(ctx: Any, g: Tensor) -> Tensor:
+def masked_select_vjp(ctx: Any, g: Tensor) -> tuple:
     (mask,) = ctx.saved
-    return sum_to(put_masked(g, mask), ctx.shape, "masked_select")
+    return sum_to(put_masked(g, mask), ctx.shape, "masked_select"), None
 
 
 @primitive(masked_select_vjp, method=True)
-def masked_select(ctx, x, mask):
+def masked_select(ctx, input, mask):
     """The elements of x where mask is true, in order, as a vector; x and mask broadcast.
 
     >>> x = fb.tensor([1.0, -2.0, 3.0])
@@ -168,16 +168,16 @@ def masked_select(ctx, x, mask):
     tensor([1., 3.])
     """
     mask = as_mask("masked_select", mask)
-    shape = both(x, mask)
-    ctx.shape = x.shape
+    shape = both(input, mask)
+    ctx.shape = input.shape
     mask = mask.expand(shape)
     ctx.save(mask)
-    return compact(x.detach().expand(shape), mask)
+    return compact(input.detach().expand(shape), mask)
 
 
-def put_masked_vjp(ctx: Any, g: Tensor) -> Tensor:
+def put_masked_vjp(ctx: Any, g: Tensor) -> tuple:
     (mask,) = ctx.saved
-    return masked_select(g, mask)
+    return masked_select(g, mask), None
 
 
 @primitive(put_masked_vjp)
@@ -197,7 +197,7 @@ def masked_scatter_vjp(ctx: Any, g: Tensor) -> tuple:
         from .joining import cat
 
         taken = cat([taken, zeros_like_shape(taken, (missing,), taken.dtype)])
-    return TABLE["masked_fill"](g, mask, 0), taken.reshape(ctx.source_shape)
+    return TABLE["masked_fill"](g, mask, 0), None, taken.reshape(ctx.source_shape)
 
 
 def scatter_masked(ctx: Any, x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -211,22 +211,22 @@ def scatter_masked(ctx: Any, x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 @primitive(masked_scatter_vjp, method=True)
-def masked_scatter(ctx, x, mask, source):
+def masked_scatter(ctx, input, mask, source):
     """x with the elements of source, in order, where mask is true.
 
     >>> fb.zeros(3).masked_scatter(fb.tensor([True, False, True]), fb.tensor([5.0, 6.0]))
     tensor([5., 0., 6.])
     """
-    shape = both(x, mask)
-    if tuple(x.shape) != shape:
-        raise RuntimeError(f"masked_scatter: mask {list(mask.shape)} doesn't broadcast to x {list(x.shape)}")
-    return scatter_masked(ctx, _core.clone_contiguous(x), mask, source)
+    shape = both(input, mask)
+    if tuple(input.shape) != shape:
+        raise RuntimeError(f"masked_scatter: mask {list(mask.shape)} doesn't broadcast to x {list(input.shape)}")
+    return scatter_masked(ctx, _core.clone_contiguous(input), mask, source)
 
 
 @primitive(masked_scatter_vjp, method=True, writes=True)
-def masked_scatter_(ctx, x, mask, source):
+def masked_scatter_(ctx, input, mask, source):
     """In-place form of :func:`masked_scatter`."""
-    return scatter_masked(ctx, x, mask, source)
+    return scatter_masked(ctx, input, mask, source)
 
 
 def truth(x: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def columns(flat: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 
 @primitive(method=True)
-def nonzero(ctx, x, *, as_tuple=False):
+def nonzero(ctx, input, *, as_tuple=False):
     """The indices of the elements that aren't zero: one row for each or, `as_tuple`, one tensor for each dimension.
 
     >>> fb.tensor([[0, 3], [4, 0]]).nonzero()
@@ -251,23 +251,23 @@ def nonzero(ctx, x, *, as_tuple=False):
             [1, 0]])
     """
     if as_tuple:
-        shape = tuple(x.shape) or (1,)
-        return columns(true_places(truth(x)), shape)
-    flat = true_places(truth(x))
-    result = new_empty((flat.numel(), x.ndim), INT64)
-    for d, column in enumerate(columns(flat, tuple(x.shape))):
+        shape = tuple(input.shape) or (1,)
+        return columns(true_places(truth(input)), shape)
+    flat = true_places(truth(input))
+    result = new_empty((flat.numel(), input.ndim), INT64)
+    for d, column in enumerate(columns(flat, tuple(input.shape))):
         plain_copy(result.select(1, d), column)
     return result
 
 
-def argwhere(x: Tensor) -> Tensor:
+def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that aren't zero, one row for each.
 
     >>> fb.argwhere(fb.tensor([0.0, 2.0, 3.0]))
     tensor([[1],
             [2]])
     """
-    return nonzero(x)
+    return nonzero(input)
 
 
 Tensor.argwhere = argwhere

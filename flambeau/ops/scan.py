@@ -17,8 +17,8 @@ from ..ir import expr as E
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .indexing import scatter_into_zeros
 from .joining import cat, into_out, to, wrap
+from .picking import scatter_into_zeros
 from .primitive import generated, primitive
 from .reductions import Exprs, Fold, highest, lowest
 from .table import TABLE
@@ -333,81 +333,83 @@ def summable(x: Tensor, dtype: Any) -> Tensor:
     return x if x.is_floating_point() or x.is_complex() else to(x, INT64)
 
 
-def cumsum(x: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """Running sums along a dimension: y_k = Σ_{i ≤ k} x_i. Integers are summed in int64.
 
     >>> fb.cumsum(fb.tensor([1, 2, 3]), 0)
     tensor([1, 3, 6])
     """
-    return into_out(out, cumulative_sum(summable(x, dtype), wrap(dim, x.ndim)))
+    return into_out(out, cumulative_sum(summable(input, dtype), wrap(dim, input.ndim)))
 
 
-def cumprod(x: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """Running products along a dimension: y_k = Π_{i ≤ k} x_i. Integers are multiplied in int64.
 
     >>> fb.cumprod(fb.tensor([1, 2, 3]), 0)
     tensor([1, 2, 6])
     """
-    return into_out(out, cumulative_product(summable(x, dtype), wrap(dim, x.ndim)))
+    return into_out(out, cumulative_product(summable(input, dtype), wrap(dim, input.ndim)))
 
 
-def logcumsumexp(x: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
+def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """Logarithms of running sums of exponentials: y_k = log Σ_{i ≤ k} exp(x_i).
 
     >>> fb.logcumsumexp(fb.tensor([0.0, 0.0]), 0)
     tensor([0.0000, 0.6931])
     """
-    if not x.is_floating_point():
-        raise RuntimeError(f"logcumsumexp: a floating tensor is needed, got {x.dtype}; use x.float()")
-    return into_out(out, cumulative_logsumexp(x, wrap(dim, x.ndim)))
+    if not input.is_floating_point():
+        raise RuntimeError(f"logcumsumexp: a floating tensor is needed, got {input.dtype}; use x.float()")
+    return into_out(out, cumulative_logsumexp(input, wrap(dim, input.ndim)))
 
 
-def cummax(x: Tensor, dim: int) -> Any:
+def cummax(input: Tensor, dim: int) -> Any:
     """The largest element so far along a dimension and its place, the last of equals.
 
     >>> fb.cummax(fb.tensor([1, 3, 2]), 0).values
     tensor([1, 3, 3])
     """
-    return cummax_result(*cumulative_max(x, wrap(dim, x.ndim)))
+    return cummax_result(*cumulative_max(input, wrap(dim, input.ndim)))
 
 
-def cummin(x: Tensor, dim: int) -> Any:
+def cummin(input: Tensor, dim: int) -> Any:
     """The smallest element so far along a dimension and its place, the last of equals.
 
     >>> fb.cummin(fb.tensor([3, 1, 2]), 0).indices
     tensor([0, 1, 1])
     """
-    return cummin_result(*cumulative_min(x, wrap(dim, x.ndim)))
+    return cummin_result(*cumulative_min(input, wrap(dim, input.ndim)))
 
 
-def cumsum_(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+def cumsum_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place form of :func:`cumsum`."""
-    return x.copy_(cumsum(x, dim, dtype=dtype))
+    return input.copy_(cumsum(input, dim, dtype=dtype))
 
 
-def cumprod_(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place form of :func:`cumprod`."""
-    return x.copy_(cumprod(x, dim, dtype=dtype))
+    return input.copy_(cumprod(input, dim, dtype=dtype))
 
 
-def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """Differences of neighbours along a dimension, n times over: y_k = x_{k+1} - x_k.
 
     >>> fb.diff(fb.tensor([1, 4, 9]))
     tensor([3, 5])
     """
-    if x.ndim == 0:
+    if input.ndim == 0:
         raise RuntimeError("diff: at least one dimension is needed, got a number")
     if n < 0:
         raise RuntimeError(f"diff: the order can't be negative, got {n}")
-    dim = wrap(dim, x.ndim)
-    parts = [p for p in (prepend, x, append) if p is not None]
-    x = cat(parts, dim) if len(parts) > 1 else x
+    dim = wrap(dim, input.ndim)
+    parts = [p for p in (prepend, input, append) if p is not None]
+    input = cat(parts, dim) if len(parts) > 1 else input
     for _ in range(n):
-        size = x.shape[dim]
-        later, earlier = along(x, dim, min(1, size), size), along(x, dim, 0, max(size - 1, 0))
-        x = TABLE["logical_xor"](later, earlier) if x.dtype is BOOL else later - earlier
-    return x
+        size = input.shape[dim]
+        later, earlier = along(input, dim, min(1, size), size), along(input, dim, 0, max(size - 1, 0))
+        input = TABLE["logical_xor"](later, earlier) if input.dtype is BOOL else later - earlier
+    return input
 
 
 for _function in (cumsum, cumsum_, cumprod, cumprod_, logcumsumexp, cummax, cummin, diff):

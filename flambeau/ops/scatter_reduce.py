@@ -9,8 +9,9 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor, new_empty
-from .gather import as_shaped, combine, flat_at_least, number, pick, source_for, vector_index, whole_index, written
+from .gather import as_shaped, flat_at_least, number, source_for, vector_index, whole_index
 from .indirect import along, inserted
+from .picking import combine, pick, written
 from .primitive import primitive
 from .reductions import highest, lowest
 from .table import TABLE
@@ -58,18 +59,27 @@ def reduced_vjp(ctx: Any, g: Tensor) -> tuple:
 
 
 def product_gradients(g: Tensor, x: Tensor, src: Tensor, at: dict[str, Any], include_self: bool) -> tuple:
-    """Gradients of products by the product of all others: exact with one zero among the factors, 0 with more."""
+    """Gradients of products: the product of all factors but the zeros, times what the zeros make of it.
+
+    The other zeros, where there are few, enter as themselves, so that derivatives of this are right too.
+    """
     own_zero, src_zero = eq(x, 0), eq(src, 0)
     if not include_self:
         own_zero = written(own_zero, number(False, own_zero), **at, how="set", name="scatter_reduce")
     zeros = written(own_zero.to(g.dtype), src_zero.to(g.dtype), **at, how="sum", name="scatter_reduce").detach()
     safe_x, safe_src = where(own_zero, 1.0, x), where(src_zero, 1.0, src)
     others = reduced(safe_x, safe_src, **at, how="prod", include_self=include_self)
-    none, one = eq(zeros, 0), eq(zeros, 1)
-    scaled = g * others
-    gx = where(none | (one & own_zero), scaled / safe_x, 0.0)
-    gs = where(pick(none, **at) | (pick(one, **at) & src_zero), pick(scaled, **at) / safe_src, 0.0)
+    rest = written(where(own_zero, x, 0.0), where(src_zero, src, 0.0), **at, how="sum", name="scatter_reduce")
+    gx = g * others / safe_x * factor(own_zero, zeros, x, rest)
+    gs = pick(g * others, **at) / safe_src * factor(src_zero, pick(zeros, **at), src, pick(rest, **at))
     return gx, gs
+
+
+def factor(is_zero: Tensor, zeros: Tensor, x: Tensor, rest: Tensor) -> Tensor:
+    """The product of the zeros beside an element, given how many there are and their sum with it."""
+    with_one = where(is_zero, 1.0, rest)
+    with_two = where(is_zero, rest - x, 0.0)
+    return where(eq(zeros, 0), 1.0, where(eq(zeros, 1), with_one, where(eq(zeros, 2), with_two, 0.0)))
 
 
 @primitive(reduced_vjp)
@@ -95,7 +105,7 @@ def checked(name: str, how: str, x: Tensor, src: Tensor) -> None:
 
 
 def scatter_reduce(
-    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """The 'sum', 'prod', 'mean', 'amax' or 'amin' of what scatter brings to each place, and of x unless told otherwise.
 
@@ -104,13 +114,18 @@ def scatter_reduce(
     >>> fb.zeros(2).scatter_reduce(0, fb.tensor([0, 0, 1]), fb.tensor([1.0, 3.0, 2.0]), "amax")
     tensor([3., 2.])
     """
-    checked("scatter_reduce", reduce, x, src)
-    dim, index = whole_index("scatter_reduce", x, dim, index)
-    src = source_for("scatter_reduce", x, src, index)
+    checked("scatter_reduce", reduce, input, src)
+    dim, index = whole_index("scatter_reduce", input, dim, index)
+    src = source_for("scatter_reduce", input, src, index)
     y = reduced(
-        flat_at_least(x), src, places=along(index.shape, dim), indices=(index,), how=reduce, include_self=include_self
+        flat_at_least(input),
+        src,
+        places=along(index.shape, dim),
+        indices=(index,),
+        how=reduce,
+        include_self=include_self,
     )
-    return as_shaped(y, x)
+    return as_shaped(y, input)
 
 
 def multiplied(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
@@ -122,35 +137,35 @@ def multiplied(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
 
 
 def index_reduce(
-    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """The 'prod', 'mean', 'amax' or 'amin' of the parts of source that index brings to each place of `dim`.
 
     >>> fb.ones(2).index_reduce(0, fb.tensor([0, 0]), fb.tensor([2.0, 3.0]), "prod")
     tensor([6., 1.])
     """
-    checked("index_reduce", reduce, x, source)
-    dim, index = vector_index("index_reduce", x, dim, index)
-    whole = flat_at_least(x)
+    checked("index_reduce", reduce, input, source)
+    dim, index = vector_index("index_reduce", input, dim, index)
+    whole = flat_at_least(input)
     places = inserted(whole.shape, index.shape, (dim,), dim)
     if tuple(flat_at_least(source).shape) != places.shape:
         raise RuntimeError(f"index_reduce: the source must have shape {list(places.shape)}, got {list(source.shape)}")
     y = reduced(whole, flat_at_least(source), places=places, indices=(index,), how=reduce, include_self=include_self)
-    return as_shaped(y, x)
+    return as_shaped(y, input)
 
 
 def scatter_reduce_(
-    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place form of :func:`scatter_reduce`."""
-    return x.copy_(scatter_reduce(x, dim, index, src, reduce, include_self=include_self))
+    return input.copy_(scatter_reduce(input, dim, index, src, reduce, include_self=include_self))
 
 
 def index_reduce_(
-    x: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place form of :func:`index_reduce`."""
-    return x.copy_(index_reduce(x, dim, index, source, reduce, include_self=include_self))
+    return input.copy_(index_reduce(input, dim, index, source, reduce, include_self=include_self))
 
 
 for _function in (scatter_reduce, scatter_reduce_, index_reduce, index_reduce_):

@@ -20,8 +20,8 @@ from .joining import to
 from .masks import masked_select
 from .primitive import generated
 from .reduce import amax, amin
-from .sorting import unique
 from .table import TABLE
+from .unique import unique
 
 INT32, INT64, FLOAT64 = DTYPES[4], DTYPES[5], DTYPES[9]
 GRAIN = 4096

@@ -30,148 +30,148 @@ __all__ = [
 
 
 # ---- methods of the core as functions
-def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The same elements under another shape; a view where the strides allow, a copy where they don't.
 
     >>> fb.reshape(fb.tensor([1, 2, 3, 4]), (2, -1))
     tensor([[1, 2],
             [3, 4]])
     """
-    return x.reshape(shape)
+    return input.reshape(shape)
 
 
-def permute(x: Tensor, dims: Sequence[int]) -> Tensor:
+def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """The dimensions in another order.
 
     >>> fb.permute(fb.tensor([[1, 2]]), (1, 0))
     tensor([[1],
             [2]])
     """
-    return x.permute(dims)
+    return input.permute(dims)
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged.
 
     >>> fb.transpose(fb.tensor([[1, 2]]), 0, 1)
     tensor([[1],
             [2]])
     """
-    return x.transpose(dim0, dim1)
+    return input.transpose(dim0, dim1)
 
 
-def t(x: Tensor) -> Tensor:
+def t(input: Tensor) -> Tensor:
     """A matrix transposed; a vector or number as it is."""
-    return x.t()
+    return input.t()
 
 
-def adjoint(x: Tensor) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged, complex numbers conjugated."""
-    return TABLE["conj_physical"](x.mT) if x.is_complex() else x.mT
+    return TABLE["conj_physical"](input.mT) if input.is_complex() else input.mT
 
 
-def squeeze(x: Tensor, dim: Ints | None = None) -> Tensor:
+def squeeze(input: Tensor, dim: Ints | None = None) -> Tensor:
     """Dimensions of length 1 dropped: all of them, or those named.
 
     >>> fb.squeeze(fb.tensor([[1, 2]]))
     tensor([1, 2])
     """
-    return x.squeeze() if dim is None else x.squeeze(dim)
+    return input.squeeze() if dim is None else input.squeeze(dim)
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A dimension of length 1 inserted.
 
     >>> fb.unsqueeze(fb.tensor([1, 2]), 1)
     tensor([[1],
             [2]])
     """
-    return x.unsqueeze(dim)
+    return input.unsqueeze(dim)
 
 
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim … end_dim joined into one.
 
     >>> fb.flatten(fb.tensor([[1, 2], [3, 4]]))
     tensor([1, 2, 3, 4])
     """
-    return x.flatten(start_dim, end_dim)
+    return input.flatten(start_dim, end_dim)
 
 
-def ravel(x: Tensor) -> Tensor:
+def ravel(input: Tensor) -> Tensor:
     """All elements as a vector; a view where the strides allow."""
-    return x.reshape(-1)
+    return input.reshape(-1)
 
 
-def narrow(x: Tensor, dim: int, start: Any, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """`length` indices of a dimension from `start` on, as a view.
 
     >>> fb.narrow(fb.tensor([1, 2, 3, 4]), 0, 1, 2)
     tensor([2, 3])
     """
-    return x.narrow(dim, int(start), length)
+    return input.narrow(dim, int(start), length)
 
 
-def narrow_copy(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """narrow, as a copy."""
-    return x.narrow(dim, start, length).clone()
+    return input.narrow(dim, start, length).clone()
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """One index of a dimension, which is dropped; a view.
 
     >>> fb.select(fb.tensor([[1, 2], [3, 4]]), 1, 0)
     tensor([1, 3])
     """
-    return x.select(dim, index)
+    return input.select(dim, index)
 
 
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
     """Dimensions of length 1 stretched to `shape` without copying.
 
     >>> fb.broadcast_to(fb.tensor([1, 2]), (2, 2))
     tensor([[1, 2],
             [1, 2]])
     """
-    return x.expand(tuple(shape))
+    return input.expand(tuple(shape))
 
 
 # ---- dimensions moved, split and added
-def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two dimensions exchanged; another name of transpose."""
-    return x.transpose(axis0, axis1)
+    return input.transpose(axis0, axis1)
 
 
-def movedim(x: Tensor, source: Ints, destination: Ints) -> Tensor:
+def movedim(input: Tensor, source: Ints, destination: Ints) -> Tensor:
     """Dimensions moved to new positions; the others keep their order.
 
     >>> fb.movedim(fb.empty(2, 3, 4), 0, -1).shape
     flambeau.Size([3, 4, 2])
     """
-    froms = [wrap(d, x.ndim) for d in ((source,) if isinstance(source, int) else source)]
-    tos = [wrap(d, x.ndim) for d in ((destination,) if isinstance(destination, int) else destination)]
+    froms = [wrap(d, input.ndim) for d in ((source,) if isinstance(source, int) else source)]
+    tos = [wrap(d, input.ndim) for d in ((destination,) if isinstance(destination, int) else destination)]
     if len(froms) != len(tos) or len(set(froms)) < len(froms) or len(set(tos)) < len(tos):
         raise RuntimeError(
             f"movedim: source {source} and destination {destination} must be as many different dimensions"
         )
     moved = dict(zip(tos, froms, strict=True))
-    rest = iter(d for d in range(x.ndim) if d not in froms)
-    return x.permute([moved[d] if d in moved else next(rest) for d in range(x.ndim)])
+    rest = iter(d for d in range(input.ndim) if d not in froms)
+    return input.permute([moved[d] if d in moved else next(rest) for d in range(input.ndim)])
 
 
-def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One dimension split into several, whose lengths multiply to its own; one may be -1.
 
     >>> fb.unflatten(fb.empty(3, 4), 1, (2, -1)).shape
     flambeau.Size([3, 2, 2])
     """
-    dim, sizes = wrap(dim, x.ndim), tuple(sizes)
+    dim, sizes = wrap(dim, input.ndim), tuple(sizes)
     known = math.prod(s for s in sizes if s != -1)
-    n = x.shape[dim]
+    n = input.shape[dim]
     if sizes.count(-1) > 1 or (n % known if -1 in sizes and known else known != n):
         raise RuntimeError(f"unflatten: sizes {list(sizes)} don't multiply to {n}, the length of dimension {dim}")
     sizes = tuple(n // known if s == -1 else s for s in sizes)
-    return x.reshape((*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
+    return input.reshape((*input.shape[:dim], *sizes, *input.shape[dim + 1 :]))
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -240,7 +240,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     shape = [x.numel() for x in given]
     grids = [x.reshape([-1 if e == d else 1 for e in range(len(given))]).expand(shape) for d, x in enumerate(given)]
     if swap:
-        grids = [g.transpose(0, 1) for g in (grids[1], grids[0], *grids[2:])]
+        grids[:2] = grids[1::-1]
     return tuple(grids)
 
 
@@ -258,7 +258,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return stack([g.reshape(-1) for g in meshgrid(*tensors)], 1)
 
 
-def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All choices of r elements of a vector, in order, one in each row.
 
     >>> fb.combinations(fb.tensor([1, 2, 3]))
@@ -266,33 +266,33 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
             [1, 3],
             [2, 3]])
     """
-    if x.ndim != 1 or r < 0:
-        raise RuntimeError(f"combinations: a vector and r >= 0 are needed, got shape {list(x.shape)} and r = {r}")
+    if input.ndim != 1 or r < 0:
+        raise RuntimeError(f"combinations: a vector and r >= 0 are needed, got shape {list(input.shape)} and r = {r}")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = list(choose(range(x.shape[0]), r))
-    return x[_core.from_nested(rows)] if rows and r else x.new_empty((0, r) if r else (0,))
+    rows = list(choose(range(input.shape[0]), r))
+    return input[_core.from_nested(rows)] if rows and r else input.new_empty((0, r) if r else (0,))
 
 
 # ---- views with strides of their own
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The view of elements with index i in dim1 and i + offset in dim2; it is the last dimension.
 
     >>> fb.diagonal(fb.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    a, b = wrap(dim1, x.ndim), wrap(dim2, x.ndim)
+    a, b = wrap(dim1, input.ndim), wrap(dim2, input.ndim)
     if a == b:
         raise RuntimeError(f"diagonal: two different dimensions are needed, got {dim1} and {dim2}")
-    rows, cols = x.shape[a], x.shape[b]
+    rows, cols = input.shape[a], input.shape[b]
     n = max(0, min(rows, cols - offset) if offset >= 0 else min(rows + offset, cols))
-    start = (offset * x.stride(b) if offset >= 0 else -offset * x.stride(a)) if n else 0
-    size = [s for d, s in enumerate(x.shape) if d not in (a, b)]
-    stride = [s for d, s in enumerate(x.stride()) if d not in (a, b)]
+    start = (offset * input.stride(b) if offset >= 0 else -offset * input.stride(a)) if n else 0
+    size = [s for d, s in enumerate(input.shape) if d not in (a, b)]
+    stride = [s for d, s in enumerate(input.stride()) if d not in (a, b)]
     how = ("diagonal", (offset, a, b))
-    return _core.part_view(x, (*size, n), (*stride, x.stride(a) + x.stride(b)), start, how)
+    return _core.part_view(input, (*size, n), (*stride, input.stride(a) + input.stride(b)), start, how)
 
 
-def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """The view of all windows of `size` elements along a dimension, `step` apart; windows are the last dimension.
 
     >>> fb.tensor([1, 2, 3, 4]).unfold(0, 2, 1)
@@ -300,16 +300,16 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
             [2, 3],
             [3, 4]])
     """
-    d = wrap(dimension, x.ndim)
-    length, stride = (x.shape[d], x.stride(d)) if x.ndim else (1, 1)
+    d = wrap(dimension, input.ndim)
+    length, stride = (input.shape[d], input.stride(d)) if input.ndim else (1, 1)
     if size < 0 or size > length:
         raise RuntimeError(f"unfold: a window of {size} doesn't fit dimension {d} of length {length}")
     if step < 1:
         raise RuntimeError(f"unfold: step must be positive, got {step}")
-    sizes, strides = list(x.shape), list(x.stride())
-    if x.ndim:
+    sizes, strides = list(input.shape), list(input.stride())
+    if input.ndim:
         sizes[d], strides[d] = (length - size) // step + 1, stride * step
-    return _core.part_view(x, (*sizes, size), (*strides, stride), 0, ("unfold", (dimension, size, step)))
+    return _core.part_view(input, (*sizes, size), (*strides, stride), 0, ("unfold", (dimension, size, step)))
 
 
 def view_as_complex_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -317,22 +317,22 @@ def view_as_complex_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 
 @primitive(view_as_complex_vjp)
-def view_as_complex(ctx, x):
+def view_as_complex(ctx, input):
     """Pairs of floats in the last dimension as complex numbers, over the same memory.
 
     >>> fb.view_as_complex(fb.tensor([[1.0, 2.0]]))
     tensor([1.+2.j])
     """
-    if x.dtype not in (DTYPES[8], DTYPES[9]) or not x.ndim or x.shape[-1] != 2:
+    if input.dtype not in (DTYPES[8], DTYPES[9]) or not input.ndim or input.shape[-1] != 2:
         raise RuntimeError(
-            f"view_as_complex: float32 or float64 of shape (…, 2) is needed, got {x.dtype} {list(x.shape)}"
+            f"view_as_complex: float32 or float64 of shape (…, 2) is needed, got {input.dtype} {list(input.shape)}"
         )
-    if x.stride(-1) != 1 or any(s % 2 for s in x.stride()[:-1]) or x.storage_offset() % 2:
+    if input.stride(-1) != 1 or any(s % 2 for s in input.stride()[:-1]) or input.storage_offset() % 2:
         raise RuntimeError(
-            f"view_as_complex: strides {list(x.stride())} don't keep pairs together; use contiguous() first"
+            f"view_as_complex: strides {list(input.stride())} don't keep pairs together; use contiguous() first"
         )
-    strides = [s // 2 for s in x.stride()[:-1]]
-    return raw_view(x, x.dtype.to_complex(), x.shape[:-1], strides, x.storage_offset() // 2)
+    strides = [s // 2 for s in input.stride()[:-1]]
+    return raw_view(input, input.dtype.to_complex(), input.shape[:-1], strides, input.storage_offset() // 2)
 
 
 def view_as_real_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -340,16 +340,16 @@ def view_as_real_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 
 @primitive(view_as_real_vjp)
-def view_as_real(ctx, x):
+def view_as_real(ctx, input):
     """Complex numbers as pairs of floats in a new last dimension, over the same memory.
 
     >>> fb.view_as_real(fb.tensor([1 + 2j]))
     tensor([[1., 2.]])
     """
-    if not x.is_complex():
-        raise RuntimeError(f"view_as_real: a complex tensor is needed, got {x.dtype}")
-    strides = [*(2 * s for s in x.stride()), 1]
-    return raw_view(x, x.dtype.to_real(), (*x.shape, 2), strides, 2 * x.storage_offset())
+    if not input.is_complex():
+        raise RuntimeError(f"view_as_real: a complex tensor is needed, got {input.dtype}")
+    strides = [*(2 * s for s in input.stride()), 1]
+    return raw_view(input, input.dtype.to_real(), (*input.shape, 2), strides, 2 * input.storage_offset())
 
 
 # ---- a view written in a copy
@@ -359,21 +359,21 @@ def written_view(x: Tensor, src: Tensor, name: str, *args: Any) -> Tensor:
     return y
 
 
-def select_scatter(x: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """x with src at one index of a dimension."""
-    return written_view(x, src, "select", dim, index)
+    return written_view(input, src, "select", dim, index)
 
 
 def slice_scatter(
-    x: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """x with src at start:end:step of a dimension."""
-    return written_view(x, src, "_slice", dim, start, end, step)
+    return written_view(input, src, "_slice", dim, start, end, step)
 
 
-def diagonal_scatter(x: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """x with src on a diagonal."""
-    return written_view(x, src, "diagonal", offset, dim1, dim2)
+    return written_view(input, src, "diagonal", offset, dim1, dim2)
 
 
 moveaxis, swapdims = movedim, swapaxes

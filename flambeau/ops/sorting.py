@@ -1,8 +1,8 @@
-"""Sorting and what rests on it: sort, topk, kthvalue, median, mode, quantile, unique.
+"""Sorting and what rests on it: sort, topk, kthvalue, median, mode, quantile.
 
 NumPy sorts unsigned keys that order as the elements do, NaN last; with the place of each element in their low half,
 equal elements keep their order and all results are unique. Values are then gathered, so gradients follow of themselves.
-Imports core and neighbours in ops, and NumPy inside functions. Read next: `search.py`.
+Imports core and neighbours in ops, and NumPy inside functions. Read next: `unique.py`, `search.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy, raw_view
-from .gather import index_select, pick
 from .indirect import along
 from .joining import to, wrap
+from .picking import pick
 from .primitive import primitive
 from .reduce import amax_vjp
 from .table import TABLE
@@ -24,8 +24,7 @@ BITS = {1: DTYPES[1], 2: DTYPES[3], 4: DTYPES[4], 8: INT64}
 PLACES = 0xFFFFFFFF
 
 __all__ = [
-    "argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile", "sort", "topk", "unique",
-    "unique_consecutive",
+    "argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile", "sort", "topk",
 ]  # fmt: skip
 
 
@@ -328,90 +327,7 @@ def nanquantile(
     return quantiles("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
-# ---- unique
-def returned(values: Tensor, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
-    found = [values]
-    found += [as_tensor(inverse)] if return_inverse else []
-    found += [as_tensor(counts)] if return_counts else []
-    return tuple(found) if len(found) > 1 else values
-
-
-def changes(keys: Any, floating: bool) -> Any:
-    """Where a run of equal keys begins in a vector; NaN equals nothing."""
-    import numpy as np
-
-    begins = np.ones(keys.shape, bool)
-    begins[1:] = keys[1:] != keys[:-1]
-    return begins | (keys == ~keys.dtype.type(0)) if floating else begins
-
-
-def row_keys(name: str, input: Tensor, dim: int) -> tuple[int, Any]:
-    """The keys as a matrix that has a row for each place of a dimension."""
-    dim = wrap(dim, input.ndim)
-    keys = keys_of(name, input.transpose(0, dim) if input.ndim else input.reshape(1))
-    return dim, keys.reshape(keys.shape[0], -1)
-
-
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The different elements in ascending order, or the different parts along a dimension in lexicographic order.
-
-    With them, if asked for: for each element of the input where it is among them, and how often each occurs.
-
-    >>> fb.unique(fb.tensor([2, 1, 2, 3]), return_counts=True)
-    (tensor([1, 2, 3]), tensor([1, 2, 1]))
-    """
-    import numpy as np
-
-    input = input.detach()
-    if dim is not None:
-        dim, keys = row_keys("unique", input, dim)
-        _, first, inverse, counts = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
-        return returned(
-            index_select(input, dim, as_tensor(first)), inverse.reshape(-1), counts, return_inverse, return_counts
-        )
-    keys = keys_of("unique", input.reshape(-1))
-    places = order(keys)
-    begins = changes(keys[places], input.is_floating_point())
-    starts = np.flatnonzero(begins)
-    values = index_select(input.reshape(-1), 0, as_tensor(places[starts]))
-    inverse = np.empty(keys.shape, np.int64)
-    inverse[places] = np.cumsum(begins) - 1
-    counts = np.diff(starts, append=keys.size)
-    return returned(values, inverse.reshape(input.shape), counts, return_inverse, return_counts)
-
-
-def unique_consecutive(
-    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-) -> Any:
-    """The first of each run of equal elements, or of equal parts along a dimension.
-
-    >>> fb.unique_consecutive(fb.tensor([1, 1, 2, 2, 1]))
-    tensor([1, 2, 1])
-    """
-    import numpy as np
-
-    input = input.detach()
-    if dim is None:
-        source, shape, dim = input.reshape(-1), input.shape, 0
-        begins = changes(keys_of("unique_consecutive", source), input.is_floating_point())
-    else:
-        dim, keys = row_keys("unique_consecutive", input, dim)
-        source, shape = input, (keys.shape[0],)
-        begins = np.ones(keys.shape[0], bool)
-        begins[1:] = (keys[1:] != keys[:-1]).any(-1)
-    starts = np.flatnonzero(begins)
-    counts = np.diff(starts, append=begins.size)
-    inverse = (np.cumsum(begins) - 1).reshape(shape)
-    return returned(index_select(source, dim, as_tensor(starts)), inverse, counts, return_inverse, return_counts)
-
-
 for _function in (
-    argsort, kthvalue, median, mode, msort, nanmedian, nanquantile, quantile, sort, topk, unique, unique_consecutive,
+    argsort, kthvalue, median, mode, msort, nanmedian, nanquantile, quantile, sort, topk,
 ):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)

@@ -1,0 +1,94 @@
+"""pick, put and written: differentiable reads and writes at places that index tensors choose.
+
+`put` is the transpose of `pick`; `written` changes what is there. Indexing, gather, scatter and embedding are all made
+of these. Imports core and neighbours in ops. Read next: `indirect.py` (places and kernels), `gather.py` (who asks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core import _core
+from ..core._core import DTYPES, Tensor, new_empty, plain_copy
+from .basic import sum_to, zeros_like_shape
+from .indirect import Places, along, write
+from .indirect import read as read_places
+from .primitive import primitive
+
+FLOAT16, BFLOAT16, FLOAT32 = DTYPES[6], DTYPES[7], DTYPES[8]
+
+
+def pick_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return put(g, shape=ctx.shape, places=ctx.places, indices=ctx.saved)
+
+
+@primitive(pick_vjp)
+def pick(ctx, x, *, places, indices):
+    """The elements of x at the places that index tensors choose."""
+    ctx.shape, ctx.places = x.shape, places
+    ctx.save(*indices)
+    return read_places(x.detach(), places, indices)
+
+
+def put_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return pick(g, places=ctx.places, indices=ctx.saved)
+
+
+@primitive(put_vjp)
+def put(ctx, values, *, shape, places, indices):
+    """Zeros of `shape` with `values` added at places, in the order of the index: the transpose of pick."""
+    ctx.places = places
+    ctx.save(*indices)
+    out = zeros_like_shape(values, shape, values.dtype)
+    combine(out, places, indices, values, "sum")
+    return out
+
+
+def combine(x: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, how: str) -> None:
+    """Writes off the tape; 16-bit floats are accumulated in float32 and rounded once."""
+    if how == "set" or x.dtype not in (FLOAT16, BFLOAT16):
+        write(x, places, indices, values.detach(), how)
+        return
+    wide, wide_values = new_empty(x.shape, FLOAT32), new_empty(values.shape, FLOAT32)
+    plain_copy(wide, x)
+    plain_copy(wide_values, values)
+    write(wide, places, indices, wide_values, how)
+    plain_copy(x, wide)
+
+
+def written_vjp(ctx: Any, g: Tensor) -> tuple:
+    indices, places = ctx.saved, ctx.places
+    values = sum_to(pick(g, places=places, indices=indices), ctx.values_shape, ctx.op_name)
+    if ctx.how == "sum":
+        return g, values
+    zero = zeros_like_shape(g, (), g.dtype)
+    return written(g, zero, places=places, indices=indices, how="set", name=ctx.op_name), values
+
+
+def write_values(ctx: Any, x: Tensor, values: Tensor, places: Places, indices: Any, how: str, name: str) -> Tensor:
+    if values.dtype is not x.dtype:
+        raise RuntimeError(f"{name}: x is {x.dtype} and what is written {values.dtype}; use values.to({x.dtype})")
+    ctx.places, ctx.how, ctx.op_name, ctx.values_shape = places, how, name, values.shape
+    ctx.save(*indices)
+    combine(x.detach(), places, indices, values.detach().expand(places.shape), how)
+    return x
+
+
+@primitive(written_vjp)
+def written(ctx, x, values, *, places, indices, how, name):
+    """x with `values` stored ('set') or added ('sum') at places; of those that meet, the last in order stays."""
+    return write_values(ctx, _core.clone_contiguous(x), values, places, indices, how, name)
+
+
+@primitive(written_vjp, writes=True)
+def written_(ctx, x, values, *, places, indices, how, name):
+    """In-place form of `written`."""
+    return write_values(ctx, x, values, places, indices, how, name)
+
+
+def scatter_into_zeros(g: Tensor, dim: int, indices: Tensor, shape: Any) -> Tensor:
+    """Zeros of `shape` with g added along `dim` at indices of g's shape; differentiable."""
+    if not len(shape):
+        return g.reshape(shape)
+    return put(g, shape=tuple(shape), places=along(indices.shape, dim), indices=(indices,))
