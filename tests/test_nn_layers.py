@@ -72,6 +72,7 @@ LAYERS = {
     "BatchNorm1d": (lambda: nn.BatchNorm1d(4), [(5, 4)]),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(4), [IMG]),
     "BatchNorm3d": (lambda: nn.BatchNorm3d(2), [VOL]),
+    "BatchNorm2d evaluating": (lambda: nn.BatchNorm2d(4).eval(), [IMG]),
     "InstanceNorm1d": (lambda: nn.InstanceNorm1d(4, affine=True), [SEQ]),
     "InstanceNorm2d": (lambda: nn.InstanceNorm2d(4), [IMG]),
     "LayerNorm": (lambda: nn.LayerNorm((6, 5)), [IMG]),
