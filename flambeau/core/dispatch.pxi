@@ -517,6 +517,24 @@ cdef Vjp vjp_of(Op op, Entry *e, uint64_t mask, int n):
     return <Vjp> found
 
 
+cdef object with_complex_numbers(Op op, PyObject **xs, int n, tuple given, int mode):
+    """Complex numbers as 0-dimensional tensors: a kernel's argument has room for 8 bytes only."""
+    cdef PyObject* operands[24]
+    cdef list keep = []
+    cdef bint wide = default_dtype == F64
+    cdef int i
+    for x in ([] if given is None else list(given)) + [<object> xs[i] for i in range(n)]:
+        if isinstance(x, Tensor) and (<Tensor> x).code in (F64, C128):
+            wide = True
+    for i in range(n):
+        operands[i] = xs[i]
+        if i < op.nin and isinstance(<object> xs[i], complex):
+            number = from_nested(<object> xs[i], DTYPES[C128 if wide else C64])
+            keep.append(number)
+            operands[i] = <PyObject *> number
+    return pointwise(op, operands, n, given, mode)
+
+
 cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     """Runs a pointwise op. `given` holds existing outputs; mode 1 records an in-place write to given[0] (operand 0)."""
     cdef int i, j, nd = 0, k = 1, key, nout = op.nout
@@ -530,7 +548,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     cdef object x
     cdef tuple saved_target = None
     if fb_interpreters:
-        return hooks["interpret"](op, tuple([<object> xs[i] for i in range(n)]), given, mode)
+        return interpret(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
     keys[0] = keys[1] = keys[2] = 0
     for i in range(n):
         x = <object> xs[i]
@@ -555,13 +573,18 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             classes[i] = 0
         else:
             key = number_key(x)
+            if key == KEY_NUMBER + 3 and i < op.nin:
+                return with_complex_numbers(op, xs, n, given, mode)
             classes[i] = 0
         keys[i // 10] |= (<uint64_t> key) << (6 * (i % 10))
     if given is not None:
         if mode == 1:
-            check_inplace(<Tensor> given[0])
+            check_inplace(<Tensor> given[0], op.name, mask != 0)
         for j in range(len(given)):
             t = given[j]
+            for i in range(n):
+                if simple and isinstance(<object> xs[i], Tensor) and ranges_overlap(t, <Tensor> <object> xs[i]):
+                    simple = same_elements(t, <Tensor> <object> xs[i])
             if j < 3:
                 given_bits |= (<uint64_t> (t.code + 1)) << (52 + 4 * j)
             if simple and not (t.contig and (same_shape(t, full) if full is not None else t.ndims == 0)):
@@ -696,16 +719,22 @@ cdef int record_pointwise(Op op, Vjp v, PyObject **xs, int n, Tensor out, list m
 
 
 cdef bint ranges_overlap(Tensor a, Tensor b) noexcept:
-    """Whether two tensors of one storage may share an element without being the same view."""
+    """Whether two tensors may share an element."""
     cdef int64_t end_a = 0, end_b = 0
     cdef int i
-    if a.store is not b.store or a.count == 0 or b.count == 0:
+    if a.count == 0 or b.count == 0:
         return False
     for i in range(a.ndims):
         end_a += (a.dims[i] - 1) * a.dims[a.ndims + i]
     for i in range(b.ndims):
         end_b += (b.dims[i] - 1) * b.dims[b.ndims + i]
-    return a.ptr <= b.ptr + end_b * ITEMSIZE[b.code] and b.ptr <= a.ptr + end_a * ITEMSIZE[a.code]
+    return a.ptr < b.ptr + (end_b + 1) * ITEMSIZE[b.code] and b.ptr < a.ptr + (end_a + 1) * ITEMSIZE[a.code]
+
+
+cdef inline bint same_elements(Tensor a, Tensor b) noexcept:
+    """Whether element i of one is element i of the other, for every i."""
+    return a.ptr == b.ptr and a.ndims == b.ndims and memcmp(a.dims, b.dims, 2 * a.ndims * sizeof(int64_t)) == 0 and (
+        ITEMSIZE[a.code] == ITEMSIZE[b.code])
 
 
 cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t *keys, uint64_t given_bits, uint64_t mask, int8_t *classes):
@@ -741,7 +770,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
             for i in range(n):
                 if isinstance(<object> xs[i], Tensor):
                     u = <Tensor> <object> xs[i]
-                    if ranges_overlap(t, u) and not (t.ptr == u.ptr and same_shape(t, u) and memcmp(t.dims, u.dims, 2 * t.ndims * sizeof(int64_t)) == 0 and t.code == u.code):
+                    if ranges_overlap(t, u) and not same_elements(t, u):
                         # Read everything before anything is written.
                         u = copy_of(alias(u))
                         keep.append(u)
@@ -978,6 +1007,8 @@ cdef class Reduction:
 
     def __call__(self, Tensor x, dims=None, bint keepdim=False, dtype=None, numbers=()):
         """The reduction, off the tape: of every dimension, or of those in `dims`."""
+        if fb_interpreters:
+            return interpret(self, (x, dims, keepdim, dtype, numbers), {}, None, 0)
         found = reduce_tensor(self, x, dim_mask(x, dims, self.name), keepdim, -1 if dtype is None else dtype_code(dtype), numbers)
         return found
 
@@ -1122,7 +1153,8 @@ cdef class LinearReduction:
         cdef Node node
         cdef int64_t count = 1
         if fb_interpreters:
-            return hooks["interpret"](self, (input, dim, keepdim), {"dtype": dtype}, 0)
+            y = interpret(self, (input, dim, keepdim), {} if dtype is None else {"dtype": dtype}, None, 0)
+            return y if out is None else hooks["store"](out, y)
         if self.divides and CATEGORY[input.code if code < 0 else code] < 2:
             raise RuntimeError(f"{self.name}: takes floating or complex tensors, got {input.dtype}; use x.float(), or dtype=")
         mask = dim_mask(input, dim, self.name)
@@ -1166,6 +1198,8 @@ def launch(uint64_t address, args, int64_t extent, int64_t grain=1, int64_t work
     cdef int64_t[128] slots
     cdef int n = 0
     cdef Tensor t
+    if fb_interpreters:
+        interpret(LAUNCH, tuple([x for x in args if isinstance(x, Tensor)]), {}, None, 0)
     if len(args) > 128:
         raise ValueError(f"launch: at most 128 arguments, got {len(args)}")
     for x in args:
@@ -1230,13 +1264,15 @@ cdef class Primitive:
 
     def __call__(self, *args, **kwargs):
         if fb_interpreters:
-            return hooks["interpret"](self, args, kwargs, 0)
+            return interpret(self, args, kwargs, (args[0],) if self.writes else None, 0)
         if not fb_grad_enabled or self.vjp is None or not any_requires_grad(args):
             if self.writes:
+                if (<Tensor?> args[0]).unrecorded or (<Tensor> args[0]).store.inference:
+                    check_inplace(<Tensor> args[0], self.name, False)
                 (<Tensor> args[0]).store.count += 1
             return self.forward(UNTAPED, *args, **kwargs)
         if self.writes:
-            check_inplace(<Tensor> args[0])
+            check_inplace(<Tensor?> args[0], self.name, True)
         return taped_call(new_node(PYTHON, self.node_name), self.forward, self.vjp, args, kwargs, self.writes)
 
 
@@ -1345,7 +1381,9 @@ def apply_function(Node ctx, forward, vjp, tuple tensors):
     skip = [id(x) for x in ctx.undifferentiable]
     given = {id(x): i for i, x in enumerate(tensors)}
     for x in ctx.dirty:
-        check_inplace(<Tensor?> x)
+        if id(x) not in given:
+            raise RuntimeError(f"{ctx.node_name()}: mark_dirty takes inputs that forward changed in place, got another tensor")
+        check_inplace(<Tensor> x, ctx.node_name(), True)
         if before[given[id(x)]] == (<Tensor> x).store.count:
             (<Tensor> x).store.count += 1
     for i, o in enumerate(outs):
@@ -1396,7 +1434,10 @@ def count_up(steps):
     for t in steps:
         if t.code != F32 or t.count != 1:
             raise TypeError(f"step counts must be float32 tensors of one element, got {t.dtype} {list(t.shape)}")
-        (<float *> t.ptr)[0] += 1
-        t.store.count += 1
+        if fb_interpreters:
+            operate_into(ADD, t, 1.0)
+        else:
+            (<float *> t.ptr)[0] += 1
+            t.store.count += 1
         out.append(<double> (<float *> t.ptr)[0])
     return out

@@ -16,6 +16,7 @@ cdef class Storage:
     cdef size_t total
     cdef uint32_t count
     cdef object owner
+    cdef bint inference         # made in inference mode: never part of a recorded operation
     cdef bint borrowed          # the garbage collector may clear `owner` before __dealloc__ runs
     cdef object __weakref__
 
@@ -76,11 +77,14 @@ cdef out_of_memory(size_t nbytes):
 cdef Storage new_storage(size_t nbytes):
     cdef Storage s = Storage.__new__(Storage)
     s.total = nbytes
+    s.inference = fb_inference
     if nbytes:
         s.ptr = <char *> fb_alloc(nbytes)
         if s.ptr == NULL:
             s.total = 0
             out_of_memory(nbytes)
+        if fb_interpreters:
+            interpret(ALLOCATE, (<uint64_t> s.ptr,), {}, None, 0)
     return s
 
 

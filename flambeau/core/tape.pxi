@@ -120,7 +120,7 @@ cdef int refresh_view(Tensor t) except -1:
     """The storage was written after t was made: t's history is now a part of its base's."""
     cdef Tensor base = t.base
     cdef Node n
-    if base.wants_grad or base.node is not None:
+    if not t.unrecorded and (base.wants_grad or base.node is not None):
         n = new_node(VIEW_PART, None)
         # Whoever reads the view may have its number already; all of those are above the base's, and two apart.
         n.seq = base.node.seq + 1 if base.node is not None else 1
@@ -149,6 +149,8 @@ cdef int set_requires_grad(Tensor t, bint value) except -1:
         if not value:
             raise RuntimeError("requires_grad: only leaves can be switched off; use x.detach()")
         return 0
+    if value and t.store.inference and not fb_inference:
+        raise RuntimeError("requires_grad: a tensor made in inference mode can't require grad outside it; use clone() first")
     if value and CATEGORY[t.code] < 2:
         raise RuntimeError(
             f"requires_grad: only floating and complex tensors have gradients, got {DTYPES[t.code]}; use x.float()"
@@ -190,6 +192,11 @@ cdef int save_tensors(Node n, tuple tensors) except -1:
     for i in range(k):
         x = tensors[i]
         if isinstance(x, Tensor):
+            if (<Tensor> x).store.inference:
+                raise RuntimeError(
+                    f"{n.node_name()}: a tensor made in inference mode can't be saved for backward; use clone() outside "
+                    "inference mode, or no_grad() instead of it"
+                )
             n.versions[i] = (<Tensor> x).store.count
     return 0
 
@@ -249,17 +256,27 @@ cdef tuple unpack(Node n):
 
 
 # ---- in-place operations
-cdef int check_inplace(Tensor t) except -1:
+cdef int check_inplace(Tensor t, str name, bint recording) except -1:
     """Before an in-place write that the tape would have to record, or that its leaves forbid."""
+    if t.store.inference and not fb_inference:
+        raise RuntimeError(
+            f"{name}: a tensor made in inference mode can't be changed in place outside it; use clone() first"
+        )
     if not fb_grad_enabled:
         return 0
     if t.wants_grad and t.node is None:
         raise RuntimeError(
-            "a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the out-of-place form"
+            f"{name}: a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the out-of-place form"
+        )
+    if t.unrecorded and (recording or requires_grad(t.base)):
+        raise RuntimeError(
+            f"{name}: a view that was made in no_grad mode can't be changed in place where changes are recorded; make the "
+            "view outside no_grad(), or change it inside"
         )
     if t.base is not None and t.base.wants_grad and t.base.node is None:
         raise RuntimeError(
-            "a view of a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the out-of-place form"
+            f"{name}: a view of a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the "
+            "out-of-place form"
         )
     return 0
 
@@ -270,9 +287,12 @@ cdef int rebase(Tensor t, Node n, int self_edge) except -1:
     cdef Node slices
     cdef list edges, nrs
     if base is None:
+        keeper = None if t.node is None or t.node.meta is None else t.node.meta.get("tensors", {}).get(t.nr, {}).pop("retain", None)
         t.node = n
         t.nr = 0
         t.wants_grad = False
+        if keeper is not None:
+            hook_site(t)["retain"] = keeper
         return 0
     slices = new_node(COPY_SLICES, None)
     slices.vjp = n
@@ -437,7 +457,7 @@ cdef Tensor spread(Tensor g, tuple info):
         g = operate(DIV, g, info[2])
     if <int> info[3] != g.code:
         g = hooks["cast"](g, DTYPES[<int> info[3]])
-    if not keepdim and fb_grad_enabled and requires_grad(g):
+    if not keepdim and (fb_interpreters or (fb_grad_enabled and requires_grad(g))):
         g = g.reshape([1 if mask >> d & 1 else shape[d] for d in range(nd)])
         keepdim = True
     for d in range(nd):

@@ -95,6 +95,7 @@ cdef class Tensor:
     cdef int code             # dtype
     cdef bint contig
     cdef bint wants_grad      # requires_grad of a leaf
+    cdef bint unrecorded      # a view that was made while nothing was recorded
     cdef int nr
     cdef uint32_t view_version
     cdef Node node            # grad_fn, None for a leaf
@@ -282,7 +283,8 @@ cdef class Tensor:
 
     @property
     def retains_grad(self):
-        return self.backward_hooks is not None and "retain" in self.backward_hooks
+        cdef Node n = current_node(self)
+        return n is not None and n.meta is not None and "retain" in n.meta.get("tensors", {}).get(self.nr, {})
 
     @property
     def _backward_hooks(self):
@@ -293,7 +295,7 @@ cdef class Tensor:
         self.backward_hooks = value
 
     def is_inference(self):
-        return False
+        return self.store.inference
 
     def detach(self):
         """A tensor over the same memory that stands on no tape."""
@@ -768,6 +770,7 @@ cdef int become(Tensor self, Tensor other) except -1:
     self.code = other.code
     self.contig = other.contig
     self.base = None
+    self.unrecorded = False
     return 0
 
 
@@ -889,10 +892,14 @@ cdef Tensor make_view(Tensor self, char *ptr, int nd, const int64_t *sizes, cons
     """A view, with a tape node where one is due. `how` is (method name, arguments) for VIEW_PART."""
     cdef Tensor out
     if fb_interpreters:
-        return hooks["interpret_view"](self, kind, to_tuple(nd, sizes), to_tuple(nd, strides), how)
+        return interpret_view(self, ptr - self.ptr, nd, sizes, strides, kind, how)
     out = over(self.store, ptr, self.code, nd, sizes, strides)
     if fb_grad_enabled:
         record_view(out, self, kind, how)
+    else:
+        out.base = self.base if self.base is not None else self
+        out.view_version = self.store.count
+        out.unrecorded = True
     return out
 
 
@@ -1281,6 +1288,8 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
         raise BufferError("a tensor that requires grad can't lend its memory; use x.detach()")
     if not t.contig and not flags & PyBUF_STRIDES:
         raise BufferError("the tensor isn't contiguous; use x.contiguous()")
+    if fb_interpreters:
+        interpret(LEND, (t,), {}, None, 0)
     geometry = <Py_ssize_t *> malloc((2 * t.ndims + 1) * sizeof(Py_ssize_t))
     if geometry == NULL:
         raise MemoryError()
