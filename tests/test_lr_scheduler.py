@@ -1,6 +1,7 @@
 """Learning-rate schedules against their closed forms in plain Python, for two groups and every step of a run."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -113,7 +114,7 @@ def test_one_cycle(shape, three_phase):
     corners = [(0, 1 / 25, 0.9), (4, 1.0, 0.8)] + ([(8, 1 / 25, 0.9)] if three_phase else []) + [(19, 1 / 25e4, 0.9)]
 
     def at(step, which):
-        for low, high in zip(corners, corners[1:], strict=False):
+        for low, high in itertools.pairwise(corners):
             if step <= high[0]:
                 part = (step - low[0]) / (high[0] - low[0])
                 if shape == "cos":

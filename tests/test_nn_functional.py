@@ -136,7 +136,10 @@ def test_weighted_and_smoothed_cross_entropy():
     close(F.cross_entropy(t(X), LONG, label_smoothing=0.1), smooth.mean())
     kept = C != 4
     close(F.cross_entropy(t(X), LONG, ignore_index=4), -logp[range(4), C][kept].mean())
-    close(F.linear_cross_entropy(t(X), t(Y), fb.tensor([1, 0, 3, 2])), -log_softmax(X @ Y.T)[range(4), [1, 0, 3, 2]].mean())
+    close(
+        F.linear_cross_entropy(t(X), t(Y), fb.tensor([1, 0, 3, 2])),
+        -log_softmax(X @ Y.T)[range(4), [1, 0, 3, 2]].mean(),
+    )
 
 
 def test_multilabel_margin():
@@ -197,7 +200,9 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "cir
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("shape", "sizes"), [((2, 3, 5), (1, 2)), ((2, 3, 5, 4), (1, 0, 2, 3)), ((1, 2, 4, 3, 5), (1, 2, 2, 0, 1, 3))])
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [((2, 3, 5), (1, 2)), ((2, 3, 5, 4), (1, 0, 2, 3)), ((1, 2, 4, 3, 5), (1, 2, 2, 0, 1, 3))]
+)
 def test_pad(shape, sizes, mode):
     x = RNG.standard_normal(shape)
     per_axis = [(0, 0)] * 2 + [sizes[2 * i : 2 * i + 2] for i in reversed(range(len(sizes) // 2))]
@@ -209,7 +214,11 @@ def test_pad_details():
     close(F.pad(x, (1, 1, 2, 0), value=7.0), np.pad(X, ((2, 0), (1, 1)), constant_values=7.0))
     close(F.pad(x, (-1, -2)), X[:, 1:-2])
     close(F.pad(x, (-1, 2)), np.pad(X[:, 1:], ((0, 0), (0, 2))))
-    for sizes, mode, words in (((5, 0), "reflect", "reflection"), ((0, 6), "circular", "round"), ((1,), "constant", "even")):
+    for sizes, mode, words in (
+        ((5, 0), "reflect", "reflection"),
+        ((0, 6), "circular", "round"),
+        ((1,), "constant", "even"),
+    ):
         with pytest.raises(RuntimeError, match=words):
             F.pad(x, sizes, mode)
     with pytest.raises(NotImplementedError, match="mirror"):
@@ -254,7 +263,10 @@ def test_scaled_dot_product_attention():
     args = t(q), t(kk), t(vv)
     close(F.scaled_dot_product_attention(*args, is_causal=True), softmax(masked) @ vv)
     bias = RNG.standard_normal((3, 5))
-    close(F.scaled_dot_product_attention(*args, attn_mask=t(bias), scale=0.5), softmax(q @ kk.swapaxes(2, 3) * 0.5 + bias) @ vv)
+    close(
+        F.scaled_dot_product_attention(*args, attn_mask=t(bias), scale=0.5),
+        softmax(q @ kk.swapaxes(2, 3) * 0.5 + bias) @ vv,
+    )
     nothing = fb.zeros(3, 5, dtype=fb.bool)
     assert not a(F.scaled_dot_product_attention(*args, attn_mask=nothing)).any()
     with pytest.raises(RuntimeError, match="is_causal"):
@@ -268,7 +280,10 @@ def test_scaled_dot_product_attention():
         (lambda: F.conv3d(fb.ones(2, 3), fb.ones(4, 3, 1, 1, 1)), "4 .*or 5"),
         (lambda: F.conv1d(fb.ones(2, 3, 5), fb.ones(4, 3, 3), padding="half"), "'half'"),
         (lambda: F.conv1d(fb.ones(2, 3, 5), fb.ones(4, 3, 3), stride=2, padding="same"), "strided"),
-        (lambda: F.conv_transpose1d(fb.ones(1, 1, 3), fb.ones(1, 1, 2), output_padding=1), "output_padding must be smaller"),
+        (
+            lambda: F.conv_transpose1d(fb.ones(1, 1, 3), fb.ones(1, 1, 2), output_padding=1),
+            "output_padding must be smaller",
+        ),
         (lambda: F.max_pool1d(fb.ones(1, 4), 2, padding=2), "pad should be at most half"),
         (lambda: F.max_pool3d(fb.ones(1, 1, 2, 2, 2), 3), "doesn't fit"),
         (lambda: F.pixel_shuffle(fb.ones(1, 3, 2, 2), 2), "divisible"),

@@ -110,7 +110,9 @@ def test_layers_start_from_their_distributions():
             np.testing.assert_allclose(values.std(), 1 / math.sqrt(3 * fan_in), rtol=0.15)
     check_normal(np.array(nn.Embedding(200, 100).weight.tolist()), 0, 1)
     check_uniform(np.array(nn.LSTM(50, 64).weight_ih_l0.tolist()), -1 / 8, 1 / 8)
-    check_uniform(np.array(nn.MultiheadAttention(64, 2).in_proj_weight.tolist()), -math.sqrt(6 / 256), math.sqrt(6 / 256))
+    check_uniform(
+        np.array(nn.MultiheadAttention(64, 2).in_proj_weight.tolist()), -math.sqrt(6 / 256), math.sqrt(6 / 256)
+    )
 
 
 def test_same_seed_same_layer():

@@ -1,4 +1,4 @@
-"""Layers against NumPy in float64: values by direct formulas, gradients by central differences along a random direction."""
+"""Layers against NumPy in float64: values by formulas, gradients by central differences along a random direction."""
 
 import copy
 import math
@@ -82,8 +82,9 @@ LAYERS = {
     **{
         name: (getattr(nn, name), [(3, 4)])
         for name in (
-            "ReLU", "SELU", "SiLU", "Mish", "ELU", "CELU", "LeakyReLU", "Hardtanh", "ReLU6", "GELU", "GLU", "Sigmoid", "Tanh",
-            "LogSigmoid", "Softplus", "Softshrink", "Hardshrink", "Softsign", "Tanhshrink", "PReLU", "Hardswish", "Hardsigmoid",
+            "ReLU", "SELU", "SiLU", "Mish", "ELU", "CELU", "LeakyReLU", "Hardtanh", "ReLU6", "GELU", "GLU", "Sigmoid",
+            "Tanh", "LogSigmoid", "Softplus", "Softshrink", "Hardshrink", "Softsign", "Tanhshrink", "PReLU", "Hardswish",
+            "Hardsigmoid",
         )
     },
     "PReLU channels": (lambda: nn.PReLU(4), [IMG]),
@@ -137,7 +138,9 @@ def test_gradients(name):
         return sum((out * w).sum() for out, w in zip(flat(layer(*inputs)), weights, strict=True))
 
     loss().backward()
-    slope = sum(float((leaf.grad * v).sum()) for leaf, v in zip(leaves, directions, strict=True) if leaf.grad is not None)
+    slope = sum(
+        float((leaf.grad * v).sum()) for leaf, v in zip(leaves, directions, strict=True) if leaf.grad is not None
+    )
     h = 1e-6
 
     def moved(step):
@@ -217,9 +220,7 @@ def test_transposed_convolution_is_the_transpose(n, shape, settings):
     layer, x = double(getattr(nn, f"ConvTranspose{n}d")(4, 6, 3, bias=False, **settings)), tensor(*shape)
     out = layer(x)
     y = tensor(*out.shape)
-    conv = naive_conv(
-        array(y), array(layer.weight), None, layer.stride, layer.padding, layer.dilation, layer.groups
-    )
+    conv = naive_conv(array(y), array(layer.weight), None, layer.stride, layer.padding, layer.dilation, layer.groups)
     conv = conv[(slice(None), slice(None), *(slice(s) for s in shape[2:]))]
     np.testing.assert_allclose(np.sum(conv * array(x)), np.sum(array(out) * array(y)), rtol=1e-10)
 
@@ -248,7 +249,9 @@ def test_pooling_1d(kernel, stride, padding, ceil_mode):
     v = array(x)
     ranges = windows(v, kernel, stride, padding, 0, ceil_mode)
     inside = [[i for i in r if 0 <= i < 10] for r in ranges]
-    close(nn.MaxPool1d(kernel, stride, padding, ceil_mode=ceil_mode)(x), np.stack([v[..., i].max(-1) for i in inside], -1))
+    close(
+        nn.MaxPool1d(kernel, stride, padding, ceil_mode=ceil_mode)(x), np.stack([v[..., i].max(-1) for i in inside], -1)
+    )
     means = np.stack([v[..., i].mean(-1) for i in inside], -1)
     close(nn.AvgPool1d(kernel, stride, padding, ceil_mode, count_include_pad=False)(x), means)
     counted = [min(r.stop, 10 + padding) - r.start for r in ranges]
@@ -337,7 +340,10 @@ def test_instance_layer_group_rms_norms():
     tracked(x)
     close(tracked.running_mean, 0.1 * v.mean((0, 2)))
     close(tracked.running_var, 0.9 + 0.1 * v.var(2, ddof=1).mean(0))
-    close(tracked.eval()(x), (v - 0.1 * v.mean((0, 2)).reshape(4, 1)) / np.sqrt(array(tracked.running_var).reshape(4, 1) + 1e-5))
+    close(
+        tracked.eval()(x),
+        (v - 0.1 * v.mean((0, 2)).reshape(4, 1)) / np.sqrt(array(tracked.running_var).reshape(4, 1) + 1e-5),
+    )
 
 
 def test_local_response_norm():
@@ -451,7 +457,9 @@ def test_multihead_attention():
     scores[np.broadcast_to(np.array(hidden.tolist())[:, None, None], scores.shape)] = -np.inf
     scores[np.broadcast_to(np.array(causal.tolist()), scores.shape)] = -np.inf
     attention = softmax(scores)
-    expected = (attention @ V).transpose(0, 2, 1, 3).reshape(2, 3, 6) @ array(layer.out_proj.weight).T + array(layer.out_proj.bias)
+    expected = (attention @ V).transpose(0, 2, 1, 3).reshape(2, 3, 6) @ array(layer.out_proj.weight).T + array(
+        layer.out_proj.bias
+    )
     out, weights = layer(q, kv, kv, key_padding_mask=hidden, attn_mask=causal)
     close(out, expected)
     close(weights, attention.mean(1))
@@ -464,7 +472,8 @@ def test_multihead_attention():
 
 def test_attention_layers_keep_pytorchs_names():
     assert list(nn.MultiheadAttention(4, 2, kdim=3, vdim=5, add_bias_kv=True).state_dict()) == [
-        "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias", "bias_k", "bias_v", "out_proj.weight", "out_proj.bias",
+        "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias", "bias_k", "bias_v",
+        "out_proj.weight", "out_proj.bias",
     ]  # fmt: skip
     assert list(nn.LSTM(4, 3, 1, proj_size=2, bidirectional=True).state_dict())[4:7] == [
         "weight_hr_l0", "weight_ih_l0_reverse", "weight_hh_l0_reverse",
@@ -496,7 +505,9 @@ def test_interpolation_reproduces_lines_and_repeats_pixels():
     close(nn.Upsample(scale_factor=3)(line), np.repeat(np.arange(8.0), 3).reshape(1, 1, 24))
     x = tensor(1, 2, 4, 6)
     close(nn.Upsample((2, 3), mode="area")(x), array(x).reshape(1, 2, 2, 2, 3, 2).mean((3, 5)))
-    grid = nn.functional.affine_grid(fb.tensor([[[1.0, 0, 0], [0, 1.0, 0]]], dtype=fb.float64), (1, 2, 4, 6), align_corners=False)
+    grid = nn.functional.affine_grid(
+        fb.tensor([[[1.0, 0, 0], [0, 1.0, 0]]], dtype=fb.float64), (1, 2, 4, 6), align_corners=False
+    )
     close(nn.functional.grid_sample(x, grid, align_corners=False), array(x))
     plane = (fb.arange(5, dtype=fb.float64).reshape(5, 1) * 2 + fb.arange(7, dtype=fb.float64)).reshape(1, 1, 5, 7)
     big = nn.Upsample((9, 13), mode="bicubic", align_corners=True)(plane)

@@ -250,7 +250,8 @@ def test_state_dict_has_pytorchs_form():
     sgd_opt.step()
     assert sgd_opt.state_dict()["state"] == {}
     assert list(sgd_opt.state_dict()["param_groups"][0]) == [
-        "lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "foreach", "differentiable", "fused", "params",
+        "lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "foreach", "differentiable", "fused",
+        "params",
     ]  # fmt: skip
 
 
