@@ -83,8 +83,8 @@ LAYERS = {
         name: (getattr(nn, name), [(3, 4)])
         for name in (
             "ReLU", "SELU", "SiLU", "Mish", "ELU", "CELU", "LeakyReLU", "Hardtanh", "ReLU6", "GELU", "GLU", "Sigmoid",
-            "Tanh", "LogSigmoid", "Softplus", "Softshrink", "Hardshrink", "Softsign", "Tanhshrink", "PReLU", "Hardswish",
-            "Hardsigmoid",
+            "Tanh", "LogSigmoid", "Softplus", "Softshrink", "Hardshrink", "Softsign", "Tanhshrink", "PReLU",
+            "Hardswish", "Hardsigmoid",
         )
     },
     "PReLU channels": (lambda: nn.PReLU(4), [IMG]),
