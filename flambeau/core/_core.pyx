@@ -8,6 +8,7 @@ One extension in several rooms, each included below:
     tensor.pxi    Tensor: geometry, views, conversions to and from Python
     tape.pxi      Node and the backward engine
     dispatch.pxi  Op: from arguments to a cached kernel, a launch and a tape node
+    interpret.pxi what an operation becomes while an Interpreter is active
     contract.pxi  matrix products and convolutions, for the C driver
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
@@ -62,4 +63,5 @@ include "storage.pxi"
 include "tensor.pxi"
 include "tape.pxi"
 include "dispatch.pxi"
+include "interpret.pxi"
 include "contract.pxi"

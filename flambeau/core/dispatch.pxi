@@ -81,7 +81,7 @@ cdef class Op:
     cdef readonly str __doc__
     cdef int nargs            # operands and attributes
     cdef str node_name
-    cdef Entry *entries
+    cdef Entry **entries      # each in a place of its own: callbacks and other threads may add some meanwhile
     cdef int nentries
     cdef int capacity
     cdef dict __dict__
@@ -103,6 +103,7 @@ cdef class Op:
         for i in range(self.nentries):
             Py_XDECREF(self.entries[i].vjp)
             Py_XDECREF(self.entries[i].vjps)
+            free(self.entries[i])
         free(self.entries)
 
     @property
@@ -470,6 +471,7 @@ cdef inline int number_key(object x) except -1:
 cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t layout, int k, int8_t *classes) except NULL:
     """Asks for the kernel, and remembers it."""
     cdef Entry *e
+    cdef Entry **grown
     cdef int i
     keys = []
     for i in range(n):
@@ -478,12 +480,14 @@ cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t
         op, tuple(keys), tuple([classes[i] for i in range(n + op.nout)]), k, bool(layout >> 3 & 1),
         None if given is None else tuple([DTYPES[(<Tensor> o).code] for o in given]))
     if op.nentries == op.capacity:
-        op.capacity = 2 * op.capacity + 2
-        op.entries = <Entry *> realloc(op.entries, op.capacity * sizeof(Entry))
-        if op.entries == NULL:
-            op.capacity = op.nentries = 0
+        grown = <Entry **> realloc(op.entries, (2 * op.capacity + 2) * sizeof(Entry *))
+        if grown == NULL:
             raise MemoryError()
-    e = &op.entries[op.nentries]
+        op.entries = grown
+        op.capacity = 2 * op.capacity + 2
+    e = <Entry *> malloc(sizeof(Entry))
+    if e == NULL:
+        raise MemoryError()
     memset(e, 0, sizeof(Entry))
     e.k0, e.k1, e.k2, e.layout = k0, k1, k2, layout
     e.kernel = <fb_kernel> <uint64_t> address
@@ -492,6 +496,7 @@ cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t
     for i in range(n):
         e.number_codes[i] = number_codes[i]
     e.differentiable = differentiable
+    op.entries[op.nentries] = e
     op.nentries += 1
     return e
 
@@ -603,7 +608,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     if count * 4 >= STREAM:
         layout |= 8
     for i in range(op.nentries):
-        e = &op.entries[i]
+        e = op.entries[i]
         if e.k0 == keys[0] and e.layout == layout and e.k1 == keys[1] and e.k2 == keys[2]:
             break
     else:
@@ -826,7 +831,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
     for i in range(total):
         layout |= (<uint64_t> classes[i]) << (4 + 2 * i)
     for i in range(op.nentries):
-        e = &op.entries[i]
+        e = op.entries[i]
         if e.k0 == keys[0] and e.layout == layout and e.k1 == keys[1] and e.k2 == keys[2]:
             break
     else:
@@ -1253,8 +1258,8 @@ cdef class Primitive:
         return self.name
 
     @property
-    def __wrapped__(self):
-        return self.forward
+    def __signature__(self):
+        return hooks["signature"](self.forward)
 
     def __repr__(self):
         return f"<op {self.name}>"

@@ -207,7 +207,7 @@ cdef int own_outputs(Node n, tuple outputs) except -1:
     if n.saved is None:
         return 0
     cdef list items = None
-    for i in range(PyTuple_GET_SIZE(n.saved)):
+    for i in range(min(PyTuple_GET_SIZE(n.saved), <Py_ssize_t> 64)):
         x = n.saved[i]
         for nr, out in enumerate(outputs):
             if x is out and x is not None:
@@ -234,7 +234,7 @@ cdef tuple unpack(Node n):
     for i in range(PyTuple_GET_SIZE(n.saved)):
         x = n.saved[i]
         nr = 0
-        if n.own >> i & 1 and type(x) is tuple:
+        if i < 64 and n.own >> i & 1 and type(x) is tuple:
             x, nr = x
         if isinstance(x, Tensor):
             t = x
@@ -244,7 +244,7 @@ cdef tuple unpack(Node n):
                     f"{DTYPES[t.code].name} {list(t.shape)} is at version {t.store.count}, expected {n.versions[i]}; "
                     "use the out-of-place form or clone() first (flambeau.autograd.set_detect_anomaly(True) shows the line)"
                 )
-            if n.own >> i & 1:
+            if i < 64 and n.own >> i & 1:
                 t = alias(t)
                 if fb_grad_enabled:
                     t.node = n

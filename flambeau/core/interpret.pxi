@@ -1,0 +1,102 @@
+# Interpreters: while one is active in this thread, an operation becomes a Call and goes to Python before it runs.
+#
+# What arrives there: an Op, Primitive, LinearReduction or Reduction; a View; or an Effect, which is no operation but
+# something an interpreter that follows values through memory has to know of. See core/interpreters.py.
+
+@cython.final
+cdef class View:
+    """The kind of a view, by name: reshape, permute, expand, select, _slice, diagonal, …"""
+    cdef readonly str name
+
+    def __init__(self, str name):
+        self.name = name
+
+    def __repr__(self):
+        return f"<view {self.name}>"
+
+
+@cython.final
+cdef class Effect:
+    """What happens beside operations: memory allocated, a kernel launched by hand, memory lent to NumPy."""
+    cdef readonly str name
+
+    def __init__(self, str name):
+        self.name = name
+
+    def __repr__(self):
+        return f"<effect {self.name}>"
+
+
+ALLOCATE = Effect("allocate")  # args: the address
+LAUNCH = Effect("launch")      # args: the tensors a kernel reads or writes
+LEND = Effect("lend")          # args: the tensor
+cdef dict VIEWS = {}
+
+
+@cython.final
+cdef class Call:
+    """An operation about to run: `op` of `args` and `kwargs`; `writes` are the tensors it overwrites, or None.
+
+    Called, it runs as whatever interpreters are active then understand it, in the end eagerly.
+    """
+    cdef readonly object op
+    cdef readonly tuple args
+    cdef readonly dict kwargs
+    cdef readonly tuple writes
+    cdef int mode
+    cdef tuple geometry
+
+    def __call__(self):
+        cdef PyObject* xs[24]
+        cdef Py_ssize_t i
+        if self.geometry is not None:
+            return view_again(self)
+        if isinstance(self.op, Op):
+            for i in range(PyTuple_GET_SIZE(self.args)):
+                xs[i] = <PyObject *> PyTuple_GET_ITEM(self.args, i)
+            return pointwise(<Op> self.op, xs, <int> PyTuple_GET_SIZE(self.args), self.writes, self.mode)
+        if isinstance(self.op, Effect):
+            if fb_interpreters:
+                hooks["interpret"](self)
+            return None
+        return self.op(*self.args, **self.kwargs)
+
+
+cdef object interpret(object op, tuple args, dict kwargs, tuple writes, int mode):
+    cdef Call call = Call.__new__(Call)
+    call.op, call.args, call.kwargs, call.writes, call.mode = op, args, kwargs, writes, mode
+    return hooks["interpret"](call)
+
+
+cdef Tensor interpret_view(Tensor self, int64_t offset, int nd, const int64_t *sizes, const int64_t *strides, int kind, object how):
+    cdef Call call = Call.__new__(Call)
+    cdef str name
+    shape, steps = to_tuple(nd, sizes), to_tuple(nd, strides)
+    call.geometry = (offset, shape, steps, kind, how)
+    if kind == VIEW_PART:
+        # A part without a name is described by where its elements are.
+        name, args = how if how is not None else (
+            "_part_of_base", (shape, steps, offset // ITEMSIZE[self.code], to_tuple(self.ndims, self.dims + self.ndims)))
+    else:
+        name = "reshape" if kind == VIEW_RESHAPE else "permute" if kind == VIEW_PERMUTE else "expand"
+        args = (how if kind == VIEW_PERMUTE else shape,)
+    if name not in VIEWS:
+        VIEWS[name] = View(name)
+    call.op, call.args, call.kwargs = VIEWS[name], (self, *args), {}
+    return hooks["interpret"](call)
+
+
+cdef Tensor view_again(Call call):
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef Tensor base = call.args[0]
+    offset, shape, steps, kind, how = call.geometry
+    parse_shape((shape,), sizes)
+    parse_shape((steps,), strides)
+    return make_view(base, base.ptr + <int64_t> offset, <int> len(shape), sizes, strides, kind, how)
+
+
+def change_interpreters(int by):
+    """Counts active Interpreters up or down; while there are any, operations leave the warm path."""
+    global fb_interpreters
+    fb_interpreters += by

@@ -1,0 +1,54 @@
+"""Interpreters: other meanings for the same operations, in a stack; each thread has its own.
+
+While one is active, whatever the core is about to run arrives as a Call (core/interpret.pxi) at the innermost, which may
+run it, record it, or run something else in its place. Operations that an interpreter itself starts go to those below
+it, and at the bottom of the stack they run eagerly. Imports the core only. Read next: `compiler/trace.py`, which is one.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from . import _core
+from ._core import Call
+
+
+class Stack(threading.local):
+    active: tuple[Interpreter, ...] = ()
+
+
+stack = Stack()
+
+
+class Interpreter:
+    """A meaning for operations, in force inside a `with` block and in this thread only."""
+
+    def process(self, call: Call) -> Any:
+        """What the operation gives; `call()` runs it as the interpreters below understand it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        stack.active = (*stack.active, self)
+        _core.change_interpreters(1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert stack.active and stack.active[-1] is self, "interpreters are left in the reverse order of their entering"
+        stack.active = stack.active[:-1]
+        _core.change_interpreters(-1)
+
+
+def interpret(call: Call) -> Any:
+    """Hands a call to the innermost interpreter, for whose own operations those below it are in force."""
+    active = stack.active
+    stack.active = active[:-1]
+    _core.change_interpreters(-1)
+    try:
+        return active[-1].process(call)
+    finally:
+        stack.active = active
+        _core.change_interpreters(1)
+
+
+_core.set_hook("interpret", interpret)
