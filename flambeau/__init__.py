@@ -61,10 +61,10 @@ from .types import (
     nan,
     pi,
 )
-from .serialization import load, save
 
 if TYPE_CHECKING:
     from . import autograd, nn, optim, utils
+    from .serialization import load, save
 
 __version__ = "0.1.0"
 
@@ -79,10 +79,14 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 channels_last_3d = "channels_last_3d"
 newaxis = None
 
+# What most programs that only compute never ask for loads when it is asked for.
+_elsewhere = {"save": "serialization", "load": "serialization"}
 _subpackages = frozenset(("autograd", "cli", "nn", "optim", "utils", "serialization", "types"))
 
 
 def __getattr__(name: str) -> Any:
+    if name in _elsewhere:
+        return getattr(importlib.import_module(f".{_elsewhere[name]}", __name__), name)
     if name in _subpackages:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}")

@@ -4,13 +4,31 @@ The tape and its engine are the core's (`core/tape.pxi`). Imports core and ops.
 Read next: `engine.py`, `modes.py`, `function.py`, `gradcheck.py`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .engine import backward, grad
 from .function import Function
-from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+if TYPE_CHECKING:
+    from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 
 __all__ = [
     "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck",
     "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """gradcheck and its kin load when they are asked for: training doesn't."""
+    if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
+        from importlib import import_module
+
+        # Its function has the module's name and takes its place.
+        module = import_module(".gradcheck", __name__)
+        globals().update({n: getattr(module, n) for n in ("GradcheckError", "gradcheck", "gradgradcheck")})
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,6 +29,11 @@ def seeds(what: str, tensors: Sequence[Tensor], grads: Sequence[Tensor | None] |
                     f"{what}: grad can be implicitly created only for scalar outputs, got shape {list(t.shape)}; "
                     "reduce it, as in loss.mean(), or pass a gradient"
                 )
+            if t.is_complex():
+                raise RuntimeError(
+                    f"{what}: grad can be implicitly created only for real scalar outputs, got {t.dtype}; pass a gradient, or "
+                    "go on to a real number, as in loss.abs()"
+                )
             g = ones_like(t)
         elif g.shape != t.shape:
             raise RuntimeError(f"{what}: the gradient's shape {list(g.shape)} differs from the tensor's, {list(t.shape)}")

@@ -17,6 +17,12 @@ class FunctionCtx(Node):
     materialize = True
     to_save: tuple | None = None
 
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """For each argument of forward whether its gradient is wanted."""
+        needed = dict(zip(self.places, super().needs_input_grad, strict=True))
+        return tuple(needed.get(i, False) for i in range(self.count))
+
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors; `ctx.saved_tensors` gives them back, checked against in-place changes."""
         self.to_save = tensors

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..codegen import contraction, native, schedule
+from ..codegen import native, schedule
 from ..core import _core
 from ..core._core import Op, Vjp
 from ..ir.expr import DTYPES
@@ -76,9 +76,16 @@ def reduce_miss(reduction: Any, dtype: Any, out_dtype: Any, column: bool, stage:
     return native.function(kernel), tuple(CODES[d] for d in written)
 
 
+def contraction_plan(dtype: Any, bias: str | None) -> bytes:
+    """The plan of a matrix product or convolution."""
+    from ..codegen import contraction
+
+    return contraction.plan(dtype.ir, None, bias)
+
+
 def install() -> None:
     _core.set_hook("pointwise_miss", pointwise_miss)
     _core.set_hook("reduce_miss", reduce_miss)
     _core.set_hook("vjp", vjp)
     _core.set_hook("compile", native.function)
-    _core.set_hook("contraction_plan", lambda dtype, bias: contraction.plan(dtype.ir, None, bias))
+    _core.set_hook("contraction_plan", contraction_plan)

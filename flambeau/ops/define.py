@@ -6,7 +6,6 @@ import ir only. Read next: `pointwise.py`, then the families `pointwise_*.py`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,8 +121,12 @@ def pointwise(
 
     def register(body: Callable[..., Any]) -> Callable[..., Any]:
         op = name or body.__name__
-        parameters = inspect.signature(body).parameters.values()
-        operands = tuple(p.name for p in parameters if p.default is p.empty)
+        # By hand: inspect.signature for every op would be a tenth of the package's import time.
+        names = body.__code__.co_varnames[: body.__code__.co_argcount]
+        defaults = body.__defaults__ or ()
+        count = len(names) - len(defaults)
+        operands, attributes = names[:count], dict(zip(names[count:], defaults, strict=True))
+        annotated = body.__annotations__
         each = samples if isinstance(samples, tuple) else (samples,) * len(operands)
         if op in OPS:
             raise ValueError(f"pointwise: {op} is defined twice")
@@ -133,18 +136,18 @@ def pointwise(
             name=op,
             body=body,
             operands=operands,
-            attributes={p.name: p.default for p in parameters if p.default is not p.empty},
+            attributes=attributes,
             samples=each,
             like=like or "torch." + op,
-            doc=inspect.getdoc(body) or "",
+            doc=body.__doc__ or "",
             inplace=inplace,
             method=method or inplace,
             aliases=aliases,
             domain=domain,
             promote=promote,
             grad=grad,
-            kept=tuple(p.name for p in parameters if p.annotation in ("bool", bool) and p.default is p.empty),
-            static=tuple(p.name for p in parameters if p.annotation in ("int", int)),
+            kept=tuple(n for n in operands if annotated.get(n) in ("bool", bool)),
+            static=tuple(n for n in attributes if annotated.get(n) in ("int", int)),
         )
         return body
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +25,7 @@ def primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", method: 
     """
 
     def register(forward: Callable[..., Any]) -> Primitive:
-        op = Primitive(name or forward.__name__, forward, vjp, writes, inspect.getdoc(forward))
-        op.__signature__ = without_ctx(forward)
+        op = Primitive(name or forward.__name__, forward, vjp, writes, forward.__doc__)
         PRIMITIVES[op.name] = op
         if method:
             setattr(Tensor, op.name, op)
@@ -36,9 +34,15 @@ def primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", method: 
     return register
 
 
-def without_ctx(forward: Callable[..., Any]) -> inspect.Signature:
+def without_ctx(forward: Callable[..., Any]) -> Any:
+    """The signature that callers of an op see."""
+    import inspect
+
     signature = inspect.signature(forward)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+_core.set_hook("signature", without_ctx)
 
 
 def generated(build: Callable[..., Kernel]) -> Callable[..., int]:

@@ -7,7 +7,6 @@ May import core, ir and neighbours in ops. Read next: `codegen/schedule.py` (the
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ class BoundFold:
     def at(self, x: Expr, index: Expr) -> Fold:
         inner = computation(self.out_dtype) if self.out_dtype else computation(self.dtype)
         given = [cast(x, inner)]
-        if "index" in inspect.signature(self.body).parameters:
+        if "index" in parameters_of(self.body):
             given.append(index)
         return self.body(*given, *(var(n, "f64") for n in self.numbers))
 
@@ -85,6 +84,10 @@ class ReductionDef:
         return BoundFold(self.body, dtype, out_dtype, self.numbers)
 
 
+def parameters_of(body: Callable[..., Fold]) -> tuple[str, ...]:
+    return body.__code__.co_varnames[: body.__code__.co_argcount]
+
+
 REDUCTIONS: dict[str, Reduction] = {}
 
 
@@ -92,10 +95,9 @@ def reduction(outputs: int = 1) -> Callable[[Callable[..., Fold]], Reduction]:
     """Registers body(x[, index][, numbers…]) -> Fold as a reduction with so many results."""
 
     def register(body: Callable[..., Fold]) -> Reduction:
-        parameters = [p for p in inspect.signature(body).parameters][1:]
-        numbers = tuple(p for p in parameters if p != "index")
+        numbers = tuple(p for p in parameters_of(body)[1:] if p != "index")
         name = body.__name__.strip("_")
-        made = REDUCTIONS[name] = Reduction(name, ReductionDef(name, body, numbers), outputs, inspect.getdoc(body))
+        made = REDUCTIONS[name] = Reduction(name, ReductionDef(name, body, numbers), outputs, body.__doc__)
         return made
 
     return register
