@@ -274,7 +274,8 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
         out.append(dw.to(weight.dtype))
     if ctx.has_bias:
         out.append(db.to(weight.dtype if weight is not None else db.dtype))
-    return tuple(out)
+    # Given statistics are arguments too, without gradients.
+    return tuple(out) if training else (*out, None, None)
 
 
 @primitive(batch_norm_vjp, name="batch_norm_channels")

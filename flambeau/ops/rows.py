@@ -81,7 +81,7 @@ def take(x: Any, index: Any) -> Any:
         return node("take", x.dtype, (x, index))
     if x.ndim == 1:
         return x[index.reshape(-1)].reshape(index.shape)
-    from .indexing import gather
+    from .gather import gather
 
     return gather(x, -1, index)
 

@@ -319,7 +319,7 @@ def nll_loss(
     safe = where(counted, labels, 0)
     if safe.numel() and (safe.amin().item() < 0 or safe.amax().item() >= classes):
         raise out_of_range("nll_loss", target, ignore_index, classes)
-    from .indexing import gather
+    from .gather import gather
 
     picked = gather(classes_last(x), -1, safe.unsqueeze(-1).to(INT64)).squeeze(-1)
     share = where(counted, as_tensor(1.0, x.dtype) if weight is None else weight[safe], 0.0)
