@@ -618,7 +618,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     if mask and mode != NO_OUTPUT:
         v = vjp_of(op, e, mask, n)
         if mode == 1 and v is not None and 0 in v.needs:
-            saved_target = (copy_of(alias(<Tensor> given[0])),)
+            saved_target = (snapshot(<Tensor> given[0]),)
     # ---- launch
     cdef int64_t[32] args
     cdef int slot = 0
@@ -664,6 +664,14 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     if v is not None:
         record_pointwise(op, v, xs, n, out, made, mode, saved_target, broadcasts and nd > 0)
     return out if made is None else tuple(made)
+
+
+cdef Tensor snapshot(Tensor t):
+    """A copy of what is about to be overwritten, at t's place on the tape: higher derivatives pass through it."""
+    cdef Tensor out = copy_of(alias(t))
+    out.node = current_node(t)
+    out.nr = t.nr
+    return out
 
 
 cdef int record_pointwise(Op op, Vjp v, PyObject **xs, int n, Tensor out, list made, int mode, tuple saved_target, bint broadcasts) except -1:
@@ -840,7 +848,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
     if mask and mode != NO_OUTPUT:
         v = vjp_of(op, e, mask, n)
         if mode == 1 and v is not None and 0 in v.needs:
-            saved_target = (copy_of(alias(<Tensor> given[0])),)
+            saved_target = (snapshot(<Tensor> given[0]),)
     # ---- arguments: operands, outputs, sizes, and strides unless every one is 0 or 1
     cdef int64_t[192] args
     cdef int[24] slots

@@ -268,6 +268,9 @@ cdef int check_inplace(Tensor t, str name, bint recording) except -1:
         raise RuntimeError(
             f"{name}: a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the out-of-place form"
         )
+    if t.unrecorded and Py_REFCNT(t.base) == 1:
+        t.base = None  # nobody else sees what this is a view of
+        t.unrecorded = False
     if t.unrecorded and (recording or requires_grad(t.base)):
         raise RuntimeError(
             f"{name}: a view that was made in no_grad mode can't be changed in place where changes are recorded; make the "
