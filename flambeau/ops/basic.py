@@ -161,15 +161,26 @@ def embed_vjp(ctx: Any, g: Tensor) -> Tensor:
 def embed_part(ctx, g, how, shape):
     """Zeros of `shape` with g written into the part that the view `how` shows: the transpose of that view."""
     ctx.how = how
-    out = zeros_like_shape(g, shape, g.dtype)
-    part = apply_view(out, how, False)
+    if how[0] == "_part_of_base":
+        size, stride, offset, base_stride = how[1]
+        whole = zeros_like_shape(g, (span(shape, base_stride),), g.dtype)
+        out = _core.raw_view(whole, g.dtype, shape, base_stride, 0)
+        part = _core.raw_view(whole, g.dtype, size, stride, offset)
+    else:
+        out = whole = zeros_like_shape(g, shape, g.dtype)
+        part = apply_view(out, how, False)
     if overlaps(part):
         from .indexing import add_overlapping
 
-        add_overlapping(out, g, part)
+        add_overlapping(whole, g, part)
     else:
         plain_copy(part, g)
     return out
+
+
+def span(shape: Any, strides: Any) -> int:
+    """How many elements of memory a tensor reaches over."""
+    return 1 + builtins.sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if 0 not in shape else 0
 
 
 def overlaps(part: Tensor) -> bool:
@@ -187,19 +198,18 @@ def apply_view(x: Tensor, how: tuple, recorded: bool) -> Tensor:
     """Makes the view again that `how` = (method, arguments) describes."""
     name, args = how
     if name == "_part_of_base":
-        # Geometry within the base, whose own strides may differ from those of the zeros that stand for it.
+        # Geometry within the base, whose own strides may differ from those of the gradient that stands for it.
         size, stride, offset, base_stride = args
-        if x.stride() != base_stride:
-            x = laid_out(x, base_stride)
-        return _core.part_view(x, size, stride, offset, how)
+        return _core.part_view(x if x.stride() == base_stride else laid_out(x, base_stride), size, stride, offset, how)
     return getattr(x, name)(*args) if recorded else getattr(x.detach(), name)(*args)
 
 
-def part_vjp(g: Tensor, how: tuple, shape: Any) -> Tensor:
-    """The gradient of what a view was taken from."""
-    if how[0] == "_part_of_base" and tuple(how[1][3]) != contiguous_strides(shape):
-        return embed_in_strided(g, how, shape)
-    return embed_part(g, how, shape)
+@primitive(contiguous_vjp, name="laid_out")
+def laid_out(ctx, x, strides):
+    """A copy with these strides."""
+    out = new_empty_strided(x.shape, strides, x.dtype)
+    plain_copy(out, x)
+    return out
 
 
 def contiguous_strides(shape: Any) -> tuple[int, ...]:
@@ -210,27 +220,31 @@ def contiguous_strides(shape: Any) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def embed_in_strided(g: Tensor, how: tuple, shape: Any) -> Tensor:
-    """embed_part for a base that isn't contiguous."""
-    size, stride, offset, base_stride = how[1]
-    out = new_empty_strided(shape, base_stride, g.dtype)
-    IDENTITY.into((out,), 0)
-    copy_(_core.part_view(out, size, stride, offset, how), g)
+def replace_part_vjp(ctx: Any, g: Tensor) -> tuple:
+    return replace_part(g, None, ctx.how), *((apply_view(g, ctx.how, True),) if ctx.replaced else ())
+
+
+@primitive(replace_part_vjp, name="replace_part")
+def replace_part(ctx, g, part, how):
+    """A copy of g with `part`, or zeros, in the part that the view `how` shows."""
+    ctx.how, ctx.replaced = how, part is not None
+    out = new_empty_strided(g.shape, how[1][3], g.dtype)
+    plain_copy(out, g)
+    target = apply_view(out, how, False).detach()
+    if part is None:
+        IDENTITY.into((target,), 0)
+    else:
+        plain_copy(target, part)
     return out
 
 
 def copy_slices_vjp(node: Node, g: Tensor) -> tuple:
     """Gradients of a base that was written in place through a view, and of what was written."""
-    (size, stride, offset, base_stride), _, self_edge = _core.node_info(node)
-    whole = laid_out(g, base_stride)
-    part = _core.part_view(whole, size, stride, offset, ("_part_of_base", (size, stride, offset, base_stride)))
-    inner = list(_core.run_inner(_core.inner_node(node), (contiguous(part),)))
+    geometry, _, self_edge = _core.node_info(node)
+    how = ("_part_of_base", geometry)
+    inner = list(_core.run_inner(_core.inner_node(node), (apply_view(g, how, True).contiguous(),)))
     own = inner.pop(self_edge) if self_edge >= 0 else None
-    if own is None:
-        fill_(part, 0)
-    else:
-        copy_(part, own)
-    return whole, *inner
+    return replace_part(g, own, how), *inner
 
 
 def view_slice(x: Tensor, dim: int, start: int, stop: int, step: int) -> Tensor:
@@ -273,7 +287,7 @@ def install() -> None:
     _core.set_hook("copy_", copy_)
     _core.set_hook("fill", fill)
     _core.set_hook("sum_to", sum_to)
-    _core.set_hook("part_vjp", part_vjp)
+    _core.set_hook("part_vjp", embed_part)
     _core.set_hook("copy_slices_vjp", copy_slices_vjp)
     _core.set_hook("as_strided", as_strided)
     _core.set_hook("view_dtype", view_dtype)
