@@ -8,7 +8,7 @@ import os
 import sys
 from glob import glob
 
-from Cython.Build import cythonize
+from Cython.Distutils import build_ext
 from setuptools import Extension, setup
 
 core, runtime = "flambeau/core", "flambeau/runtime"
@@ -24,17 +24,14 @@ extension = Extension(
     extra_compile_args=["-std=c11", "-O3", "-g0", "-fno-fast-math", "-ffp-contract=off", "-pthread"],
     extra_link_args=["-pthread"],
 )
+extension.cython_directives = {
+    "language_level": "3",
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "embedsignature.format": "python",
+}
 
-setup(
-    ext_modules=cythonize(
-        [extension],
-        compiler_directives={
-            "language_level": "3",
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "embedsignature": True,
-            "embedsignature.format": "python",
-        },
-    )
-)
+# This build_ext runs Cython when it builds; asking for the package's metadata stays quick.
+setup(ext_modules=[extension], cmdclass={"build_ext": build_ext})

@@ -88,7 +88,7 @@ def main(target: str, *extras: str) -> None:
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
         requires = tomllib.load(file)["build-system"]["requires"]
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    print("installing", ", ".join(extras) or "the package", flush=True)
+    print("installing", ", ".join(extras) or "and building the package: a minute or two", flush=True)
     subprocess.run([*install, *requires], check=True)
     # The compat mode puts the checkout on sys.path by a .pth file; the default mode's import hook costs start-up time.
     wanted = f"{ROOT}[{','.join(extras)}]" if extras else ROOT
