@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import eager as _eager
 from . import ops as ops
+from ._printing import get_printoptions, set_printoptions, tensor_repr
+from .autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .core import _core
 from .core._core import (
     DTYPES,
@@ -41,8 +43,6 @@ from .core._core import (
 from .ops import *
 from .ops import abs, all, any, max, min, pow, round, sum  # names that shadow Python's own are meant
 from .ops.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from ._printing import get_printoptions, set_printoptions, tensor_repr
-from .autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .types import (
     BFloat16Tensor,
     BoolTensor,

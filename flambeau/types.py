@@ -51,7 +51,9 @@ class iinfo:
         if type.is_floating_point or type.is_complex or type.name == "bool":
             raise TypeError(f"iinfo: an integer dtype is needed, got {type}; use finfo for floating ones")
         self.dtype, self.bits = type.name, 8 * type.itemsize
-        self.min, self.max = (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if type.is_signed else (0, 2**self.bits - 1)
+        self.min, self.max = (
+            (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if type.is_signed else (0, 2**self.bits - 1)
+        )
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
@@ -74,11 +76,19 @@ def constructor(name: str, dtype: DType) -> Typed:
 
 
 FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor = (
-    constructor(n, DTYPES[c]) for n, c in (("FloatTensor", 8), ("DoubleTensor", 9), ("HalfTensor", 6), ("BFloat16Tensor", 7))
+    constructor(n, DTYPES[c])
+    for n, c in (("FloatTensor", 8), ("DoubleTensor", 9), ("HalfTensor", 6), ("BFloat16Tensor", 7))
 )
 LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor, BoolTensor = (
     constructor(n, DTYPES[c])
-    for n, c in (("LongTensor", 5), ("IntTensor", 4), ("ShortTensor", 3), ("CharTensor", 2), ("ByteTensor", 1), ("BoolTensor", 0))
+    for n, c in (
+        ("LongTensor", 5),
+        ("IntTensor", 4),
+        ("ShortTensor", 3),
+        ("CharTensor", 2),
+        ("ByteTensor", 1),
+        ("BoolTensor", 0),
+    )
 )
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

@@ -23,7 +23,8 @@ def check(node: Node, grads: tuple) -> None:
     for i, g in enumerate(grads):
         if isinstance(g, Tensor) and g.is_floating_point() and bool((g.detach() != g.detach()).any()):
             raise RuntimeError(
-                f"{node.node_name()} returned nan in gradient {i}; the forward call was here:\n{node.metadata['traceback']}"
+                f"{node.node_name()} returned nan in gradient {i}; the forward call was here:\n"
+                f"{node.metadata['traceback']}"
             )
 
 

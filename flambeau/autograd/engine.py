@@ -31,12 +31,15 @@ def seeds(what: str, tensors: Sequence[Tensor], grads: Sequence[Tensor | None] |
                 )
             if t.is_complex():
                 raise RuntimeError(
-                    f"{what}: grad can be implicitly created only for real scalar outputs, got {t.dtype}; pass a gradient, or "
+                    f"{what}: grad can be implicitly created only for real scalar outputs, got {t.dtype}; pass a "
+                    "gradient, or "
                     "go on to a real number, as in loss.abs()"
                 )
             g = ones_like(t)
         elif g.shape != t.shape:
-            raise RuntimeError(f"{what}: the gradient's shape {list(g.shape)} differs from the tensor's, {list(t.shape)}")
+            raise RuntimeError(
+                f"{what}: the gradient's shape {list(g.shape)} differs from the tensor's, {list(t.shape)}"
+            )
         elif g.dtype is not t.dtype:
             g = g.to(t.dtype)
         out.append(g)
@@ -148,7 +151,9 @@ def add_hook(hooks: dict, hook: Callable[..., Any]) -> RemovableHandle:
 
 def need_grad(what: str, t: Tensor) -> None:
     if not t.requires_grad:
-        raise RuntimeError(f"{what}: the tensor does not require grad, so it gets no gradient; call requires_grad_() first")
+        raise RuntimeError(
+            f"{what}: the tensor does not require grad, so it gets no gradient; call requires_grad_() first"
+        )
 
 
 def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:

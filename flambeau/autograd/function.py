@@ -53,14 +53,17 @@ def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
     places, shapes = ctx.places, ctx.shapes
     if len(found) < ctx.count or any(g is not None for g in found[ctx.count :]):
         raise RuntimeError(
-            f"{ctx.name}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for each, "
+            f"{ctx.name}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for "
+            "each, "
             "None where there is none"
         )
     out = []
     for place, shape in zip(places, shapes, strict=True):
         g = found[place]
         if g is not None and not isinstance(g, Tensor):
-            raise TypeError(f"{ctx.name}: backward must return tensors or None, got {type(g).__name__} for input {place}")
+            raise TypeError(
+                f"{ctx.name}: backward must return tensors or None, got {type(g).__name__} for input {place}"
+            )
         if g is not None and g.shape != shape:
             g = _core.hooks["sum_to"](g, shape, f"{ctx.name}: gradient of input {place}")
         out.append(g)
@@ -90,7 +93,9 @@ class Function:
     setup_context: Callable[..., Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(f"{type(self).__name__}: a Function isn't instantiated; call {type(self).__name__}.apply(...)")
+        raise RuntimeError(
+            f"{type(self).__name__}: a Function isn't instantiated; call {type(self).__name__}.apply(...)"
+        )
 
     @classmethod
     def apply(cls, *args: Any) -> Any:

@@ -92,7 +92,9 @@ def check(function: Callable[..., Any], inputs: tuple, eps: float, atol: float, 
         raise ValueError("gradcheck: at least one input must require grad")
     for x in wanted:
         if x.dtype.name not in ("float64", "complex128"):
-            raise ValueError(f"gradcheck: inputs must be float64 or complex128 for differences to mean anything, got {x.dtype}")
+            raise ValueError(
+                f"gradcheck: inputs must be float64 or complex128 for differences to mean anything, got {x.dtype}"
+            )
         if not x.is_contiguous() and not x.is_complex():
             raise ValueError("gradcheck: inputs must be contiguous; call contiguous() before requires_grad_()")
     outputs = outputs_of(function, inputs)
@@ -115,7 +117,8 @@ def check(function: Callable[..., Any], inputs: tuple, eps: float, atol: float, 
                             got = value if isinstance(value, float) else (value.real, value.imag)[c]
                             if not abs(got - expected) <= atol + rtol * abs(expected):
                                 raise GradcheckError(
-                                    f"gradcheck: Jacobian mismatch for output {i} (element {at}) with respect to input {j} "
+                                    f"gradcheck: Jacobian mismatch for output {i} (element {at}) with respect to input "
+                                    f"{j} "
                                     f"(element {k}): numerical {expected}, analytical {got}"
                                 )
     return True
@@ -146,7 +149,9 @@ def gradgradcheck(
     def first_order(*args: Any) -> tuple:
         ins, seeds = args[: len(given)], args[len(given) :]
         pairs = [(y, s) for y, s in zip(outputs_of(func, ins), seeds, strict=True) if y.requires_grad]
-        found = grad([p[0] for p in pairs], [ins[i] for i in places], [p[1] for p in pairs], create_graph=True, allow_unused=True)
+        found = grad(
+            [p[0] for p in pairs], [ins[i] for i in places], [p[1] for p in pairs], create_graph=True, allow_unused=True
+        )
         return tuple(g for g in found if g is not None)
 
     def differentiable(*args: Any) -> tuple:

@@ -19,7 +19,10 @@ def compiled(program: Any) -> Callable[[int, int, list, list], None]:
     """A function (rows, cols, inputs, outputs) that runs the program."""
     by_row = [o for o in program.outputs if o[1] != "col"]
     by_column = [o for o in program.outputs if o[1] == "col"]
-    places = [j for j, o in enumerate(program.outputs) if o[1] != "col"], [j for j, o in enumerate(program.outputs) if o[1] == "col"]
+    places = (
+        [j for j, o in enumerate(program.outputs) if o[1] != "col"],
+        [j for j, o in enumerate(program.outputs) if o[1] == "col"],
+    )
     row_kernel = native.function(row_schedule.by_rows(program, by_row)) if by_row else 0
     part_kernel = native.function(row_schedule.by_columns(program, by_column, False)) if by_column else 0
     last_kernel = native.function(row_schedule.by_columns(program, by_column, True)) if by_column else 0

@@ -2,7 +2,7 @@
 
 An Expr is a node of a hash-consed DAG: two equal expressions are the same object, so `is` compares them and a shared
 subexpression is computed once. Types are the short names of `DTYPES`; nothing here knows tensors, loops or targets.
-Read next: `functions.py` (what exp, tanh, … expand to), `derive.py` (derivatives), `kernel.py` (loops around Exprs).
+Read next: `functions/` (what exp, tanh, … expand to), `derive.py` (derivatives), `kernel.py` (loops around Exprs).
 """
 
 from __future__ import annotations
@@ -94,24 +94,43 @@ class Expr:
         return node, (self.op, self.dtype, self.args, self.attr)
 
     def __add__(self, other: Expr | float) -> Expr: return binary("add", self, other)  # fmt: skip
+
     def __radd__(self, other: Expr | float) -> Expr: return binary("add", other, self)  # fmt: skip
+
     def __sub__(self, other: Expr | float) -> Expr: return binary("sub", self, other)  # fmt: skip
+
     def __rsub__(self, other: Expr | float) -> Expr: return binary("sub", other, self)  # fmt: skip
+
     def __mul__(self, other: Expr | float) -> Expr: return binary("mul", self, other)  # fmt: skip
+
     def __rmul__(self, other: Expr | float) -> Expr: return binary("mul", other, self)  # fmt: skip
+
     def __truediv__(self, other: Expr | float) -> Expr: return divide(self, other)  # fmt: skip
+
     def __rtruediv__(self, other: Expr | float) -> Expr: return divide(other, self)  # fmt: skip
+
     def __and__(self, other: Expr | int) -> Expr: return binary("and", self, other)  # fmt: skip
+
     def __or__(self, other: Expr | int) -> Expr: return binary("or", self, other)  # fmt: skip
+
     def __xor__(self, other: Expr | int) -> Expr: return binary("xor", self, other)  # fmt: skip
+
     def __lshift__(self, other: Expr | int) -> Expr: return binary("shl", self, other)  # fmt: skip
+
     def __rshift__(self, other: Expr | int) -> Expr: return binary("shr", self, other)  # fmt: skip
+
     def __neg__(self) -> Expr: return unary("neg", self)  # fmt: skip
+
     def __abs__(self) -> Expr: return unary("abs", self)  # fmt: skip
+
     def __invert__(self) -> Expr: return unary("not", self)  # fmt: skip
+
     def __lt__(self, other: Expr | float) -> Expr: return binary("lt", self, other)  # fmt: skip
+
     def __le__(self, other: Expr | float) -> Expr: return binary("le", self, other)  # fmt: skip
+
     def __gt__(self, other: Expr | float) -> Expr: return binary("lt", other, self)  # fmt: skip
+
     def __ge__(self, other: Expr | float) -> Expr: return binary("le", other, self)  # fmt: skip
 
     # Identity is equality of hash-consed nodes, so == stays Python's; `eq` and `ne` build comparisons.
@@ -275,23 +294,52 @@ def where(condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
 
 
 def eq(a: Expr | float, b: Expr | float) -> Expr: return binary("eq", a, b)  # fmt: skip
+
+
 def ne(a: Expr | float, b: Expr | float) -> Expr: return binary("ne", a, b)  # fmt: skip
+
+
 def minimum(a: Expr | float, b: Expr | float) -> Expr: return binary("min", a, b)  # fmt: skip
+
+
 def maximum(a: Expr | float, b: Expr | float) -> Expr: return binary("max", a, b)  # fmt: skip
+
+
 def idiv(a: Expr | int, b: Expr | int) -> Expr: return binary("idiv", a, b)  # fmt: skip
+
+
 def irem(a: Expr | int, b: Expr | int) -> Expr: return binary("irem", a, b)  # fmt: skip
-def fma(a: Expr | float, b: Expr | float, c: Expr | float) -> Expr: return node("fma", (x := common(a, b, c))[0].dtype, x)  # fmt: skip
+
+
+
+
 def sqrt(x: Expr) -> Expr: return function("sqrt", x)  # fmt: skip
+
+
 def floor(x: Expr) -> Expr: return unary("floor", x)  # fmt: skip
+
+
 def ceil(x: Expr) -> Expr: return unary("ceil", x)  # fmt: skip
+
+
 def trunc(x: Expr) -> Expr: return unary("trunc", x)  # fmt: skip
+
+
 def round_even(x: Expr) -> Expr: return unary("round", x)  # fmt: skip
+
+
 def isnan(x: Expr) -> Expr: return ne(x, x)  # fmt: skip
+
+
+def fma(a: Expr | float, b: Expr | float, c: Expr | float) -> Expr:
+    args = common(a, b, c)
+    return node("fma", args[0].dtype, args)
 
 
 def __getattr__(name: str):
     """exp, log, tanh, …: one builder per entry of FUNCTIONS."""
     if name in FUNCTIONS:
+
         def build(*xs: Expr | float) -> Expr:
             if len(xs) != FUNCTIONS[name]:
                 raise TypeError(f"{name}: takes {FUNCTIONS[name]} arguments, got {len(xs)}")

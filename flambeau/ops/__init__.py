@@ -4,6 +4,8 @@ Pointwise ops come from the table as they are; the other modules list what they 
 Read next: `define.py` and `pointwise.py` (pointwise), `primitive.py` (the rest), `rows.py` (fused rows).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import (
     basic,
     calls,
@@ -46,4 +48,8 @@ def _gather() -> list[str]:
     return sorted(names)
 
 
-__all__ = _gather()
+__all__ = list(_gather())
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -40,7 +40,9 @@ def check_place(name: str, where: Any, layout: Any = None) -> None:
         raise RuntimeError(f"{name}: only strided tensors are made here, got layout={layout}")
 
 
-def empty(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None) -> Tensor:
+def empty(
+    *size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None
+) -> Tensor:
     """An uninitialised tensor of a shape.
 
     >>> fb.empty(2, 3).shape
@@ -95,7 +97,9 @@ def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
     return finish(new_like(input, dtype) if keep else new_empty(input.shape, dtype), requires_grad)
 
 
-def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
+def full_like(
+    input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
+) -> Tensor:
     """A tensor of another's shape and dtype with every element the same number."""
     made = empty_like(input, dtype=dtype, memory_format=memory_format)
     IDENTITY.into((made,), fill_value)
@@ -112,7 +116,9 @@ def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fals
     return full_like(input, 1, dtype=dtype, requires_grad=requires_grad, memory_format=memory_format)
 
 
-def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def empty_strided(
+    size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """An uninitialised tensor with given strides."""
     return finish(new_empty_strided(size, stride, default(dtype)), requires_grad)
 
@@ -153,7 +159,9 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
 
 def range_(start, end, step=1, **kwargs) -> Tensor:
     """Numbers start, start + step, … up to and including end."""
-    return arange(start, end + step * 1e-9 if isinstance(step, float) else end + (1 if step > 0 else -1), step, **kwargs)
+    return arange(
+        start, end + step * 1e-9 if isinstance(step, float) else end + (1 if step > 0 else -1), step, **kwargs
+    )
 
 
 @generated
@@ -185,7 +193,9 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     return finish(made, requires_grad)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def logspace(
+    start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False
+) -> Tensor:
     """base^x for `steps` evenly spaced x from start to end.
 
     >>> fb.logspace(0, 2, 3)
@@ -198,9 +208,17 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
 def diagonal_ones(dtype: str) -> Kernel:
     """y[i, j] = 1 where i = j, else 0."""
     i, j, m = var("i"), var("j"), var("m")
-    value = where(ne(i, j), const(0, dtype), const(1, dtype)) if dtype not in ("f16", "bf16") else cast(where(ne(i, j), 0.0, as_expr(1.0)), dtype)
+    value = (
+        where(ne(i, j), const(0, dtype), const(1, dtype))
+        if dtype not in ("f16", "bf16")
+        else cast(where(ne(i, j), 0.0, as_expr(1.0)), dtype)
+    )
     inner = For(j, const(0, "i64"), m, (Store("y", i * m + j, value),), vector=True)
-    return Kernel("eye", (Buffer("y", dtype, "w"), Scalar("m"), Scalar("n")), (For(i, const(0, "i64"), var("n"), (inner,), parallel=True),))
+    return Kernel(
+        "eye",
+        (Buffer("y", dtype, "w"), Scalar("m"), Scalar("n")),
+        (For(i, const(0, "i64"), var("n"), (inner,), parallel=True),),
+    )
 
 
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -273,7 +291,9 @@ def from_numpy(ndarray) -> Tensor:
     tensor([5., 0.])
     """
     if not is_numpy(ndarray):
-        raise TypeError(f"from_numpy: a numpy.ndarray is needed, got {type(ndarray).__name__}; use flambeau.tensor(data)")
+        raise TypeError(
+            f"from_numpy: a numpy.ndarray is needed, got {type(ndarray).__name__}; use flambeau.tensor(data)"
+        )
     made, writable = _core.from_buffer(ndarray)
     if not writable:
         warnings.warn(
@@ -316,9 +336,7 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     size = memoryview(buffer).nbytes
     room = size - offset
     if offset < 0 or room < 0 or (count < 0 and room % dtype.itemsize) or count * dtype.itemsize > room:
-        raise ValueError(
-            f"frombuffer: offset {offset} and count {count} of {dtype} don't fit a buffer of {size} bytes"
-        )
+        raise ValueError(f"frombuffer: offset {offset} and count {count} of {dtype} don't fit a buffer of {size} bytes")
     n = room // dtype.itemsize if count < 0 else count
     raw, _ = _core.from_buffer(memoryview(buffer).cast("B"))
     if not raw.data_ptr() or (raw.data_ptr() + offset) % dtype.itemsize:
@@ -409,7 +427,9 @@ def legacy_constructor(args: tuple, dtype: DType | None) -> Tensor:
     """Tensor(2, 3) and Tensor([...]): sizes or data, of the default dtype."""
     dtype = default(dtype)
     if len(args) == 1 and not isinstance(args[0], (int, _core.Size)):
-        return args[0].detach() if isinstance(args[0], Tensor) and args[0].dtype is dtype else tensor(args[0], dtype=dtype)
+        return (
+            args[0].detach() if isinstance(args[0], Tensor) and args[0].dtype is dtype else tensor(args[0], dtype=dtype)
+        )
     return new_empty(sizes("Tensor", args), dtype)
 
 
@@ -418,7 +438,9 @@ def deepcopy(x: Tensor, memo: dict) -> Tensor:
     if id(x) in memo:
         return memo[id(x)]
     if not x.is_leaf:
-        raise RuntimeError("deepcopy: only leaf tensors (made by the user) can be copied deeply; use x.detach().clone()")
+        raise RuntimeError(
+            "deepcopy: only leaf tensors (made by the user) can be copied deeply; use x.detach().clone()"
+        )
     source = x.untyped_storage()
     bytes_of = memo.get(id(source))
     if bytes_of is None:
@@ -439,7 +461,9 @@ def deepcopy(x: Tensor, memo: dict) -> Tensor:
     return made
 
 
-def rebuild(data: bytes, dtype: DType, shape: tuple, stride: tuple, requires_grad: bool, kind: type, attributes: dict) -> Tensor:
+def rebuild(
+    data: bytes, dtype: DType, shape: tuple, stride: tuple, requires_grad: bool, kind: type, attributes: dict
+) -> Tensor:
     """The tensor that `reduce` took apart."""
     flat = frombuffer(bytearray(data), dtype=dtype) if data else new_empty((0,), dtype)
     made = _core.raw_view(flat, dtype, shape, stride, 0)
@@ -454,15 +478,25 @@ def reduce(x: Tensor, protocol: int) -> tuple:
     if not compact.is_contiguous():
         compact = new_like(x, x.dtype)
         _core.plain_copy(compact, x.detach())
-    raw = _core.raw_view(compact, DTYPES[1], (x.numel() * x.dtype.itemsize,), (1,), compact.storage_offset() * x.dtype.itemsize)
+    raw = _core.raw_view(
+        compact, DTYPES[1], (x.numel() * x.dtype.itemsize,), (1,), compact.storage_offset() * x.dtype.itemsize
+    )
     data = bytes(memoryview(raw)) if x.numel() else b""
-    return rebuild, (data, x.dtype, tuple(x.shape), compact.stride(), x.is_leaf and x.requires_grad, type(x), dict(x.__dict__))
+    return rebuild, (
+        data,
+        x.dtype,
+        tuple(x.shape),
+        compact.stride(),
+        x.is_leaf and x.requires_grad,
+        type(x),
+        dict(x.__dict__),
+    )
 
 
 def install() -> None:
     for name, code in {
-        "float": 8, "double": 9, "half": 6, "bfloat16": 7, "long": 5, "int": 4, "short": 3, "char": 2, "byte": 1, "bool": 0,
-        "cfloat": 10, "cdouble": 11,
+        "float": 8, "double": 9, "half": 6, "bfloat16": 7, "long": 5, "int": 4, "short": 3, "char": 2, "byte": 1,
+        "bool": 0, "cfloat": 10, "cdouble": 11,
     }.items():  # fmt: skip
         setattr(Tensor, name, converter(DTYPES[code]))
     Tensor.numpy, Tensor.__array__, Tensor.__array_priority__ = to_numpy, array, 1000
@@ -483,5 +517,5 @@ install()
 
 __all__ = [
     "arange", "as_tensor", "asarray", "copy_", "empty", "empty_like", "empty_strided", "eye", "from_numpy", "frombuffer",
-    "full", "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
+        "full", "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

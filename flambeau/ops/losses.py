@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from ..core._core import Tensor
 from .reduce import mean, sum
@@ -33,7 +32,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     """
     same_shapes("mse_loss", input, target)
     values = TABLE["mse_loss"](input, target)
-    return reduced("mse_loss", values if weight is None else values * weight, legacy_reduction(size_average, reduce, reduction))
+    return reduced(
+        "mse_loss", values if weight is None else values * weight, legacy_reduction(size_average, reduce, reduction)
+    )
 
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None) -> Tensor:
@@ -44,7 +45,9 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     """
     same_shapes("l1_loss", input, target)
     values = TABLE["l1_loss"](input, target)
-    return reduced("l1_loss", values if weight is None else values * weight, legacy_reduction(size_average, reduce, reduction))
+    return reduced(
+        "l1_loss", values if weight is None else values * weight, legacy_reduction(size_average, reduce, reduction)
+    )
 
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0) -> Tensor:
@@ -65,10 +68,14 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     """-(y log x + (1 - y) log(1 - x)), each log at least -100."""
     if input.shape != target.shape:
         raise ValueError(
-            f"binary_cross_entropy: target's shape {list(target.shape)} must be input's, {list(input.shape)}; reshape one"
+            f"binary_cross_entropy: target's shape {list(target.shape)} must be input's, {list(input.shape)}"
         )
     values = TABLE["binary_cross_entropy"](input, target)
-    return reduced("binary_cross_entropy", values if weight is None else values * weight, legacy_reduction(size_average, reduce, reduction))
+    return reduced(
+        "binary_cross_entropy",
+        values if weight is None else values * weight,
+        legacy_reduction(size_average, reduce, reduction),
+    )
 
 
 def binary_cross_entropy_with_logits(
@@ -77,8 +84,8 @@ def binary_cross_entropy_with_logits(
     """binary_cross_entropy of sigmoid(x), without overflow; `pos_weight` scales the positive term."""
     if input.shape != target.shape:
         raise ValueError(
-            f"binary_cross_entropy_with_logits: target's shape {list(target.shape)} must be input's, {list(input.shape)}; "
-            "reshape one"
+            f"binary_cross_entropy_with_logits: target's shape {list(target.shape)} must be input's, "
+            f"{list(input.shape)}"
         )
     if pos_weight is None:
         values = TABLE["binary_cross_entropy_with_logits"](input, target)

@@ -109,7 +109,9 @@ def layer_norm_op(ctx, x, weight, bias, depth, eps):
     return y
 
 
-def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """y = (x - mean) / √(var + eps) · weight + bias, mean and variance over the trailing dimensions.
 
     Source: Ba, Kiros, Hinton, Layer Normalization (2016).
@@ -230,7 +232,11 @@ class Channels:
 def batch_statistics(x: Tensor, m: Channels) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel, in two passes."""
     inner = wide(x.dtype)
-    centre = mean(x.reshape(m.n, m.c, m.s), 2, dtype=inner).mean(0) if not m.by_column else mean(x.reshape(m.n, m.c), 0, dtype=inner)
+    centre = (
+        mean(x.reshape(m.n, m.c, m.s), 2, dtype=inner).mean(0)
+        if not m.by_column
+        else mean(x.reshape(m.n, m.c), 0, dtype=inner)
+    )
     formula = centred_squares_columns if m.by_column else centred_squares
     arguments = [("x", x, "full"), ("centre", m.spread(centre), m.extent)]
     (squares,) = run("batch_squares_" + m.extent, formula, m.rows, m.cols, arguments, [(inner, m.size())])
@@ -267,7 +273,11 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
             r = p * db * (-1.0 / m.count) - q * centre
         else:
             q = r = p * 0.0
-        arguments = [("g", g, "full"), ("x", x, "full"), *((n, m.spread(v), m.extent) for n, v in (("p", p), ("q", q), ("r", r)))]
+        arguments = [
+            ("g", g, "full"),
+            ("x", x, "full"),
+            *((n, m.spread(v), m.extent) for n, v in (("p", p), ("q", q), ("r", r))),
+        ]
         (dx,) = run("batch_combine_" + m.extent, combine, m.rows, m.cols, arguments, [(x.dtype, x.shape)])
     out = [dx]
     if weight is not None:
@@ -321,7 +331,9 @@ def batch_norm(
     count = input.numel() // max(1, c)
     if not training:
         if running_mean is None or running_var is None:
-            raise RuntimeError("batch_norm: outside training running_mean and running_var are needed; pass training=True to do without")
+            raise RuntimeError(
+                "batch_norm: outside training running_mean and running_var are needed; pass training=True to do without"
+            )
         return batch_norm_op(input, weight, bias, running_mean.detach(), running_var.detach(), eps)[0]
     if count <= 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
@@ -337,14 +349,17 @@ def batch_norm(
     return y
 
 
-def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """Layer norm of each group of channels of (N, C, …), then weight_c and bias_c.
 
     Source: Wu, He, Group Normalization (2018).
     """
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise RuntimeError(
-            f"group_norm: the number of channels must be divisible by num_groups={num_groups}, got shape {list(input.shape)}"
+            f"group_norm: the number of channels must be divisible by num_groups={num_groups}, got shape "
+            f"{list(input.shape)}"
         )
     n, c = input.shape[:2]
     y = layer_norm_op(input.reshape(n * num_groups, -1), None, None, 1, eps).reshape(input.shape)

@@ -1,6 +1,6 @@
 """Optimizer updates over all parameters of a group at once: SGD with momentum, and Adam with its variants.
 
-An update is one pointwise op with several outputs, so a parameter, its gradient and its state are read and written once.
+An update is one pointwise op with several outputs: a parameter, its gradient and its state are read and written once.
 Imports core, ir and neighbours in ops. Read next: `flambeau/optim/sgd.py` and `adam.py`, which gather the lists.
 """
 
@@ -17,10 +17,13 @@ from ..ir.expr import maximum, sqrt
 from .define import PointwiseDef, uniform
 
 
-def update_op(name: str, operands: tuple[str, ...], numbers: tuple[str, ...], outputs: int, body: Callable[..., Any]) -> Op:
+def update_op(
+    name: str, operands: tuple[str, ...], numbers: tuple[str, ...], outputs: int, body: Callable[..., Any]
+) -> Op:
     """A pointwise op of floating operands and numbers with several outputs, outside the public table."""
     definition = PointwiseDef(
-        name=name, body=body, operands=operands, attributes=dict.fromkeys(numbers, 0.0), samples=(uniform(-1, 1),) * len(operands),
+        name=name, body=body, operands=operands, attributes=dict.fromkeys(numbers, 0.0),
+        samples=(uniform(-1, 1),) * len(operands),
         like="", doc="", inplace=False, method=False, aliases=(), domain="float", promote="default", grad=None,
     )  # fmt: skip
     return Op(name, len(operands), (*operands, *numbers), outputs, definition)

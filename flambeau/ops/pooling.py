@@ -28,7 +28,7 @@ WORK = 16384
 
 
 def window_loop(name: str, buffers: tuple[Buffer, ...], cell: Any) -> Kernel:
-    """A kernel over output rows, vectorised along them; cell(plane, oh, ow, place) gives the statements of one output."""
+    """A kernel over output rows, vectorised along them; cell(plane, oh, ow, place) gives one output's statements."""
     t, i, plane, row = var("t"), var("i"), var("plane"), var("row")
     body = For(i, const(0, "i64"), OW, cell(plane, row, i, t * OW + i), vector=True)
     outer = For(t, const(0, "i64"), PLANES * OH, (Let(plane, idiv(t, OH)), Let(row, irem(t, OH)), body), parallel=True)
@@ -66,7 +66,7 @@ def max_kernel(dtype: str, geometry: tuple, ceil_mode: bool) -> Kernel:
         for k, (inside, y, x) in enumerate(taps(geometry, row, col)):
             flat = y * W + x
             if safe:
-                (kh, kw), (sh, sw), _, (dh, dw) = geometry
+                (_, kw), (sh, sw), _, (dh, dw) = geometry
                 flat = (row * sh + k // kw * dh) * W + (col * sw + k % kw * dw)
             value = cast(load("x", dtype, plane * (H * W) + flat), inner)
             wins = (value > best) | isnan(value) if IR[inner].kind == "f" else value > best
@@ -139,7 +139,9 @@ def mean_back_kernel(dtype: str, geometry: tuple, include_pad: bool, divisor: in
         value = value + where(inside, g / count, const(0, inner))
     rows = Reduce(r, first_row, last_row, (Accumulator(total, const(0, inner)),), (total + value,), lanes=1)
     inner_loop = For(i, const(0, "i64"), W, (rows, Store("x", t * W + i, cast(total, dtype))), vector=True)
-    outer = For(t, const(0, "i64"), PLANES * H, (Let(plane, idiv(t, H)), Let(row, irem(t, H)), inner_loop), parallel=True)
+    outer = For(
+        t, const(0, "i64"), PLANES * H, (Let(plane, idiv(t, H)), Let(row, irem(t, H)), inner_loop), parallel=True
+    )
     return Kernel("avg_pool_backward", (Buffer("g", dtype), Buffer("x", dtype, "w"), *SIZES), (outer,))
 
 
@@ -234,11 +236,15 @@ def windows(
     strides = kernel if stride is None or stride in ([], ()) else ntuple(name, "stride", stride, 2)
     pads, dilations = ntuple(name, "padding", padding, 2), ntuple(name, "dilation", dilation, 2)
     if any(v < 1 for v in (*kernel, *strides, *dilations)):
-        raise RuntimeError(f"{name}: kernel_size, stride and dilation must be positive, got {kernel}, {strides}, {dilations}")
+        raise RuntimeError(
+            f"{name}: kernel_size, stride and dilation must be positive, got {kernel}, {strides}, {dilations}"
+        )
     out = []
     for size, k, s, p, d in zip(x.shape[-2:], kernel, strides, pads, dilations, strict=True):
         if p < 0 or p > (d * (k - 1) + 1) // 2:
-            raise RuntimeError(f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel={k}")
+            raise RuntimeError(
+                f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel={k}"
+            )
         room = size + 2 * p - d * (k - 1) - 1
         n = (-(-room // s) if ceil_mode else room // s) + 1
         if ceil_mode and (n - 1) * s >= size + p:
@@ -249,9 +255,7 @@ def windows(
     return (kernel, strides, pads, dilations), (out[0], out[1])
 
 
-def max_pool2d(
-    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
-) -> Any:
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Any:
     """y = the largest element of each window of (N, C, H, W) or (C, H, W); padding counts as -inf.
 
     >>> fb.ops.max_pool2d(fb.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
@@ -282,7 +286,8 @@ def averaging(n: int, size: int, like: Tensor) -> Tensor:
     """The (size, n) matrix whose row i takes the mean from ⌊i n / size⌋ to ⌈(i + 1) n / size⌉."""
     at = arange(n)
     rows = [
-        ((at >= i * n // size) & (at < -(-(i + 1) * n // size))).to(like.dtype) / (-(-(i + 1) * n // size) - i * n // size)
+        ((at >= i * n // size) & (at < -(-(i + 1) * n // size))).to(like.dtype)
+        / (-(-(i + 1) * n // size) - i * n // size)
         for i in range(size)
     ]
     return tensor([r.tolist() for r in rows], dtype=like.dtype) if rows else new_empty((0, n), like.dtype)

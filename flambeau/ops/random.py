@@ -153,7 +153,14 @@ def sampler(name: str, dtype: str) -> Kernel:
     a, b = cast(var("a", "f64"), inner), cast(var("b", "f64"), inner)
     value = DISTRIBUTIONS[name](words, inner, a, b)
     body = For(i, const(0, "i64"), var("n"), (Store("y", i, cast(value, dtype)),), parallel=True, vector=True)
-    params = (Buffer("y", dtype, "w"), Scalar("seed"), Scalar("call"), Scalar("a", "f64"), Scalar("b", "f64"), Scalar("n"))
+    params = (
+        Buffer("y", dtype, "w"),
+        Scalar("seed"),
+        Scalar("call"),
+        Scalar("a", "f64"),
+        Scalar("b", "f64"),
+        Scalar("n"),
+    )
     return Kernel("random_" + name, params, (body,))
 
 
@@ -200,7 +207,9 @@ def draw_integers(out: Tensor, low: int, high: int, generator: Generator | None)
     return out
 
 
-def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def rand(
+    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """Numbers drawn evenly from [0, 1).
 
     >>> _ = fb.manual_seed(0)
@@ -210,37 +219,52 @@ def rand(*size, generator=None, out=None, dtype=None, layout=None, device=None, 
     return finish(draw(new_empty(sizes("rand", size), default(dtype)), "uniform", 0, 1, generator), requires_grad)
 
 
-def randn(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randn(
+    *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """Numbers drawn from the normal distribution with mean 0 and variance 1."""
     return finish(draw(new_empty(sizes("randn", size), default(dtype)), "normal", 0, 1, generator), requires_grad)
 
 
-def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
+def randint(
+    low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False
+) -> Tensor:
     """Whole numbers drawn evenly from low … high - 1: randint(high, size) or randint(low, high, size)."""
     if size is None:
         low, high, size = 0, low, high
     if high is None:
         low, high = 0, low
-    return finish(draw_integers(new_empty(tuple(size), INT64 if dtype is None else dtype), int(low), int(high), generator), requires_grad)
+    return finish(
+        draw_integers(new_empty(tuple(size), INT64 if dtype is None else dtype), int(low), int(high), generator),
+        requires_grad,
+    )
 
 
-def rand_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None) -> Tensor:
+def rand_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
+) -> Tensor:
     """Numbers drawn evenly from [0, 1), in another tensor's shape."""
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "uniform", 0, 1, generator), requires_grad)
 
 
-def randn_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None) -> Tensor:
+def randn_like(
+    input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
+) -> Tensor:
     """Standard normal numbers in another tensor's shape."""
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "normal", 0, 1, generator), requires_grad)
 
 
-def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
+def randint_like(
+    input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
+) -> Tensor:
     """Whole numbers drawn evenly from low … high - 1, in another tensor's shape."""
     low, high = (0, low) if high is None else (low, high)
     return finish(draw_integers(new_empty(input.shape, dtype or input.dtype), low, high, None), requires_grad)
 
 
-def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False) -> Tensor:
+def randperm(
+    n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+) -> Tensor:
     """The numbers 0 … n - 1 in random order: sorted by 63-bit random keys."""
     import numpy
 
@@ -250,7 +274,9 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     return finish(made if dtype in (None, INT64) else to_dtype(made, dtype), requires_grad)
 
 
-def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False) -> Tensor:
+def normal(
+    mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False
+) -> Tensor:
     """Normal numbers with given means and standard deviations, numbers or tensors."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         shape = _core.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
@@ -284,7 +310,7 @@ def dropout_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 @primitive(dropout_vjp, name="dropout_mask")
 def drop(ctx, x, p, key, call):
-    """x with elements zeroed by the mask of (key, call); the backward draws the same mask again instead of keeping it."""
+    """x with elements zeroed by the mask of (key, call); the backward draws the same mask again, so none is kept."""
     ctx.p, ctx.key, ctx.call = p, key, call
     x = x.contiguous()
     y = new_like(x, x.dtype)

@@ -27,7 +27,9 @@ def spread(g: Tensor, shape: Any, dim: Any, keepdim: bool) -> Tensor:
 
 def floating(name: str, x: Tensor, dtype: Any) -> None:
     if not (x.is_floating_point() or x.is_complex()) and dtype is None:
-        raise RuntimeError(f"{name}: could not infer output dtype: takes floating tensors, got {x.dtype}; use x.float(), or dtype=")
+        raise RuntimeError(
+            f"{name}: could not infer output dtype: takes floating tensors, got {x.dtype}; use x.float(), or dtype="
+        )
 
 
 def to(x: Tensor, dtype: Any) -> Tensor:
@@ -239,14 +241,22 @@ def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
     return TABLE["sqrt"](var(x, dim, unbiased, keepdim, correction=correction))
 
 
-def var_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+def var_mean(
+    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple:
     """The variance and the mean over `dim`."""
-    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, None if isinstance(dim, bool) else dim, keepdim)
+    return var(x, dim, unbiased, keepdim, correction=correction), mean(
+        x, None if isinstance(dim, bool) else dim, keepdim
+    )
 
 
-def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+def std_mean(
+    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple:
     """The standard deviation and the mean over `dim`."""
-    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, None if isinstance(dim, bool) else dim, keepdim)
+    return std(x, dim, unbiased, keepdim, correction=correction), mean(
+        x, None if isinstance(dim, bool) else dim, keepdim
+    )
 
 
 def norm2_vjp(ctx: Any, g: Tensor) -> Tensor:

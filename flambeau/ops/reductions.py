@@ -69,7 +69,9 @@ class BoundFold:
 
     def out_dtypes(self, results: Exprs) -> tuple[str, ...]:
         return tuple(
-            (self.out_dtype or self.dtype) if e.dtype == "f32" and (self.out_dtype or self.dtype) in ("f16", "bf16") else e.dtype
+            (self.out_dtype or self.dtype)
+            if e.dtype == "f32" and (self.out_dtype or self.dtype) in ("f16", "bf16")
+            else e.dtype
             for e in results
         )
 

@@ -20,7 +20,6 @@ from .table import TABLE
 from .typed import CODES, computation
 
 
-
 @dataclass(frozen=True, slots=True)
 class Input:
     """An argument of a program: a buffer of an extent, or a number ('number')."""
@@ -118,12 +117,16 @@ _programs: dict[tuple, tuple[Program, Any]] = {}
 
 
 def traced(
-    name: str, formula: Callable[..., Any], arguments: Sequence[tuple[str, str | None, str]], out_dtypes: Sequence[str | None]
+    name: str,
+    formula: Callable[..., Any],
+    arguments: Sequence[tuple[str, str | None, str]],
+    out_dtypes: Sequence[str | None],
 ) -> Program:
     """The program of a formula: `arguments` are (name, dtype or None where absent, extent)."""
     inputs = tuple(Input(n, d, e) for n, d, e in arguments if d is not None)
     symbols = [
-        None if d is None else cast(var(n, d), "i64" if d in ("i64", "i32", "u8") else computation(d)) for n, d, _ in arguments
+        None if d is None else cast(var(n, d), "i64" if d in ("i64", "i32", "u8") else computation(d))
+        for n, d, _ in arguments
     ]
     found = formula(*symbols)
     found = found if isinstance(found, tuple) else (found,)

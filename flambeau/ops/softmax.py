@@ -50,7 +50,9 @@ def softmax_vjp(ctx: Any, g: Tensor) -> Tensor:
     if _core.is_grad_enabled():
         return softmax_backward(g, y)
     g, rows, cols = matrix(g)
-    return run("softmax_backward", softmax_backward, rows, cols, [("g", g, "full"), ("y", y, "full")], [(y.dtype, y.shape)])[0]
+    return run(
+        "softmax_backward", softmax_backward, rows, cols, [("g", g, "full"), ("y", y, "full")], [(y.dtype, y.shape)]
+    )[0]
 
 
 @primitive(softmax_vjp, name="softmax_last")
@@ -177,7 +179,10 @@ def cross_entropy_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
         ("g", g.contiguous(), "row"), ("x", x, "full"), ("total", total, "row"), ("share", share, "row"),
         ("target", target, "row"),
     ]  # fmt: skip
-    return (*run("cross_entropy_backward", cross_entropy_backward, rows, cols, arguments, [(x.dtype, x.shape)]), *ctx.rest)
+    return (
+        *run("cross_entropy_backward", cross_entropy_backward, rows, cols, arguments, [(x.dtype, x.shape)]),
+        *ctx.rest,
+    )
 
 
 @primitive(cross_entropy_vjp, name="cross_entropy_rows")
@@ -215,7 +220,9 @@ def classes_last(x: Tensor) -> Tensor:
 
 def out_of_range(name: str, target: Tensor, ignore_index: int, classes: int) -> IndexError:
     bad = next(t for t in target.reshape(-1).tolist() if t != ignore_index and not 0 <= t < classes)
-    return IndexError(f"{name}: target {bad} is out of bounds for {classes} classes; use 0 … {classes - 1}, or ignore_index")
+    return IndexError(
+        f"{name}: target {bad} is out of bounds for {classes} classes; use 0 … {classes - 1}, or ignore_index"
+    )
 
 
 def cross_entropy(
@@ -254,7 +261,9 @@ def cross_entropy(
         )
     classes = x.shape[1 if x.ndim > 1 else 0]
     if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError(f"cross_entropy: weight needs one number for each of {classes} classes, got {list(weight.shape)}")
+        raise RuntimeError(
+            f"cross_entropy: weight needs one number for each of {classes} classes, got {list(weight.shape)}"
+        )
     if target.is_floating_point() or label_smoothing:
         return soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, classes)
     rows = classes_last(x).reshape(-1, classes)
@@ -280,7 +289,9 @@ def soft_cross_entropy(
         loss = -sum(weighted * p, -1)
         count = loss.numel() // (1 if x.ndim > 1 else loss.numel() or 1)
         return loss if reduction == "none" else sum(loss) if reduction == "sum" else sum(loss) / max(1, count)
-    plain = nll_loss(logits.reshape(-1, classes), target.reshape(-1), weight, ignore_index=ignore_index, reduction="none")
+    plain = nll_loss(
+        logits.reshape(-1, classes), target.reshape(-1), weight, ignore_index=ignore_index, reduction="none"
+    )
     counted = TABLE["ne"](target, ignore_index)
     smooth = where(counted, -sum(weighted, -1), 0.0) * (smoothing / classes)
     loss = plain.reshape(target.shape) * (1 - smoothing) + smooth
@@ -314,7 +325,10 @@ def nll_loss(
     classes = x.shape[1]
     expected = (x.shape[0], *x.shape[2:])
     if tuple(labels.shape) != expected:
-        raise ValueError(f"nll_loss: expected target of shape {list(expected)} for input {list(input.shape)}, got {list(target.shape)}")
+        raise ValueError(
+            f"nll_loss: expected target of shape {list(expected)} for input {list(input.shape)}, got "
+            f"{list(target.shape)}"
+        )
     counted = TABLE["ne"](labels, ignore_index)
     safe = where(counted, labels, 0)
     if safe.numel() and (safe.amin().item() < 0 or safe.amax().item() >= classes):

@@ -1,6 +1,6 @@
 """The table of live ops: one core Op for each pointwise definition, and for each choice of its static attributes.
 
-Imports core and the definitions. Read next: `define.py` (what a definition says), `core/dispatch.pxi` (what an Op does).
+Imports core and the definitions. Read next: `define.py` (definitions), `core/dispatch.pxi` (what an Op does).
 """
 
 from __future__ import annotations
@@ -54,6 +54,13 @@ def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict
             bind["grad"] = partial(definition.grad, **static)
         found = _variants[key] = make(replace(definition, **bind))  # type: ignore[arg-type]
     return found, [], values
+
+
+def origin(op: Op) -> tuple[str, dict[str, Any]] | None:
+    """The name and static attributes by which the table has an op; None for one that isn't in it (a derivative)."""
+    if TABLE.get(op.name) is op:
+        return op.name, {}
+    return next(((key[0].name, dict(key[1:])) for key, made in _variants.items() if made is op), None)
 
 
 def specialise(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""From an untyped definition and the operands' dtypes to typed Exprs: PyTorch's promotion, applied once per combination.
+"""From an untyped definition and the operands' dtypes to typed Exprs: PyTorch's promotion, once per combination.
 
 Operand i is the Expr variable `x<i>` at its storage dtype; results are Exprs at their storage dtype, casts included, so
 whatever is derived from them (gradients, fused kernels) has the same roundings. May import ir and define.
@@ -84,7 +84,9 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
     if DTYPES[result].kind not in DOMAINS[op.domain]:
         wanted = {"b": "bool", "u": "uint8", "i": "integer", "f": "floating", "c": "complex"}
         names = " or ".join(dict.fromkeys(wanted[k] for k in DOMAINS[op.domain]))
-        raise TypeError(f"{op.name}: takes {names} tensors, got {PUBLIC[CODES[result]]}; convert with x.to(dtype) first")
+        raise TypeError(
+            f"{op.name}: takes {names} tensors, got {PUBLIC[CODES[result]]}; convert with x.to(dtype) first"
+        )
     inner = result if op.promote == "exact" else computation(result)
     inputs: list[Expr | None] = []
     given: list[Any] = []
@@ -124,7 +126,9 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
 def static_names(op: PointwiseDef) -> tuple[str, ...]:
     """Attributes that reach the body as they are and choose a variant of the op."""
     return tuple(
-        name for name, value in op.attributes.items() if name in op.static or value is None or isinstance(value, (bool, str))
+        name
+        for name, value in op.attributes.items()
+        if name in op.static or value is None or isinstance(value, (bool, str))
     )
 
 
@@ -212,7 +216,9 @@ def backward(op: Any, t: Typed, wrt: tuple[int, ...], name: str) -> Backward:
     if not computed:
         return Backward(None, (), wrt, tuple(route))
     used = {n for n in postorder(*computed) if n.op == "var"}
-    needs = [i for i, x in enumerate(t.inputs) if x in used] + [len(t.inputs) + j for j, o in enumerate(outs) if o in used]
+    needs = [i for i, x in enumerate(t.inputs) if x in used] + [
+        len(t.inputs) + j for j, o in enumerate(outs) if o in used
+    ]
     operands = [*seeds, *(x for x in t.inputs if x in used), *(o for o in outs if o in used)]
     renamed = {x: var(f"x{k}", x.dtype) for k, x in enumerate(operands) if x is not None}
     form = Typed(substitute(tuple(computed), renamed), tuple(renamed.values()), (False,) * len(renamed))
