@@ -31,7 +31,7 @@ static void micro(const fb_tile *t) {
             const float *a = (const float *)t->a + i * t->a_row, *b = (const float *)t->b + j;
             float sum = 0, *c = (float *)t->c + i * t->c_row + j;
             for (int64_t k = 0; k < t->k; k++) sum = fmaf(a[t->a_off[k]], b[t->b_off[k]], sum);
-            *c = t->accumulate ? *c + sum : sum;
+            *c = (t->accumulate ? *c : 0) + sum;
         }
 }
 static void pack(const fb_packing *p) {
@@ -179,12 +179,12 @@ def fma32(a, b, c):
 def canonical(a, b):
     """The sum over k of a[..., k] * b[..., k] in the order that contract.h fixes; float32."""
     a, b = np.broadcast_arrays(a, b)
-    total = None
+    total = np.zeros(a.shape[:-1], np.float32)
     for k0 in range(0, max(1, a.shape[-1]), KC):
         chain = np.zeros(a.shape[:-1], np.float32)
         for k in range(k0, min(k0 + KC, a.shape[-1])):
             chain = fma32(a[..., k], b[..., k], chain)
-        total = chain if total is None else total + chain
+        total = total + chain
     return total
 
 

@@ -158,12 +158,14 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
     for i in range(height):
         out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
         out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
+    # To +0 if there is nothing to add to: then no sum is -0, and a product with 0 changes none.
     out += ["  br i1 %adding, label %add, label %store", "add:"]
     for i, j in sums:
         load(f"%old.{i}.{j}", f"%c.{i}.{j}", j, not partial[j])
-        out.append(f"  %new.{i}.{j} = {'fadd' if dtype[0] == 'f' else 'add'} {v} %old.{i}.{j}, %r.{i}.{j}")
     out += ["  br label %store", "store:"]
-    out += [f"  %z.{i}.{j} = phi {v} [%r.{i}.{j}, %done], [%new.{i}.{j}, %add]" for i, j in sums]
+    out += [f"  %before.{i}.{j} = phi {v} [zeroinitializer, %done], [%old.{i}.{j}, %add]" for i, j in sums]
+    add = "fadd" if dtype[0] == "f" else "add"
+    out += [f"  %z.{i}.{j} = {add} {v} %before.{i}.{j}, %r.{i}.{j}" for i, j in sums]
     for i, j in sums:
         if partial[j]:
             out.append(

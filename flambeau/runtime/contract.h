@@ -6,8 +6,9 @@
  * convolve.c (convolutions), docs/design/0005-contraction.md.
  *
  * The bits of a result's element depend on its own products alone: K is cut into blocks of FB_KC, a block's sum is a
- * chain of fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to the first one, bias and
- * activation come last. Sizes, batch, tile, strides, number of threads and target don't enter.
+ * chain of fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to +0, bias and activation
+ * come last. Sizes, batch, tile, strides, number of threads and target don't enter. No sum is -0, so a product of 0 and
+ * a finite number may be left out.
  */
 #ifndef FLAMBEAU_CONTRACT_H
 #define FLAMBEAU_CONTRACT_H
@@ -21,7 +22,7 @@ extern "C" {
 #define FB_KC 256 /* length of a block of K: part of every result's meaning */
 
 /* c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]] for i < m, j < n <= nr, k <= FB_KC.
- * Offsets and strides count elements of the sums' dtype. With accumulate = 0 the sum is stored, with 1 added to c. */
+ * Offsets and strides count elements of the sums' dtype. The sum is added to c, or to +0 if accumulate = 0. */
 typedef struct {
     const void *a, *b;
     void *c;
