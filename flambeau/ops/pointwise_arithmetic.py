@@ -179,7 +179,7 @@ def _pow_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:
     return to_base, E.where(flat, 0.0, g * (out * E.log(E.where(flat, 1.0, x))))
 
 
-@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="number+complex", inplace=True, grad=_pow_grad)
+@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="number", inplace=True, grad=_pow_grad)
 def pow(x, exponent):
     """x to the power of exponent. Integers wrap around on overflow, and to a negative power are 0 but for ±1.
 

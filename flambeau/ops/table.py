@@ -45,14 +45,14 @@ def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict
             raise TypeError(f"{op.name}: unexpected argument {key!r}; it takes ({', '.join(names)})")
         values[key] = value
     static = {name: values.pop(name, definition.attributes[name]) for name in op.statics}
-    key = (op, *static.items())
-    found = _variants.get(key)
+    chosen = (op, *static.items())
+    found = _variants.get(chosen)
     if found is None:
         rest = {name: value for name, value in definition.attributes.items() if name not in static}
-        bind = {"body": partial(definition.body, **static), "attributes": rest, "static": ()}
+        bind: dict[str, Any] = {"body": partial(definition.body, **static), "attributes": rest, "static": ()}
         if definition.grad is not None:
             bind["grad"] = partial(definition.grad, **static)
-        found = _variants[key] = make(replace(definition, **bind))  # type: ignore[arg-type]
+        found = _variants[chosen] = make(replace(definition, **bind))
     return found, [], values
 
 
@@ -87,6 +87,8 @@ _core.set_hook("specialise_inplace", specialise_inplace)
 _core.set_hook("op_named", TABLE.__getitem__)
 
 for _name, _op in TABLE.items():
+    if "." in _name:
+        continue
     if _op.definition.method and not hasattr(_core.Tensor, _name):
         setattr(_core.Tensor, _name, _op)
     if _op.definition.inplace:

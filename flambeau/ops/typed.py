@@ -21,6 +21,7 @@ CODES = {name: code for code, name in enumerate(NAMES)}
 PUBLIC = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
           "complex128")  # fmt: skip
 ZERO_DIM, NUMBER, DEFAULT = 16, 32, 63
+PART = {"c64": "f32", "c128": "f64"}
 NUMBER_DTYPES = ("bool", "i64", "f32", "c64")
 
 
@@ -97,6 +98,8 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
         if i < count:
             own = op.operands[i] in op.kept
             dtype = (inner if not own else "bool") if number else NAMES[key & 15]
+            if number and dtype in PART and NUMBER_DTYPES[key - NUMBER] != "c64":
+                dtype = PART[dtype]  # a real number beside complex tensors
             x = var(f"x{i}", dtype)
             inputs.append(x)
             given.append(x if own else cast(x, inner))
@@ -184,6 +187,11 @@ class Backward:
     route: tuple[int, ...]
 
 
+def both(a: Expr | None, b: Expr | None) -> Expr | None:
+    """a + b where None is nothing."""
+    return b if a is None else a if b is None else add_gradients(a, b)
+
+
 def backward(op: Any, t: Typed, wrt: tuple[int, ...], name: str) -> Backward:
     """How to go backward for operands `wrt`: what to save, and the Exprs of the gradients."""
     outs = tuple(var(f"out{j}", e.dtype) for j, e in enumerate(t.exprs))
@@ -195,14 +203,12 @@ def backward(op: Any, t: Typed, wrt: tuple[int, ...], name: str) -> Backward:
         every = override(op, t, seeds, inner)
         grads: tuple[Expr | None, ...] = saved(t.exprs[0], tuple(every[i] for i in wrt), outs[0])
     else:
-        grads = (None,) * len(wrt)
+        grads = tuple(None for _ in wrt)
         for e, out, seed in zip(t.exprs, outs, seeds, strict=True):
             if DTYPES[e.dtype].kind not in "fc":
                 continue
             part = saved(e, derivative(e, variables, seed), out)
-            grads = tuple(
-                b if a is None else a if b is None else add_gradients(a, b) for a, b in zip(grads, part, strict=True)
-            )
+            grads = tuple(map(both, grads, part))
     computed: list[Expr] = []
     route: list[int] = []
     for i, g in zip(wrt, grads, strict=True):
