@@ -51,9 +51,8 @@ class iinfo:
         if type.is_floating_point or type.is_complex or type.name == "bool":
             raise TypeError(f"iinfo: an integer dtype is needed, got {type}; use finfo for floating ones")
         self.dtype, self.bits = type.name, 8 * type.itemsize
-        self.min, self.max = (
-            (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if type.is_signed else (0, 2**self.bits - 1)
-        )
+        half: int = 2 ** (self.bits - 1)
+        self.min, self.max = (-half, half - 1) if type.is_signed else (0, 2 * half - 1)
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

@@ -8,6 +8,7 @@ Read next: `functions/` (what exp, tanh, … expand to), `derive.py` (derivative
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -284,8 +285,10 @@ def function(name: str, *xs: Expr | float) -> Expr:
     return node(name, args[0].dtype, args)
 
 
-def where(condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
+def where(condition: Expr | bool, a: Expr | float, b: Expr | float) -> Expr:
     x, y = common(a, b)
+    if isinstance(condition, bool):
+        return x if condition else y
     if x is y or condition.op == "const":
         return x if x is y or condition.attr else y
     if condition.dtype != "bool":
@@ -336,7 +339,7 @@ def fma(a: Expr | float, b: Expr | float, c: Expr | float) -> Expr:
     return node("fma", args[0].dtype, args)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Callable[..., Expr]:
     """exp, log, tanh, …: one builder per entry of FUNCTIONS."""
     if name in FUNCTIONS:
 

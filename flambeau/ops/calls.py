@@ -14,9 +14,14 @@ from ..core._core import Tensor
 from .reduce import amax, amin, max_dim, min_dim
 from .table import TABLE
 
-max_result = namedtuple("max", "values indices", module="flambeau.return_types")
-min_result = namedtuple("min", "values indices", module="flambeau.return_types")
-aminmax_result = namedtuple("aminmax", "min max", module="flambeau.return_types")
+
+def result(name: str, fields: str) -> Any:
+    """A named tuple as PyTorch's torch.return_types."""
+    return namedtuple(name, fields, module="flambeau.return_types")
+
+
+max_result, min_result = result("max", "values indices"), result("min", "values indices")
+aminmax_result = result("aminmax", "min max")
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
@@ -77,7 +82,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     return TABLE["where"](condition, input, other) if out is None else TABLE["where"](condition, input, other, out=out)
 
 
-def overload(name: str, whole: Any, along: Any, pair: Any, result: Any) -> Any:
+def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
     """max and min: of everything, along a dimension (with indices), or of two tensors."""
 
     def function(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
@@ -87,15 +92,17 @@ def overload(name: str, whole: Any, along: Any, pair: Any, result: Any) -> Any:
             return pair(input, other)
         if dim is None:
             return whole(input)
-        found = result(*along(input, dim, keepdim))
+        found = named(*along(input, dim, keepdim))
         if out is not None:
             for target, value in zip(out, found, strict=True):
                 target.set_(value)
-            return result(*out)
+            return named(*out)
         return found
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""{name}(x): the {name}imum of all elements. {name}(x, dim): along a dimension, with indices. {name}(x, y): element by element.
+    function.__doc__ = f"""The {name}imum: {name}(x) of all elements, {name}(x, dim) along a dimension, {name}(x, y) of pairs.
+
+    Along a dimension it comes with the indices of the first {name}ima.
 
     >>> fb.{name}(fb.tensor([3.0, 3.0]))
     tensor(3.)
@@ -205,8 +212,6 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     """Sets the diagonal of a matrix to a number; returns it."""
     self.as_strided((builtins.min(self.shape),), (builtins.sum(self.stride()),)).fill_(fill_value)
     return self
-
-
 
 
 Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_ = clamp, clamp, clamp_, clamp_

@@ -172,7 +172,8 @@ def between(dtype: str) -> Kernel:
     value = where(i < (n >> 1), start + cast(i, "f64") * step, end - cast(n - 1 - i, "f64") * step)
     value = cast(cast(value, "f32"), dtype) if dtype in ("f16", "bf16") else cast(value, dtype)
     body = (For(i, const(0, "i64"), n, (Store("y", i, value),), parallel=True, vector=True),)
-    params = (Buffer("y", dtype, "w"), *(Scalar(s, "f64") for s in ("start", "end", "step")), Scalar("n"))
+    numbers = Scalar("start", "f64"), Scalar("end", "f64"), Scalar("step", "f64")
+    params = (Buffer("y", dtype, "w"), *numbers, Scalar("n"))
     return Kernel("linspace", params, body)
 
 
@@ -252,7 +253,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     elif is_numpy(data) or isinstance(data, (bytearray, memoryview)) or hasattr(data, "__array_interface__"):
         made = array_view(data)
         made = made.clone() if dtype is None or made.dtype is dtype else to_dtype(made, dtype)
-    elif isinstance(data, (list, tuple)) and data and is_numpy(data[0]) and getattr(data[0], "ndim", 0):
+    elif isinstance(data, (list, tuple)) and data and is_numpy(data[0]) and data[0].ndim:
         import numpy
 
         made = array_view(numpy.stack([numpy.asarray(x) for x in data])).clone()
@@ -308,7 +309,7 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
     check_place("as_tensor", device)
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype is dtype else to_dtype(data, dtype)
-    if is_numpy(data) and getattr(data, "ndim", 0):
+    if is_numpy(data) and data.ndim:
         made = array_view(data)
         return made if dtype is None or made.dtype is dtype else to_dtype(made, dtype)
     return tensor(data, dtype=dtype)

@@ -72,7 +72,7 @@ def layer_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
         _, centre, rstd = layer_norm_rows(xs, None, None, ctx.eps)
         dx, dw, db = layer_norm_backward(g.reshape(flat), xs, centre, rstd, w)
     else:
-        wanted = [(x.dtype, flat), None, None]
+        wanted: list[Any] = [(x.dtype, flat), None, None]
         if weight is not None:
             wanted[1] = (weight.dtype, (cols,))
         if has_bias:

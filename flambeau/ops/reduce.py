@@ -309,8 +309,7 @@ def reduce_empty(reduction: Any, shape: Any) -> None:
         )
 
 
-for _name, _function in {"var": var, "std": std, "norm": norm}.items():
-    setattr(Tensor, _name, _function)
+Tensor.var, Tensor.std, Tensor.norm = var, std, norm
 _core.set_hook("reduce_empty", reduce_empty)
 
 __all__ = [

@@ -16,7 +16,7 @@ from .pointwise import OPS
 from .typed import static_names
 
 TABLE: dict[str, Op] = {}
-_variants: dict[tuple, Op] = {}
+_variants: dict[tuple[Any, ...], Op] = {}
 
 
 def parameter_names(definition: PointwiseDef) -> tuple[str, ...]:
