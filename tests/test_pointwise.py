@@ -263,7 +263,7 @@ SPECIAL = [
     ("special.xlog1py", [[0.0, 0.0, 1.0], [-1.0, NAN, -1.0]], [0.0, NAN, -INF]),
     ("special.entr", [NAN, 0.0, -1.0, INF], [NAN, 0.0, -INF, -INF]),
     ("special.erfcx", [-INF, INF, NAN, 1e10, -30.0], [INF, 0.0, NAN, 1e-10 / math.sqrt(math.pi), INF]),
-    ("special.log_ndtr", [-INF, INF, NAN, -1e5], [-INF, 0.0, NAN, float(sp.log_ndtr(-1e5))]),
+    ("special.log_ndtr", [-INF, INF, NAN, -1e5], [-INF, -0.0, NAN, float(sp.log_ndtr(-1e5))]),
     ("special.spherical_bessel_j0", [0.0, INF, NAN], [1.0, 0.0, NAN]),
     ("sigmoid", [-INF, INF, NAN, -1000.0, 1000.0], [0.0, 1.0, NAN, 0.0, 1.0]),
     ("logit", [0.0, 1.0, 2.0, NAN], [-INF, INF, NAN, NAN]),

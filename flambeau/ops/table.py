@@ -58,9 +58,12 @@ def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict
 
 def origin(op: Op) -> tuple[str, dict[str, Any]] | None:
     """The name and static attributes by which the table has an op; None for one that isn't in it (a derivative)."""
-    if TABLE.get(op.name) is op:
+    if op.name in TABLE and TABLE[op.name] is op:
         return op.name, {}
-    return next(((key[0].name, dict(key[1:])) for key, made in _variants.items() if made is op), None)
+    for (general, *static), made in _variants.items():
+        if made is op:
+            return general.name, dict(static)
+    return None
 
 
 def specialise(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
