@@ -5,6 +5,7 @@ Imports ops, codegen and core.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ..codegen import native, schedule
@@ -32,6 +33,9 @@ def pointwise_miss(
 ) -> tuple[int, tuple[int, ...], tuple[int, ...], int]:
     """(address, output dtype codes, codes of the operands that are numbers, mask of differentiable operands)."""
     t = typed_op(op, keys)
+    if native.DEBUG >= 1:
+        operands = ", ".join("default" if x is None else x.dtype for x in t.inputs)
+        print(f"op {op.name}({operands}) in {dims} dimension(s), steps {classes}", file=sys.stderr)
     outs = tuple(e.dtype for e in t.exprs)
     if given is not None:
         outs = tuple(storable(op, e.dtype, o.ir) for e, o in zip(t.exprs, given, strict=True))
