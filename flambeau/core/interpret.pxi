@@ -17,7 +17,7 @@ cdef class View:
 
 @cython.final
 cdef class Effect:
-    """What happens beside operations: memory allocated, a kernel launched by hand, memory lent to NumPy."""
+    """What happens beside operations: a kernel launched by hand, memory lent to NumPy."""
     cdef readonly str name
 
     def __init__(self, str name):
@@ -27,9 +27,8 @@ cdef class Effect:
         return f"<effect {self.name}>"
 
 
-ALLOCATE = Effect("allocate")  # args: the address
-LAUNCH = Effect("launch")      # args: the tensors a kernel reads or writes
-LEND = Effect("lend")          # args: the tensor
+LAUNCH = Effect("launch")  # args: the tensors a kernel reads or writes
+LEND = Effect("lend")      # args: the tensor
 cdef dict VIEWS = {}
 
 
@@ -94,6 +93,11 @@ cdef Tensor view_again(Call call):
     parse_shape((shape,), sizes)
     parse_shape((steps,), strides)
     return make_view(base, base.ptr + <int64_t> offset, <int> len(shape), sizes, strides, kind, how)
+
+
+def interpreting():
+    """Whether an Interpreter is active in this thread."""
+    return fb_interpreters != 0
 
 
 def change_interpreters(int by):

@@ -15,6 +15,7 @@ cdef class Storage:
     cdef char *ptr
     cdef size_t total
     cdef uint32_t count
+    cdef readonly uint64_t serial  # rises with every block; 0 for borrowed memory
     cdef object owner
     cdef bint inference         # made in inference mode: never part of a recorded operation
     cdef bint borrowed          # the garbage collector may clear `owner` before __dealloc__ runs
@@ -74,8 +75,19 @@ cdef out_of_memory(size_t nbytes):
     )
 
 
+cdef uint64_t BLOCKS = 0
+
+
+def last_serial():
+    """The serial number of the block allocated last."""
+    return BLOCKS
+
+
 cdef Storage new_storage(size_t nbytes):
+    global BLOCKS
     cdef Storage s = Storage.__new__(Storage)
+    BLOCKS += 1
+    s.serial = BLOCKS
     s.total = nbytes
     s.inference = fb_inference
     if nbytes:
@@ -83,8 +95,6 @@ cdef Storage new_storage(size_t nbytes):
         if s.ptr == NULL:
             s.total = 0
             out_of_memory(nbytes)
-        if fb_interpreters:
-            interpret(ALLOCATE, (<uint64_t> s.ptr,), {}, None, 0)
     return s
 
 

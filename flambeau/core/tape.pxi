@@ -727,9 +727,3 @@ def swap_anomaly(bint value):
     was = fb_anomaly != 0
     fb_anomaly = value
     return was
-
-
-def change_interpreters(int by):
-    """Counts active Interpreters up or down; while there are any, operations leave the warm path."""
-    global fb_interpreters
-    fb_interpreters += by

@@ -8,6 +8,7 @@ Imports core, ir and neighbours in ops. Read next: `codegen/row_schedule.py` (th
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
 from ..ir import expr as E
 from ..ir.expr import Expr, cast, node, postorder, var
+from .primitive import primitive
 from .table import TABLE
 from .typed import CODES, computation
 
@@ -147,6 +149,34 @@ def run(
 
     `outputs` gives (dtype, shape) of each result, None for those not wanted. Tensors must be contiguous.
     """
+    if _core.interpreting():
+        # Called outside of an operation (by a backward rule): an interpreter sees it as one.
+        where = f"{formula.__module__.rpartition('.')[2]}.{formula.__qualname__}"
+        described = tuple((n, e) for n, _, e in arguments)
+        found = row_program([x for _, x, _ in arguments], name, where, rows, cols, described, outputs)
+        made = iter(found)
+        return [None if o is None else next(made) for o in outputs]
+    return compute(name, formula, rows, cols, arguments, outputs)
+
+
+@primitive()
+def row_program(ctx, values, name, formula, rows, cols, arguments, outputs):
+    """`run` as an operation: the formula is named by module and function, the results that aren't wanted are left out."""
+    module, _, function = formula.partition(".")
+    found = getattr(importlib.import_module(f"..{module}", __name__), function)
+    given = [(n, x, e) for (n, e), x in zip(arguments, values, strict=True)]
+    return tuple(m for m in compute(name, found, rows, cols, given, outputs) if m is not None)
+
+
+def compute(
+    name: str,
+    formula: Callable[..., Any],
+    rows: int,
+    cols: int,
+    arguments: Sequence[tuple[str, Any, str]],
+    outputs: Sequence[tuple[Any, Sequence[int]] | None],
+) -> list[Tensor | None]:
+    """`run`, eagerly."""
     described = tuple(
         (n, None if x is None else x.dtype.ir if isinstance(x, Tensor) else "f64" if isinstance(x, float) else "i64", e)
         for n, x, e in arguments
