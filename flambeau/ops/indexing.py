@@ -24,6 +24,7 @@ from .table import TABLE
 BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
 # As NumPy once did, a list this short that holds slices, sequences or tensors is read as a tuple.
 SHORT_LIST = 32
+FIRST = (0,)
 
 __all__ = ["index_put", "index_put_"]
 
@@ -137,11 +138,14 @@ def advanced(shape: Sequence[int], entries: Sequence[Tensor | None]) -> tuple[Pl
         shapes = ", ".join(str(list(i.shape)) for i in indices)
         raise IndexError(f"shape mismatch: indexing tensors of shapes {shapes} don't broadcast together") from None
     adjacent = dims[-1] - dims[0] == len(dims) - 1
-    return inserted(shape, index_shape, dims, dims[0] if adjacent else 0), tuple(indices)
+    return inserted(tuple(shape), index_shape, tuple(dims), dims[0] if adjacent else 0), tuple(indices)
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index] where the index holds index tensors or masks: a copy."""
+    if type(index) is Tensor and index.dtype is INT64 and x.ndim:
+        check_range(index, x.shape[0], 0)
+        return pick(x, places=inserted(x.shape, index.shape, FIRST, 0), indices=(index.detach(),))
     view, entries = prepare(x, index)
     given = [e for e in entries if e is not None]
     if not given:

@@ -7,6 +7,8 @@ number of threads. Imports core, ir and neighbours in ops. Read next: `gather.py
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from ..core._core import DTYPES, Op, Reduction, Tensor, launch, new_empty, plain
 from ..ir import expr as E
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, var, where
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Scalar, Statement, Store
+from .basic import contiguous_strides
 from .define import PointwiseDef
 from .primitive import generated
 from .reductions import Fold, ReductionDef, highest, lowest
@@ -27,6 +30,8 @@ SHORT = 8
 # Ranges of destinations among which a write of few columns is divided.
 PARTS = 8
 GRAIN = 32768
+# How many plans are remembered, so that small reads and writes don't think twice.
+PLANS = 4096
 # Data are moved as bits, so one kernel serves all dtypes of a size.
 BITS = {1: "u8", 2: "i16", 4: "i32", 8: "i64", 16: "c128"}
 
@@ -37,6 +42,9 @@ COMBINE: dict[str, Callable[[Expr, Expr], Expr]] = {
     "amax": E.maximum,
     "amin": E.minimum,
 }
+
+
+Ints = tuple[int, ...]
 
 
 class Places(NamedTuple):
@@ -54,13 +62,15 @@ class Places(NamedTuple):
     dims: tuple[int, ...]
 
 
-def along(shape: Sequence[int], dim: int) -> Places:
+@functools.lru_cache(maxsize=PLANS)
+def along(shape: Ints, dim: int) -> Places:
     """One index tensor of the result's `shape`, as gather and scatter have it."""
     source = tuple(-1 if d == dim else d for d in range(len(shape)))
     return Places(tuple(shape), source, tuple(range(len(shape))), (dim,))
 
 
-def inserted(shape: Sequence[int], index_shape: Sequence[int], dims: Sequence[int], at: int) -> Places:
+@functools.lru_cache(maxsize=PLANS)
+def inserted(shape: Ints, index_shape: Ints, dims: Ints, at: int) -> Places:
     """Index tensors of `index_shape` for `dims` of a source, whose other dimensions stand around dimension `at`."""
     kept = [d for d in range(len(shape)) if d not in dims]
     before, after = kept[:at], kept[at:]
@@ -69,7 +79,7 @@ def inserted(shape: Sequence[int], index_shape: Sequence[int], dims: Sequence[in
         (*(shape[d] for d in before), *index_shape, *(shape[d] for d in after)),
         (*before, *(-1,) * k, *after),
         (*(-1,) * len(before), *range(k), *(-1,) * len(after)),
-        tuple(dims),
+        dims,
     )
 
 
@@ -154,14 +164,13 @@ class Dim(NamedTuple):
     fixed: bool
 
 
-def loops(places: Places, result: Tensor, source: Tensor, index: Tensor) -> list[Dim]:
-    """The dimensions of a result, those of length 1 dropped and neighbours that run on merged."""
+def loops(places: Places, result: Ints, source: Ints, index: Ints) -> list[Dim]:
+    """The dimensions of a result, given all strides; those of length 1 are dropped, neighbours that run on merged."""
     found: list[Dim] = []
-    source_strides, index_strides = source.stride(), index.stride()
-    for n, r, s, i in zip(places.shape, result.stride(), places.source, places.index, strict=True):
+    for n, r, s, i in zip(places.shape, result, places.source, places.index, strict=True):
         if n == 1:
             continue
-        d = Dim(n, r, 0 if s < 0 else source_strides[s], 0 if i < 0 else index_strides[i], s < 0)
+        d = Dim(n, r, 0 if s < 0 else source[s], 0 if i < 0 else index[i], s < 0)
         if found:
             last = found[-1]
             if last.fixed == d.fixed and (last.result, last.source, last.index) == (r * n, d.source * n, d.index * n):
@@ -169,6 +178,15 @@ def loops(places: Places, result: Tensor, source: Tensor, index: Tensor) -> list
                 continue
         found.append(d)
     return found
+
+
+class Plan(NamedTuple):
+    """A kernel and how to launch it: the numbers it takes after its tensors, parallel units, units at a time."""
+
+    kernel: int
+    numbers: tuple[int, ...]
+    units: int
+    grain: int
 
 
 def step_class(stride: int) -> int:
@@ -197,8 +215,8 @@ def parameters(dims: int) -> tuple[Scalar, ...]:
     )
 
 
-def arguments(dims: Sequence[Dim], where_to: Steps) -> list[int]:
-    return [*(d[field] for field in range(4) for d in dims), where_to.size, where_to.stride]
+def numbers(dims: Sequence[Dim], size: int, stride: int) -> tuple[int, ...]:
+    return (*(d[field] for field in range(4) for d in dims), size, stride)
 
 
 def offset(places: Sequence[Expr], prefix: str, first: int = 0) -> Expr:
@@ -238,23 +256,30 @@ def read_kernel(dtype: str, dims: int, classes: tuple[int, int, int]) -> Kernel:
     return Kernel("read", params, (For(t, const(0, "i64"), rows, (*lets, columns), parallel=True),))
 
 
-def read(source: Tensor, places: Places, indices: Sequence[Tensor]) -> Tensor:
-    """The elements of `source` that index tensors, already checked, choose; off the tape."""
-    result = new_empty(places.shape, source.dtype)
-    if result.numel() == 0:
-        return result
-    to = steps(indices, [source.shape[d] for d in places.dims], [source.stride(d) for d in places.dims])
-    dims = loops(places, result, source, to.index) or [Dim(1, 1, 0, 0, False)]
+@functools.lru_cache(maxsize=PLANS)
+def read_plan(places: Places, itemsize: int, source: Ints, index: Ints, size: int, stride: int) -> Plan:
+    """How to read, given the strides of source and index."""
+    dims = loops(places, contiguous_strides(places.shape), source, index) or [Dim(1, 1, 0, 0, False)]
     if len(dims) > 1 and dims[-1].size < SHORT <= dims[-2].size:
         dims[-2:] = dims[:-3:-1]
     inner = dims[-1]
     classes = (step_class(inner.result), step_class(inner.source), step_class(inner.index))
-    kernel = read_kernel(BITS[source.itemsize], len(dims), classes)
     units = -(-inner.size // CHUNK)
     for d in dims[:-1]:
         units *= d.size
-    grain = max(1, GRAIN // min(inner.size, CHUNK))
-    launch(kernel, [result, source, to.index, *arguments(dims, to)], units, grain, result.numel())
+    kernel = read_kernel(BITS[itemsize], len(dims), classes)
+    return Plan(kernel, numbers(dims, size, stride), units, max(1, GRAIN // min(inner.size, CHUNK)))
+
+
+def read(source: Tensor, places: Places, indices: Sequence[Tensor]) -> Tensor:
+    """The elements of `source` that index tensors, already checked, choose; off the tape."""
+    result = new_empty(places.shape, source.dtype)
+    count = result.numel()
+    if count:
+        strides = source.stride()
+        to = steps(indices, [source.shape[d] for d in places.dims], [strides[d] for d in places.dims])
+        plan = read_plan(places, source.itemsize, strides, to.index.stride(), to.size, to.stride)
+        launch(plan.kernel, (result, source, to.index, *plan.numbers), plan.units, plan.grain, count)
     return result
 
 
@@ -315,17 +340,13 @@ def write_kernel(
     )
 
 
-def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, combine: str = "set") -> None:
-    """Combines `values`, which have the places' shape, into elements of `target`; indices are checked already."""
-    count = values.numel()
-    if count == 0:
-        return
-    if values.untyped_storage() is target.untyped_storage():
-        own = new_empty(values.shape, values.dtype)
-        plain_copy(own, values)
-        values = own
-    to = steps(indices, [target.shape[d] for d in places.dims], [target.stride(d) for d in places.dims])
-    dims = loops(places, values, target, to.index)
+@functools.lru_cache(maxsize=PLANS)
+def write_plan(
+    places: Places, dtype: str, combine: str, values: Ints, target: Ints, index: Ints, to: tuple[int, int, int]
+) -> Plan:
+    """How to write, given the strides of values, target and index."""
+    count = math.prod(places.shape)
+    dims = loops(places, values, target, index)
     free, fixed = [d for d in dims if not d.fixed], [d for d in dims if d.fixed]
     columns = bool(free) and (free[-1].source == 1 or not fixed)
     inner = free[-1] if columns else Dim(1, 0, 0, 0, False)
@@ -336,7 +357,23 @@ def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Ten
     # Each range reads the whole index: that pays where a row is long and there are few other things to divide.
     moves = all(d.index == 0 for d in free)
     parts = PARTS if moves and inner.size >= 32 and units < PARTS and count >= 2 * GRAIN else 1
-    name = BITS[target.itemsize] if combine == "set" else target.dtype.ir
-    kernel = write_kernel(name, combine, len(free), len(fixed), columns, parts > 1, classes)
-    args = [target, values, to.index, *arguments([*free, *fixed], to), to.span, parts, units * parts]
-    launch(kernel, args, units * parts, max(1, GRAIN * units // count) if parts == 1 else 1, count)
+    kernel = write_kernel(dtype, combine, len(free), len(fixed), columns, parts > 1, classes)
+    size, stride, span = to
+    rest = (*numbers([*free, *fixed], size, stride), span, parts, units * parts)
+    return Plan(kernel, rest, units * parts, max(1, GRAIN * units // count) if parts == 1 else 1)
+
+
+def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, combine: str = "set") -> None:
+    """Combines `values`, which have the places' shape, into elements of `target`; indices are checked already."""
+    count = values.numel()
+    if count == 0:
+        return
+    if values.untyped_storage() is target.untyped_storage():
+        own = new_empty(values.shape, values.dtype)
+        plain_copy(own, values)
+        values = own
+    strides = target.stride()
+    to = steps(indices, [target.shape[d] for d in places.dims], [strides[d] for d in places.dims])
+    dtype = BITS[target.itemsize] if combine == "set" else target.dtype.ir
+    plan = write_plan(places, dtype, combine, values.stride(), strides, to.index.stride(), to[1:])
+    launch(plan.kernel, (target, values, to.index, *plan.numbers), plan.units, plan.grain, count)

@@ -230,6 +230,11 @@ def masked_scatter_(ctx, input, mask, source):
 
 
 def truth(x: Tensor) -> Tensor:
+    if x.is_complex():
+        pairs = _core.raw_view(
+            x, x.dtype.to_real(), (*x.shape, 2), [*(2 * s for s in x.stride()), 1], 2 * x.storage_offset()
+        )
+        return truth(pairs.select(-1, 0)) | truth(pairs.select(-1, 1))
     return x.detach() if x.dtype is BOOL else TABLE["ne"](x.detach(), 0)
 
 

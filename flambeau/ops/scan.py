@@ -321,6 +321,10 @@ def cumulative_min(ctx, x, dim):
 
 
 def with_places(ctx: Any, which: Scan, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    if x.is_complex():
+        raise RuntimeError(
+            f"{'cummax' if which is running_max else 'cummin'}: complex numbers have no order, got {x.dtype}"
+        )
     values, places = run(which, (x,), dim)
     ctx.dim, ctx.shape = dim, x.shape
     ctx.save(places)

@@ -100,6 +100,8 @@ def reduced(ctx, x, src, *, places, indices, how, include_self):
 def checked(name: str, how: str, x: Tensor, src: Tensor) -> None:
     if how not in REDUCE:
         raise RuntimeError(f"{name}: reduce must be one of {', '.join(REDUCE)}, got {how!r}")
+    if (x.is_complex() and how in ("amax", "amin")) or (x.dtype is _core.DTYPES[0] and how == "mean"):
+        raise RuntimeError(f"{name}: {how!r} has no meaning for {x.dtype}")
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}: x is {x.dtype} and src {src.dtype}; use src.to({x.dtype})")
 

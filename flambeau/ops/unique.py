@@ -1,41 +1,74 @@
 """The different elements of a tensor: unique and unique_consecutive.
 
-Imports core and neighbours in ops, and NumPy inside functions. Read next: `sorting.py` (keys and their order).
+Imports core and neighbours in ops. Read next: `ranking.py` (keys and their order), `masks.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..core._core import Tensor
-from .gather import index_select
+from ..core._core import DTYPES, Tensor, new_empty
+from .basic import IDENTITY
+from .factories import arange
+from .gather import index_select, put_
 from .joining import wrap
-from .sorting import as_tensor, keys_of, order
+from .masks import true_places
+from .ranking import keys_of, places_of, sorting_places
+from .reduce import any as any_of
+from .scan import cumsum
+from .table import TABLE
 
 __all__ = ["unique", "unique_consecutive"]
 
+BOOL, INT64 = DTYPES[0], DTYPES[5]
 
-def returned(values: Tensor, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
+
+def returned(values: Tensor, begins: Tensor, starts: Tensor, inverse: Tensor | None, counts: bool) -> Any:
+    """What unique gives: values, where each element is among them, and how often each occurs, as far as asked for."""
     found = [values]
-    found += [as_tensor(inverse)] if return_inverse else []
-    found += [as_tensor(counts)] if return_counts else []
+    if inverse is not None:
+        found.append(inverse)
+    if counts:
+        ends = new_empty(starts.shape, INT64)
+        if starts.numel():
+            ends[:-1] = starts[1:]
+            ends[-1] = begins.shape[0]
+        found.append(ends - starts)
     return tuple(found) if len(found) > 1 else values
 
 
-def changes(keys: Any, floating: bool) -> Any:
-    """Where a run of equal keys begins in a vector; NaN equals nothing."""
-    import numpy as np
+def run_begins(keys: Tensor, lost: Tensor | None = None) -> Tensor:
+    """Where a run of equal keys, or rows of keys, begins; where `lost` is true one begins anyway."""
+    n = keys.shape[0]
+    begins = new_empty((n,), BOOL)
+    IDENTITY.into((begins,), True)
+    if n > 1:
+        differs = TABLE["ne"](keys.narrow(0, 1, n - 1), keys.narrow(0, 0, n - 1))
+        begins[1:] = any_of(differs.reshape(n - 1, -1), 1) if keys.ndim > 1 else differs
+    return begins if lost is None else begins | lost
 
-    begins = np.ones(keys.shape, bool)
-    begins[1:] = keys[1:] != keys[:-1]
-    return begins | (keys == ~keys.dtype.type(0)) if floating else begins
 
-
-def row_keys(name: str, input: Tensor, dim: int) -> tuple[int, Any]:
+def row_keys(name: str, input: Tensor, dim: int) -> tuple[int, Tensor]:
     """The keys as a matrix that has a row for each place of a dimension."""
     dim = wrap(dim, input.ndim)
-    keys = keys_of(name, input.transpose(0, dim) if input.ndim else input.reshape(1))
-    return dim, keys.reshape(keys.shape[0], -1)
+    x = input.transpose(0, dim) if input.ndim else input.reshape(1)
+    return dim, keys_of(name, x).reshape(x.shape[0], -1)
+
+
+def row_order(keys: Tensor) -> Tensor:
+    """The places that sort rows of keys lexicographically: by the last column first, each sort stable."""
+    places = arange(keys.shape[0])
+    for column in reversed(range(keys.shape[1])):
+        places = places[places_of(keys.select(1, column)[places], keys.itemsize)]
+    return places
+
+
+def nan_mask(x: Tensor) -> Tensor | None:
+    return TABLE["isnan"](x) if x.is_floating_point() else None
+
+
+def numbered(begins: Tensor) -> Tensor:
+    return cumsum(begins, 0) - 1
 
 
 def unique(
@@ -52,24 +85,21 @@ def unique(
     >>> fb.unique(fb.tensor([2, 1, 2, 3]), return_counts=True)
     (tensor([1, 2, 3]), tensor([1, 2, 1]))
     """
-    import numpy as np
-
     input = input.detach()
-    if dim is not None:
+    if dim is None:
+        source, shape, dim = input.reshape(-1), input.shape, 0
+        places = sorting_places("unique", source)
+        ranked = source[places]
+        begins = run_begins(keys_of("unique", ranked), nan_mask(ranked))
+    else:
         dim, keys = row_keys("unique", input, dim)
-        _, first, inverse, counts = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
-        return returned(
-            index_select(input, dim, as_tensor(first)), inverse.reshape(-1), counts, return_inverse, return_counts
-        )
-    keys = keys_of("unique", input.reshape(-1))
-    places = order(keys)
-    begins = changes(keys[places], input.is_floating_point())
-    starts = np.flatnonzero(begins)
-    values = index_select(input.reshape(-1), 0, as_tensor(places[starts]))
-    inverse = np.empty(keys.shape, np.int64)
-    inverse[places] = np.cumsum(begins) - 1
-    counts = np.diff(starts, append=keys.size)
-    return returned(values, inverse.reshape(input.shape), counts, return_inverse, return_counts)
+        source, shape, places = input, (keys.shape[0],), row_order(keys)
+        begins = run_begins(keys[places])
+    starts = true_places(begins)
+    inverse = None
+    if return_inverse:
+        inverse = put_(new_empty(places.shape, INT64), places, numbered(begins)).reshape(shape)
+    return returned(index_select(source, dim, places[starts]), begins, starts, inverse, return_counts)
 
 
 def unique_consecutive(
@@ -80,21 +110,16 @@ def unique_consecutive(
     >>> fb.unique_consecutive(fb.tensor([1, 1, 2, 2, 1]))
     tensor([1, 2, 1])
     """
-    import numpy as np
-
     input = input.detach()
     if dim is None:
         source, shape, dim = input.reshape(-1), input.shape, 0
-        begins = changes(keys_of("unique_consecutive", source), input.is_floating_point())
+        begins = run_begins(keys_of("unique_consecutive", source), nan_mask(source))
     else:
         dim, keys = row_keys("unique_consecutive", input, dim)
-        source, shape = input, (keys.shape[0],)
-        begins = np.ones(keys.shape[0], bool)
-        begins[1:] = (keys[1:] != keys[:-1]).any(-1)
-    starts = np.flatnonzero(begins)
-    counts = np.diff(starts, append=begins.size)
-    inverse = (np.cumsum(begins) - 1).reshape(shape)
-    return returned(index_select(source, dim, as_tensor(starts)), inverse, counts, return_inverse, return_counts)
+        source, shape, begins = input, (keys.shape[0],), run_begins(keys)
+    starts = true_places(begins)
+    inverse = numbered(begins).reshape(shape) if return_inverse else None
+    return returned(index_select(source, dim, starts), begins, starts, inverse, return_counts)
 
 
 Tensor.unique, Tensor.unique_consecutive = unique, unique_consecutive

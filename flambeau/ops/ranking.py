@@ -1,0 +1,187 @@
+"""The order of elements: unsigned keys that compare as the elements do, and the places that sort each row of them.
+
+Short rows count for each element how many come before it; longer ones are sorted by their bytes, least significant
+first (Knuth, The Art of Computer Programming 3, 5.2.5), in blocks that run at once. Both are stable, so the answer is
+unique. Imports core, ir and neighbours in ops. Read next: `sorting.py` (who asks).
+"""
+
+from __future__ import annotations
+
+from ..core._core import DTYPES, Tensor, launch, new_empty
+from ..ir.expr import DTYPES as TYPES
+from ..ir.expr import Expr, as_expr, bitcast, cast, const, eq, idiv, irem, isnan, load, minimum, node, var, where
+from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
+from .primitive import generated
+
+INT32, INT64 = DTYPES[4], DTYPES[5]
+# Rows up to this length are ranked by comparing all pairs.
+SHORT = 64
+BLOCK = 65536
+DIGITS = 256
+GRAIN = 32768
+ZERO = const(0, "i64")
+
+
+def key_dtype(dtype: str) -> str:
+    return "u64" if TYPES[dtype].size == 8 else "u32"
+
+
+def key_of(x: Expr) -> Expr:
+    """Bits that order as numbers do: -0.0 as 0.0, NaN above all."""
+    kind, unsigned = TYPES[x.dtype].kind, key_dtype(x.dtype)
+    sign = const(1 << (8 * TYPES[unsigned].size - 1), unsigned)
+    if kind in "bu":
+        return cast(x, unsigned)
+    if kind == "i":
+        if TYPES[x.dtype].size < 4:
+            return cast(cast(x, "i32") + (1 << (8 * TYPES[x.dtype].size - 1)), unsigned)
+        return bitcast(x, unsigned) ^ sign
+    x = cast(x, "f64" if unsigned == "u64" else "f32")
+    bits = bitcast(where(eq(x, 0.0), 0.0, x), unsigned)
+    ordered = where(bits < sign, bits | sign, ~bits)
+    return where(isnan(x), const((1 << (8 * TYPES[unsigned].size)) - 1, unsigned), ordered)
+
+
+@generated
+def keys_kernel(dtype: str, descending: bool) -> Kernel:
+    i = var("i")
+    key = key_of(load("x", dtype, i))
+    params = (Buffer("keys", key.dtype, "w"), Buffer("x", dtype), Scalar("n"))
+    body = (Store("keys", i, ~key if descending else key),)
+    return Kernel("order_keys", params, (For(i, ZERO, var("n"), body, parallel=True, vector=True),))
+
+
+@generated
+def rank_kernel(dtype: str) -> Kernel:
+    """places[rank of i] = i in each row of n keys."""
+    t, i, j, rank = var("t"), var("i"), var("j"), var("rank")
+    n = var("n")
+    mine, other = load("keys", dtype, t * n + i), load("keys", dtype, t * n + j)
+    before = where(j < i, other <= mine, other < mine)
+    count = Reduce(j, ZERO, n, (Accumulator(rank, ZERO),), (rank + cast(before, "i64"),), lanes=1)
+    row = For(i, ZERO, n, (count, Store("places", t * n + rank, i)), vector=True)
+    params = (Buffer("places", "i64", "w"), Buffer("keys", dtype), Scalar("n"), Scalar("rows"))
+    return Kernel("rank", params, (For(t, ZERO, var("rows"), (row,), parallel=True),))
+
+
+def digit(buffer: str, dtype: str, index: Expr) -> Expr:
+    shifted = node("shr", dtype, (load(buffer, dtype, index), cast(var("shift"), dtype)))
+    return cast(shifted & (DIGITS - 1), "i64")
+
+
+def block() -> tuple[Statement, ...]:
+    """t counts (row, block): the keys of a row from `start` to `stop`, which begins at `base`."""
+    t, n, blocks = var("t"), var("n"), var("blocks")
+    return (
+        Let(var("base"), idiv(t, blocks) * n),
+        Let(var("start"), irem(t, blocks) * BLOCK),
+        Let(var("stop"), minimum(n, var("start") + BLOCK)),
+    )
+
+
+SIZES = (Scalar("n"), Scalar("blocks"), Scalar("shift"), Scalar("extent"))
+
+
+@generated
+def count_kernel(dtype: str) -> Kernel:
+    """counts[t, d] = how many keys of block t have digit d."""
+    t, i, d = var("t"), var("i"), var("d")
+    at = t * DIGITS + digit("keys", dtype, var("base") + i)
+    clear = For(d, ZERO, as_expr(DIGITS), (Store("counts", t * DIGITS + d, ZERO),), vector=True)
+    add = For(
+        i,
+        var("start"),
+        var("stop"),
+        (Let(var("at"), at), Store("counts", var("at"), load("counts", "i64", var("at")) + 1)),
+    )
+    params = (Buffer("counts", "i64", "rw"), Buffer("keys", dtype), *SIZES)
+    return Kernel("count_digits", params, (For(t, ZERO, var("extent"), (*block(), clear, add), parallel=True),))
+
+
+@generated
+def offsets_kernel(single: bool) -> Kernel:
+    """offsets[row, block, d] = how many keys of the row have a smaller digit, or the same one in an earlier block."""
+    t, k, total = var("t"), var("k"), var("total")
+    blocks = var("blocks")
+    at = t * DIGITS + k if single else (t * blocks + irem(k, blocks)) * DIGITS + idiv(k, blocks)
+    fold = Reduce(
+        k, ZERO, blocks * DIGITS, (Accumulator(total, ZERO),), (total + load("counts", "i64", at),), lanes=1,
+        body=(Store("offsets", at, total),),
+    )  # fmt: skip
+    params = (Buffer("offsets", "i64", "w"), Buffer("counts", "i64"), Scalar("blocks"), Scalar("rows"))
+    return Kernel("digit_offsets", params, (For(t, ZERO, var("rows"), (fold,), parallel=True),))
+
+
+@generated
+def move_kernel(dtype: str, first: bool) -> Kernel:
+    """Keys and places go where their digit says; `first`: places aren't read, they are 0, 1, 2, …."""
+    t, i = var("t"), var("i")
+    base = var("base")
+    slot = t * DIGITS + digit("keys", dtype, base + i)
+    place = i if first else load("places", "i64", base + i)
+    body = (
+        Let(var("slot"), slot),
+        Let(var("to"), load("offsets", "i64", var("slot"))),
+        Store("offsets", var("slot"), var("to") + 1),
+        Store("keys_out", base + var("to"), load("keys", dtype, base + i)),
+        Store("places_out", base + var("to"), place),
+    )
+    source = () if first else (Buffer("places", "i64"),)
+    params = (
+        Buffer("keys_out", dtype, "w"), Buffer("places_out", "i64", "w"), Buffer("offsets", "i64", "rw"),
+        Buffer("keys", dtype), *source, *SIZES,
+    )  # fmt: skip
+    move = For(i, var("start"), var("stop"), body)
+    return Kernel("move_digits", params, (For(t, ZERO, var("extent"), (*block(), move), parallel=True),))
+
+
+def keys_of(name: str, x: Tensor, descending: bool = False) -> Tensor:
+    """The bits of unsigned keys of x, in an int32 or int64 tensor of its shape; off the tape."""
+    if x.is_complex():
+        raise RuntimeError(f"{name}: complex numbers have no order; sort their abs() or parts")
+    x = x.detach().contiguous()
+    keys = new_empty(x.shape, INT64 if key_dtype(x.dtype.ir) == "u64" else INT32)
+    if x.numel():
+        launch(keys_kernel(x.dtype.ir, descending), (keys, x, x.numel()), x.numel(), GRAIN, x.numel())
+    return keys
+
+
+def places_of(keys: Tensor, size: int) -> Tensor:
+    """The places along the last dimension that sort keys, whose lowest `size` bytes differ; off the tape."""
+    places = new_empty(keys.shape, INT64)
+    count = keys.numel()
+    if not count:
+        return places
+    n = keys.shape[-1]
+    rows, dtype = count // n, "u64" if keys.dtype is INT64 else "u32"
+    if n <= SHORT:
+        launch(rank_kernel(dtype), (places, keys, n, rows), rows, max(1, GRAIN // (n * n)), count * n)
+        return places
+    blocks = -(-n // BLOCK)
+    units = rows * blocks
+    grain = max(1, GRAIN * units // count)
+    counts, offsets = new_empty((units, DIGITS), INT64), new_empty((units, DIGITS), INT64)
+    spare = new_empty(keys.shape, keys.dtype), new_empty(keys.shape, INT64)
+    target = new_empty(keys.shape, keys.dtype), places
+    if size % 2 == 0:
+        target, spare = spare, target
+    source: tuple[Tensor, ...] = (keys,)
+    for k in range(size):
+        sizes = (n, blocks, 8 * k, units)
+        launch(count_kernel(dtype), (counts, source[0], *sizes), units, grain, count)
+        launch(
+            offsets_kernel(blocks == 1),
+            (offsets, counts, blocks, rows),
+            rows,
+            max(1, GRAIN // (DIGITS * blocks)),
+            units * DIGITS,
+        )
+        launch(move_kernel(dtype, k == 0), (*target, offsets, *source, *sizes), units, grain, count)
+        source, target, spare = target, spare, target
+    return source[1]
+
+
+def sorting_places(name: str, x: Tensor, descending: bool = False) -> Tensor:
+    """The places along the last dimension in sorted order, equal elements in their own; off the tape."""
+    size = 4 if x.dtype.is_floating_point and x.itemsize < 4 else x.itemsize
+    return places_of(keys_of(name, x, descending), size)
