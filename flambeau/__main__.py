@@ -1,5 +1,7 @@
-"""`python -m flambeau`: the same as the `flambeau` command."""
+"""`python -m flambeau`: the command line, where the `flambeau` command isn't installed."""
 
-from flambeau.cli.main import main
+import sys
 
-raise SystemExit(main())
+from .cli.main import main
+
+sys.exit(main())
