@@ -27,7 +27,7 @@ VIEWS = {"_slice": "slice"}
 
 
 def run(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """The graph's outputs for these inputs, bit for bit what the traced function computes; off the tape.
+    """The graph's outputs for these inputs, bit for bit what the traced function computes; new tensors, off the tape.
 
     Inputs and constants that the traced function wrote in place are written after everything else has run.
 
@@ -44,17 +44,25 @@ def run(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
         outputs, news = interpret(graph, meanings(), *inputs)
         given: dict[Value, Tensor] = {**dict(zip(graph.inputs, inputs, strict=True))}
         given.update({c: graph.data[c.name] for c in graph.constants})
-        targets = [given[target] for target, _ in graph.updates]
-        written = {t.untyped_storage().data_ptr() for t in targets}
-        # What shares memory with a tensor about to be written is read before that.
-        outputs, news = (
-            tuple(x.clone() if x.untyped_storage().data_ptr() in written else x for x in xs) for xs in (outputs, news)
-        )
-        for target, new in zip(targets, news, strict=True):
-            target.copy_(new)
+        # What is handed out shares memory with nothing, and what is written later is read first.
+        taken = {block(x) for x in given.values()}
+        outputs, news = (tuple(apart(x, taken) for x in xs) for xs in (outputs, news))
+        for (target, _), new in zip(graph.updates, news, strict=True):
+            given[target].copy_(new)
     finally:
         _core.swap_grad_enabled(was)
     return outputs
+
+
+def block(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
+
+
+def apart(x: Tensor, taken: set[int]) -> Tensor:
+    """x, or a copy if its memory is taken."""
+    found = x.clone() if block(x) in taken else x
+    taken.add(block(found))
+    return found
 
 
 @functools.cache

@@ -105,7 +105,10 @@ class Trace(Interpreter):
         if call.writes is None:
             name, arguments, attributes = self.described(call)
             result = self.perform(call)
-            self.made(name, arguments, attributes, result)
+            if name in ("identity", "clone") and self.copies(call.args[0], result):
+                self.memory[address(result)] = Memory(geometry(result), arguments[0], result.detach())
+            else:
+                self.made(name, arguments, attributes, result)
             return result
         if isinstance(op, Op):
             return self.overwrite(call, op, call.args, call.writes)
@@ -165,6 +168,11 @@ class Trace(Interpreter):
         if op is IDENTITY and not isinstance(args[0], Tensor):
             value = self.literal(args[0])
             news = [self.full(t, value) for t in targets]
+        elif op is IDENTITY:
+            value = self.value_of(args[0])
+            if not args[0].is_contiguous():
+                (value,) = self.emit("contiguous", (value,), (), [(value.dtype, value.shape)])
+            news = [self.fitted(value, t) for t in targets]
         else:
             args = tuple(plain(a) for a in args)
             typed = typed_op(op, tuple(key_of(a) for a in args))
@@ -220,6 +228,12 @@ class Trace(Interpreter):
                 step = Step(name, arguments[1:], x.dtype.ir, tuple(x.shape))
                 memory.ways.setdefault(geometry(x), (*self.way_to(arguments[0], memory), step))
                 memory.keep(geometry(x), value)
+
+    def copies(self, x: Any, y: Tensor) -> bool:
+        """Whether y is x in other memory, and so the same value; what a copy changes in layout is an operation."""
+        if not isinstance(x, Tensor) or not y.numel() or address(y) in self.memory:
+            return False
+        return geometry(x)[1:] == geometry(y)[1:]
 
     def saved(self, outputs: list[Tensor]) -> dict[int, Tensor]:
         """What the operation that just ran made for its backward pass, beside its outputs, by its place in ctx.saved."""

@@ -164,7 +164,7 @@ def row_program(ctx, values, name, formula, rows, cols, arguments, outputs):
     """`run` as an operation: the formula is named by module and function, the results that aren't wanted are left out."""
     module, _, function = formula.partition(".")
     found = getattr(importlib.import_module(f"..{module}", __name__), function)
-    given = [(n, x, e) for (n, e), x in zip(arguments, values, strict=True)]
+    given = [(n, x.contiguous() if isinstance(x, Tensor) else x, e) for (n, e), x in zip(arguments, values, strict=True)]
     return tuple(m for m in compute(name, found, rows, cols, given, outputs) if m is not None)
 
 
