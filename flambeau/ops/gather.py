@@ -37,10 +37,11 @@ def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Ten
     if index.ndim == 0:
         index = index.reshape(1)
     shape = tuple(x.shape) or (1,)
-    if index.numel() and any(i > n for d, (i, n) in enumerate(zip(index.shape, shape, strict=True)) if d != dim):
-        raise RuntimeError(
-            f"{name}: the index {list(index.shape)} may exceed x {list(x.shape)} only in dimension {dim}"
-        )
+    for d, (i, n) in enumerate(zip(index.shape, shape, strict=True)):
+        if i > n and d != dim and index.numel():
+            raise RuntimeError(
+                f"{name}: the index {list(index.shape)} may exceed x {list(x.shape)} only in dimension {dim}"
+            )
     check_range(index, shape[dim], dim, False)
     return dim, index
 

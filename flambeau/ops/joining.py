@@ -5,9 +5,10 @@ Imports core and neighbours in ops. Read next: `shape.py` (views), `rearrange.py
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import _core
 from ..core._core import Tensor, is_grad_enabled, new_empty, plain_copy, promote_types
@@ -47,11 +48,11 @@ def into_out(out: Tensor | None, result: Tensor) -> Tensor:
     return out.set_(to(result, out.dtype))
 
 
-def common_dtype(tensors: Tensors) -> Any:
-    dtype = tensors[0].dtype
-    for t in tensors[1:]:
-        if t.dtype is not dtype:
-            dtype = promote_types(dtype, t.dtype)
+def common_dtype(dtypes: Sequence[Any]) -> Any:
+    dtype = dtypes[0]
+    for d in dtypes[1:]:
+        if d is not dtype:
+            dtype = promote_types(dtype, d)
     return dtype
 
 
@@ -66,25 +67,51 @@ def tensor_list(name: str, tensors: Any) -> list[Tensor]:
 
 
 # ---- joining
+class Join(NamedTuple):
+    """Where tensors of certain shapes stand once joined: their lengths along `dim`; `kept` are those that count."""
+
+    kept: tuple[int, ...]
+    dim: int
+    shape: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def join_of(shapes: tuple[tuple[int, ...], ...], dim: int) -> Join:
+    """How to join tensors of these shapes. Raises RuntimeError where they don't fit."""
+    # Vectors of length 0 go with anything, as they always have.
+    kept = tuple(i for i, s in enumerate(shapes) if len(s) != 1 or s[0]) or (0,)
+    expected = list(shapes[kept[0]])
+    for i in kept:
+        if not shapes[i]:
+            raise RuntimeError(f"cat: the tensor at position {i} has no dimension to join along; use stack()")
+    dim = wrap(dim, len(expected))
+    for i in kept:
+        got = list(shapes[i])
+        if len(got) != len(expected) or got[:dim] + got[dim + 1 :] != expected[:dim] + expected[dim + 1 :]:
+            raise RuntimeError(
+                f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}"
+            )
+    lengths = tuple(shapes[i][dim] for i in kept)
+    return Join(kept, dim, (*expected[:dim], sum(lengths), *expected[dim + 1 :]), lengths)
+
+
 def cat_vjp(ctx: Any, g: Tensor) -> tuple:
     parts, at = [], 0
-    for n, dtype in ctx.parts:
-        parts.append(to(g.narrow(ctx.dim, at, n), dtype))
+    for n, dtype in zip(ctx.join.lengths, ctx.dtypes, strict=True):
+        parts.append(to(g.narrow(ctx.join.dim, at, n), dtype))
         at += n
     return tuple(parts)
 
 
 @primitive(cat_vjp, name="cat")
-def joined(ctx, tensors, dim):
+def joined(ctx, tensors, join, dtypes):
     """Tensors one after the other along an existing dimension."""
-    lengths = [(t.shape[dim], t.dtype) for t in tensors]
-    ctx.dim, ctx.parts = dim, lengths
-    shape = list(tensors[0].shape)
-    shape[dim] = sum(n for n, _ in lengths)
-    out, at = new_empty(shape, common_dtype(tensors)), 0
-    for t, (n, _) in zip(tensors, lengths, strict=True):
+    ctx.join, ctx.dtypes = join, dtypes
+    out, at = new_empty(join.shape, common_dtype(dtypes)), 0
+    for t, n in zip(tensors, join.lengths, strict=True):
         if t.numel():
-            plain_copy(out.narrow(dim, at, n), t)
+            plain_copy(out.narrow(join.dim, at, n), t)
         at += n
     return out
 
@@ -95,25 +122,20 @@ def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     >>> fb.cat([fb.tensor([1, 2]), fb.tensor([3])])
     tensor([1, 2, 3])
     """
-    if not len(tensors):
+    try:
+        shapes, dtypes = tuple([t.shape for t in tensors]), [t.dtype for t in tensors]
+    except AttributeError:
+        tensor_list("cat", tensors)
+        raise
+    if not shapes:
         raise ValueError("cat: expects a non-empty list of tensors")
-    given = tensor_list("cat", tensors)
-    # Vectors of length 0 go with anything, as they always have.
-    kept = [t for t in given if t.ndim != 1 or t.shape[0]] or given[:1]
-    first = kept[0]
-    for i, t in enumerate(kept):
-        if t.ndim == 0:
-            raise RuntimeError(f"cat: the tensor at position {i} has no dimension to join along; use stack()")
-    dim = wrap(dim, first.ndim)
-    expected = list(first.shape)
-    for i, t in enumerate(kept):
-        got = list(t.shape)
-        if len(got) != len(expected) or got[:dim] + got[dim + 1 :] != expected[:dim] + expected[dim + 1 :]:
-            raise RuntimeError(
-                f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}"
-            )
-    dtype = common_dtype(given)
-    return into_out(out, to(joined(kept, dim), dtype))
+    join = join_of(shapes, dim)
+    if len(join.kept) == len(shapes):
+        result = joined(tensors, join, dtypes)
+    else:
+        result = joined([tensors[i] for i in join.kept], join, [dtypes[i] for i in join.kept])
+        result = to(result, common_dtype(dtypes))
+    return result if out is None else into_out(out, result)
 
 
 def stack_vjp(ctx: Any, g: Tensor) -> tuple:
@@ -123,10 +145,11 @@ def stack_vjp(ctx: Any, g: Tensor) -> tuple:
 @primitive(stack_vjp, name="stack")
 def stacked(ctx, tensors, dim):
     """Tensors side by side along a new dimension."""
-    ctx.dim, ctx.dtypes = dim, [t.dtype for t in tensors]
+    dtypes = [t.dtype for t in tensors]
+    ctx.dim, ctx.dtypes = dim, dtypes
     shape = list(tensors[0].shape)
     shape.insert(dim, len(tensors))
-    out = new_empty(shape, common_dtype(tensors))
+    out = new_empty(shape, common_dtype(dtypes))
     for i, t in enumerate(tensors):
         plain_copy(out.select(dim, i), t)
     return out
@@ -140,13 +163,15 @@ def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tenso
             [2, 4]])
     """
     given = tensor_list("stack", tensors)
+    first = given[0].shape
     for i, t in enumerate(given):
-        if t.shape != given[0].shape:
+        if t.shape != first:
             raise RuntimeError(
-                f"stack: expects tensors of one shape, got {list(given[0].shape)} at position 0 and {list(t.shape)} at "
+                f"stack: expects tensors of one shape, got {list(first)} at position 0 and {list(t.shape)} at "
                 f"position {i}"
             )
-    return into_out(out, stacked(given, wrap(dim, given[0].ndim + 1)))
+    result = stacked(given, wrap(dim, len(first) + 1))
+    return result if out is None else into_out(out, result)
 
 
 def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
@@ -219,7 +244,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 # ---- taking apart
 def split_vjp(ctx: Any, *grads: Tensor | None) -> Tensor:
     shapes = [[n if d == ctx.dim else s for d, s in enumerate(ctx.shape)] for n in ctx.sizes]
-    return joined([filled(g, shape, grads) for g, shape in zip(grads, shapes, strict=True)], ctx.dim)
+    return cat([filled(g, shape, grads) for g, shape in zip(grads, shapes, strict=True)], ctx.dim)
 
 
 def filled(g: Tensor | None, shape: Any, grads: Sequence[Tensor | None]) -> Tensor:

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty, plain_copy
+from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
+from ..ir.expr import const, load, var
+from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import IDENTITY
 from .factories import arange
 from .gather import index_select
+from .indirect import BITS
 from .joining import wrap
 from .masks import columns
-from .primitive import primitive
+from .primitive import generated, primitive
 
 __all__ = [
     "flip", "fliplr", "flipud", "pad", "repeat_interleave", "roll", "rot90", "tile",
@@ -24,6 +27,8 @@ __all__ = [
 ]  # fmt: skip
 
 INT64 = DTYPES[5]
+# Padded tensors up to this size are filled first and written into; of larger ones only the margins are filled.
+SMALL = 16384
 GRAIN = 32768
 
 
@@ -46,13 +51,32 @@ def backwards(x: Tensor, dims: Sequence[int]) -> Tensor:
     return _core.from_pointer(x.data_ptr() + at * x.itemsize, x.shape, strides, x.dtype, x)
 
 
+@generated
+def reverse_kernel(dtype: str) -> Kernel:
+    """Each row of n elements in reverse."""
+    t, i, n = var("t"), var("i"), var("n")
+    row = For(i, const(0, "i64"), n, (Store("y", t * n + i, load("x", dtype, t * n + n - 1 - i)),), vector=True)
+    params = (Buffer("y", dtype, "w"), Buffer("x", dtype), Scalar("n"), Scalar("rows"))
+    return Kernel("reverse", params, (For(t, const(0, "i64"), var("rows"), (row,), parallel=True),))
+
+
 @primitive(flip_vjp, name="flip")
 def flipped(ctx, x, dims):
     """The elements in reverse order along some dimensions."""
     ctx.dims = dims
-    y = new_empty(x.shape, x.dtype)
-    if x.numel():
-        plain_copy(y, backwards(x, [d for d in dims if x.ndim]))
+    if not x.numel() or not x.ndim:
+        return _core.clone_contiguous(x)
+    n, outer = x.shape[-1], [d for d in dims if d != x.ndim - 1]
+    reverses = len(outer) < len(dims) and n > 1
+    if outer or not reverses:
+        y = new_empty(x.shape, x.dtype)
+        plain_copy(y, backwards(x, outer))
+        x = y
+    if reverses:
+        x = x.contiguous()
+        y = new_empty(x.shape, x.dtype)
+        rows = x.numel() // n
+        launch(reverse_kernel(BITS[x.itemsize]), (y, x, n, rows), rows, max(1, GRAIN // n), x.numel())
     return y
 
 
@@ -154,11 +178,16 @@ def constant_pad(ctx, x, padding, value):
     if any(n < 0 for n in shape):
         raise RuntimeError(f"pad: padding {list(padding)} of shape {list(x.shape)} gives the negative shape {shape}")
     y = new_empty(shape, x.dtype)
+    whole = y.numel() <= SMALL
+    if whole and y.numel():
+        IDENTITY.into((y,), value)
     inside = y
     for d, (a, b) in enumerate(pairs):
+        if a == b == 0:
+            continue
         # What lies before and after along this dimension, within what is left of those before it.
         before, after, n = max(a, 0), max(b, 0), shape[d]
-        for start, length in ((0, min(before, n)), (max(n - after, 0), min(after, n))):
+        for start, length in () if whole else ((0, min(before, n)), (max(n - after, 0), min(after, n))):
             part = inside.narrow(d, start, length)
             if part.numel():
                 IDENTITY.into((part,), value)

@@ -38,19 +38,23 @@ WIDER = {"f16": "f32", "bf16": "f32", "f32": "f64", "c64": "c128"}
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """body(elements, place) -> Fold, and the dtypes written for those of the inputs."""
+    """body(elements, place) -> Fold, and the dtypes written for those of the inputs.
+
+    `commutes`: stretches merge in any order, so that what a block comes to may be computed in lanes.
+    """
 
     name: str
     body: Callable[[Exprs, Expr], Fold]
     outputs: Callable[[tuple[str, ...]], tuple[str, ...]]
+    commutes: bool
 
 
 SCANS: dict[str, Scan] = {}
 
 
-def scan(outputs: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda dtypes: dtypes[:1]):
+def scan(outputs: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda dtypes: dtypes[:1], commutes: bool = False):
     def register(body: Callable[[Exprs, Expr], Fold]) -> Scan:
-        found = SCANS[body.__name__] = Scan(body.__name__, body, outputs)
+        found = SCANS[body.__name__] = Scan(body.__name__, body, outputs, commutes)
         return found
 
     return register
@@ -61,19 +65,19 @@ def wide(x: Expr) -> Expr:
     return cast(x, "i64" if TYPES[x.dtype].kind in "bui" else WIDER.get(x.dtype, x.dtype))
 
 
-@scan()
+@scan(commutes=True)
 def running_sum(xs, place):
     x = wide(xs[0])
     return Fold((const(0, x.dtype),), (x,), lambda a, b: (a[0] + b[0],), lambda a, n: a)
 
 
-@scan()
+@scan(commutes=True)
 def running_product(xs, place):
     x = wide(xs[0])
     return Fold((const(1, x.dtype),), (x,), lambda a, b: (a[0] * b[0],), lambda a, n: a)
 
 
-@scan()
+@scan(commutes=True)
 def running_logsumexp(xs, place):
     """The largest element m and Σ exp(x - m)."""
     x = cast(xs[0], "f64") if xs[0].dtype == "f64" else cast(xs[0], "f32")
@@ -175,7 +179,11 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
                 Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(zip(values, written, strict=True))
             )
     accumulators = tuple(Accumulator(a, e) for a, e in zip(accs, fold.initial, strict=True))
-    reduce = Reduce(r, start, stop, accumulators, tuple(step), lanes=1, body=body)
+    others = tuple(var(f"b{c}", d) for c, d in enumerate(inside))
+    if stage == SUMS and SCANS[name].commutes:
+        reduce = Reduce(r, start, stop, accumulators, tuple(step), tuple(fold.merge(accs, others)), others)
+    else:
+        reduce = Reduce(r, start, stop, accumulators, tuple(step), lanes=1, body=body)
     if column:
         first = var("first")
         lets.append(Let(first, var("chunk") * COLUMNS))
