@@ -17,6 +17,7 @@ from . import (
     losses,
     masks,
     matmul,
+    methods,
     normalization,
     pooling,
     random,
@@ -35,7 +36,7 @@ from . import (
 
 _modules = (
     basic, factories, random, reduce, shape, joining, rearrange, triangles, gather, masks, indexing, scatter_reduce,
-    scan, sorting, unique, search, matmul, convolution, pooling, softmax, normalization, losses, calls,
+    scan, sorting, unique, search, matmul, convolution, pooling, softmax, normalization, losses, calls, methods,
 )  # fmt: skip
 
 

@@ -1,0 +1,229 @@
+"""PyTorch's smaller names: geometry changed in place, questions about tensors, and draws from given weights.
+
+Imports core and neighbours in ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core import _core
+from ..core._core import DTYPES, Tensor, new_empty, new_empty_strided
+from .basic import copy_
+from .factories import default, finish, zeros
+from .random import Generator, draw, rand
+from .reduce import sum
+from .table import TABLE
+
+INT64 = DTYPES[5]
+
+
+def adopt(name: str, self: Tensor, view: Tensor) -> Tensor:
+    """self takes a view of itself as its own geometry, and the view's history."""
+    node, nr = view.grad_fn, view.output_nr
+    if node is not None and self.is_leaf:
+        raise RuntimeError(
+            f"{name}: a leaf that requires grad can't change its geometry in place; use flambeau.no_grad()"
+        )
+    self.set_(view.detach())
+    if node is not None:
+        _core.set_output(node, self, nr)
+    return self
+
+
+def in_place(name: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any) -> Tensor:
+        return adopt(name + "_", self, getattr(self, name)(*args))
+
+    method.__name__ = name + "_"
+    method.__doc__ = f"In-place form of `{name}`: the tensor itself takes the new geometry."
+    return method
+
+
+def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Changes the shape in place; memory grows where it must, and new elements are uninitialised."""
+    shape = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    if self.requires_grad:
+        raise RuntimeError("resize_: cannot resize variables that require grad; use x.detach()")
+    made = new_empty(shape, self.dtype)
+    if (
+        made.numel() * self.element_size()
+        <= self.untyped_storage().nbytes() - self.storage_offset() * self.element_size()
+    ):
+        return self.set_(_core.raw_view(self, self.dtype, shape, made.stride(), self.storage_offset()))
+    flat = made.view(-1)
+    flat[: self.numel()].copy_(self.detach().reshape(-1))
+    return self.set_(made)
+
+
+def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor:
+    """Changes the shape in place to another tensor's."""
+    return resize_(self, tuple(other.shape))
+
+
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Sums over what broadcasting from `size` would have stretched.
+
+    >>> fb.ones(3, 2).sum_to_size(1, 2)
+    tensor([[3., 3.]])
+    """
+    from .basic import sum_to
+
+    shape = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+    return sum_to(self, shape, "sum_to_size")
+
+
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replaces each element by callable(element), one Python call each; returns the tensor."""
+    flat = [callable(v) for v in self.detach().reshape(-1).tolist()]
+    return copy_(self, _core.from_nested(flat, self.dtype).reshape(self.shape)) if flat else self
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Replaces each element by callable(element, element of tensor); returns the tensor."""
+    other = tensor.expand(self.shape).reshape(-1).tolist()
+    flat = [callable(a, b) for a, b in zip(self.detach().reshape(-1).tolist(), other, strict=True)]
+    return copy_(self, _core.from_nested(flat, self.dtype).reshape(self.shape)) if flat else self
+
+
+def detach(input: Tensor) -> Tensor:
+    """A tensor over the same memory that stands on no tape."""
+    return input.detach()
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element isn't zero."""
+    if input.numel() != 1:
+        raise RuntimeError(f"is_nonzero: the truth of a tensor with {input.numel()} elements is ambiguous")
+    return bool(input.item())
+
+
+def is_signed(input: Tensor) -> bool:
+    return input.is_signed()
+
+
+def is_inference(input: Tensor) -> bool:
+    return input.is_inference()
+
+
+def get_device(input: Tensor) -> int:
+    return input.get_device()
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Any = None
+) -> Tensor:
+    """Indices drawn with probability proportional to the weights of each row.
+
+    Without replacement the `num_samples` smallest of -log(u) / weight are taken (Efraimidis, Spirakis 2006).
+
+    >>> fb.multinomial(fb.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
+    tensor([1, 1])
+    """
+    from .search import searchsorted
+    from .sorting import topk
+
+    weights = input.detach()
+    if weights.ndim not in (1, 2) or not weights.is_floating_point():
+        raise RuntimeError(
+            f"multinomial: a floating vector or matrix of weights is needed, got {list(input.shape)} of {input.dtype}"
+        )
+    if num_samples <= 0:
+        raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples}")
+    if weights.numel() and bool(((weights < 0) | ~weights.isfinite()).any()):
+        raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")
+    rows = weights.reshape(-1, weights.shape[-1])
+    if bool((sum(rows, 1) == 0).any()):
+        raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
+    if replacement:
+        steps = rows.double().cumsum(1)
+        u = rand(rows.shape[0], num_samples, dtype=DTYPES[9], generator=generator) * steps[:, -1:]
+        found = searchsorted(steps, u, right=True)
+    else:
+        if bool((TABLE["gt"](rows, 0).sum(1) < num_samples).any()):
+            raise RuntimeError(
+                f"multinomial: cannot sample {num_samples} without replacement: a row has fewer nonzero weights"
+            )
+        u = 1.0 - rand(*rows.shape, dtype=DTYPES[9], generator=generator)
+        keys = TABLE["where"](rows > 0, -u.log() / rows.double(), float("inf"))
+        found = topk(keys, num_samples, dim=1, largest=False)[1]
+    return found.reshape((*weights.shape[:-1], num_samples))
+
+
+def new_empty_strided_like(
+    self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None, **kwargs: Any
+) -> Tensor:
+    return new_empty_strided(size, stride, self.dtype if dtype is None else dtype)
+
+
+def empty_permuted(
+    size: Sequence[int], physical_layout: Sequence[int], *, dtype: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
+    """An uninitialised tensor whose dimensions lie in memory in the order given."""
+    strides, step = [0] * len(size), 1
+    for d in reversed(physical_layout):
+        strides[d] = step
+        step *= size[d]
+    return finish(new_empty_strided(size, strides, default(dtype)), requires_grad)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Whole numbers drawn from Poisson distributions with the given rates, by inversion in float64.
+
+    Rates above 500 are drawn from the normal distribution with the same mean and variance, rounded.
+    """
+    rates = input.detach().double()
+    if bool((rates < 0).any()):
+        raise RuntimeError("poisson: rates can't be negative")
+    u = rand(*rates.shape, dtype=DTYPES[9], generator=generator)
+    small = TABLE["minimum"](rates, 500.0)
+    term = (-small).exp()
+    total, out, k = term.clone(), zeros(*rates.shape, dtype=DTYPES[9]), 0
+    while bool(((u > total) & (term > 0)).any()) and k < 2000:
+        k += 1
+        out = out + (u > total).double()
+        term = term * small / k
+        total = total + term
+    normal = draw(new_empty(rates.shape, DTYPES[9]), "normal", 0, 1, generator)
+    large = TABLE["maximum"]((rates + rates.sqrt() * normal).round(), 0.0)
+    return TABLE["where"](rates > 500, large, out).to(input.dtype)
+
+
+def no_change(name: str) -> Callable[..., Tensor]:
+    def function(input: Tensor) -> Tensor:
+        return input
+
+    function.__name__ = name
+    function.__doc__ = f"x itself: there are no lazy conjugates or negatives for {name} to carry out."
+    return function
+
+
+resolve_conj, resolve_neg = no_change("resolve_conj"), no_change("resolve_neg")
+
+
+def is_conj(input: Tensor) -> bool:
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    return False
+
+
+for _name in ("transpose", "squeeze", "unsqueeze", "t", "swapaxes", "swapdims"):
+    setattr(Tensor, _name + "_", in_place(_name))
+for _function in (
+    resize_, resize_as_, sum_to_size, apply_, map_, multinomial, resolve_conj, resolve_neg, is_conj, is_neg, is_nonzero,
+):  # fmt: skip
+    setattr(Tensor, _function.__name__, _function)
+Tensor.as_strided_ = lambda self, *args: adopt("as_strided_", self, self.as_strided(*args))
+Tensor.new_empty_strided = new_empty_strided_like
+Tensor.is_pinned = lambda self, device=None: False
+Tensor.pin_memory = lambda self, device=None: self
+Tensor.is_shared = lambda self: False
+
+__all__ = [
+    "detach", "empty_permuted", "get_device", "is_conj", "is_inference", "is_neg", "is_nonzero", "is_signed",
+    "multinomial",
+    "poisson", "resolve_conj", "resolve_neg",
+]  # fmt: skip
