@@ -114,7 +114,8 @@ def as_mask(name: str, mask: Any) -> Tensor:
     return mask.detach()
 
 
-def true_places(mask: Tensor) -> Tensor:
+@primitive()
+def true_places(ctx, mask):
     """The positions of a mask's true elements in its flattened form; off the tape."""
     mask = mask.contiguous()
     offsets, blocks, total = offsets_of(mask)

@@ -11,7 +11,7 @@ from ..core._core import DTYPES, Tensor, launch, new_empty
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, bitcast, cast, const, eq, idiv, irem, isnan, load, minimum, node, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .primitive import generated
+from .primitive import generated, primitive
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
 # Rows up to this length are ranked by comparing all pairs.
@@ -135,7 +135,8 @@ def move_kernel(dtype: str, first: bool) -> Kernel:
     return Kernel("move_digits", params, (For(t, ZERO, var("extent"), (*block(), move), parallel=True),))
 
 
-def keys_of(name: str, x: Tensor, descending: bool = False) -> Tensor:
+@primitive()
+def keys_of(ctx, name, x, descending=False):
     """The bits of unsigned keys of x, in an int32 or int64 tensor of its shape; off the tape."""
     if x.is_complex():
         raise RuntimeError(f"{name}: complex numbers have no order; sort their abs() or parts")
@@ -181,7 +182,8 @@ def places_of(keys: Tensor, size: int) -> Tensor:
     return source[1]
 
 
-def sorting_places(name: str, x: Tensor, descending: bool = False) -> Tensor:
+@primitive()
+def sorting_places(ctx, name, x, descending=False):
     """The places along the last dimension in sorted order, equal elements in their own; off the tape."""
     size = 4 if x.dtype.is_floating_point and x.itemsize < 4 else x.itemsize
     return places_of(keys_of(name, x, descending), size)

@@ -18,7 +18,7 @@ from .gather import take_along_dim
 from .indirect import along, write
 from .joining import to
 from .masks import masked_select
-from .primitive import generated
+from .primitive import generated, primitive
 from .reduce import amax, amin
 from .table import TABLE
 from .unique import unique
@@ -89,6 +89,14 @@ def searchsorted(
         dtype = values.dtype
     dtype = COMPUTED.get(dtype, dtype)
     rows, values = to(rows, dtype).contiguous(), to(values, dtype).contiguous()
+    y = bounds(rows, values, right or side == "right")
+    return to(y, INT32) if out_int32 else y
+
+
+@primitive(name="sorted_bounds")
+def bounds(ctx, rows, values, right):
+    """searchsorted of contiguous tensors of one dtype."""
+    rows, values = rows.contiguous(), values.contiguous()
     y = new_empty(values.shape, INT64)
     n = rows.shape[-1]
     if n == 0:
@@ -96,13 +104,13 @@ def searchsorted(
     elif values.numel():
         args = [y, rows, values, n, values.shape[-1] if values.ndim else 1, n.bit_length(), values.numel()]
         launch(
-            search_kernel(dtype.ir, rows.ndim > 1, right or side == "right"),
+            search_kernel(rows.dtype.ir, rows.ndim > 1, right),
             args,
             values.numel(),
             GRAIN,
             values.numel() * 8,
         )
-    return to(y, INT32) if out_int32 else y
+    return y
 
 
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
