@@ -7,16 +7,16 @@ in-place operations as functions of copies, and a few that only traces write. Im
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from .. import ops
 from ..core import _core
 from ..core._core import DTYPES, Op, Primitive, Tensor
-from ..ir.graph import Dtype, Graph, Value
+from ..ir.graph import Dtype, Graph, Record, Value
 from ..ir.graph_interpret import interpret
 from ..ir.text import parse_expr
-from ..ops.indirect import Places
 from ..ops.primitive import PRIMITIVES
 from ..ops.reductions import REDUCTIONS
 from ..ops.table import TABLE
@@ -78,18 +78,29 @@ def meanings() -> dict[str, Callable[..., Any]]:
 
 
 def with_literals(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, given what a graph holds for dtypes and places."""
+    """The function, given what a graph holds for dtypes and named tuples."""
 
     def literal(x: Any) -> Any:
         if isinstance(x, Dtype):
             return DTYPES[CODES[x]]
+        if isinstance(x, Record):
+            return kind_of(x.kind)(*literal(x.fields))
         return tuple(map(literal, x)) if type(x) is tuple else x
 
     def call(*arguments: Any, **attributes: Any) -> Any:
-        given = {k: Places(*x) if k == "places" else literal(x) for k, x in attributes.items()}
-        return function(*map(literal, arguments), **given)
+        return function(*map(literal, arguments), **{name: literal(x) for name, x in attributes.items()})
 
     return call
+
+
+@functools.cache
+def kind_of(place: str) -> Callable[..., tuple]:
+    """A named tuple's class among the op table's modules."""
+    module, _, name = place.partition(".")
+    found = getattr(sys.modules.get(f"{ops.__name__}.{module}"), name, None)
+    if not hasattr(found, "_fields"):
+        raise ValueError(f"graph: {place} is no kind of named tuple of the op table's")
+    return found
 
 
 def pure(op: Primitive) -> Callable[..., Tensor]:

@@ -13,11 +13,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import ops
 from ..core import _core
 from ..core._core import Call, DType, Effect, Node, Op, Reduction, Tensor, View
 from ..core.interpreters import Interpreter
 from ..eager.kernels import typed_op
-from ..ir.graph import Argument, Block, Dtype, Graph, Operation, Value, without_dead
+from ..ir.graph import Argument, Block, Dtype, Graph, Operation, Record, Value, without_dead
 from ..ir.graph_verify import verify
 from ..ir.text import format_expr
 from ..ops.table import TABLE, origin
@@ -339,6 +340,8 @@ class Trace(Interpreter):
         """An argument as a graph holds it."""
         if isinstance(x, Tensor):
             return self.value_of(x)
+        if hasattr(x, "_fields"):
+            return Record(place_of(type(x)), tuple(self.literal(member) for member in x))
         if isinstance(x, (tuple, list)):
             return tuple(self.literal(member) for member in x)
         if isinstance(x, DType):
@@ -354,6 +357,14 @@ class Trace(Interpreter):
             name = f"{wanted or len(self.operations)}.{count}"
         self.names.add(name)
         return name
+
+
+def place_of(kind: type) -> str:
+    """A class of the op table's modules by name, as `replay.kind_of` finds it."""
+    package, _, module = kind.__module__.rpartition(".")
+    if package != ops.__name__:
+        raise TypeError(f"trace: an argument of type {kind.__name__} can't stand in a graph; only ops' own named tuples can")
+    return f"{module}.{kind.__qualname__}"
 
 
 def plain(x: Any) -> Any:

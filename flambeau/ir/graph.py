@@ -36,7 +36,15 @@ class Dtype(str):
     __slots__ = ()
 
 
-# What an operation is given: a Value, None, a bool, number, string or Dtype, or a tuple of these.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A named tuple among an operation's arguments: the name of its kind, and its fields."""
+
+    kind: str
+    fields: tuple[Argument, ...]
+
+
+# What an operation is given: a Value, None, a bool, number, string or Dtype, or a tuple or Record of these.
 Argument = Any
 
 
@@ -111,12 +119,16 @@ def values_in(argument: Argument) -> Iterator[Value]:
     elif isinstance(argument, tuple):
         for a in argument:
             yield from values_in(a)
+    elif isinstance(argument, Record):
+        yield from values_in(argument.fields)
 
 
 def map_values(argument: Argument, f: Callable[[Value], Argument]) -> Argument:
     """The argument with f put in place of every Value."""
     if isinstance(argument, Value):
         return f(argument)
+    if isinstance(argument, Record):
+        return Record(argument.kind, map_values(argument.fields, f))
     return tuple(map_values(a, f) for a in argument) if isinstance(argument, tuple) else argument
 
 

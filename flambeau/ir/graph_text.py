@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .expr import DTYPES
-from .graph import Argument, Block, Dtype, Graph, Operation, Size, Value
+from .graph import Argument, Block, Dtype, Graph, Operation, Record, Size, Value
 
 WORDS: dict[str, Any] = {"none": None, "true": True, "false": False, "inf": float("inf"), "nan": float("nan")}
 
@@ -50,6 +50,8 @@ def text_of(a: Argument) -> str:
         return f"%{a.name}"
     if isinstance(a, tuple):
         return f"({', '.join(map(text_of, a))}{',' if len(a) == 1 else ''})"
+    if isinstance(a, Record):
+        return a.kind + text_of(a.fields)
     if isinstance(a, Dtype):
         return str(a)
     if isinstance(a, complex):
@@ -176,9 +178,11 @@ class Reader:
             return complex(real, imaginary)
         if word in DTYPES:
             return Dtype(word)
-        if word not in WORDS:
+        if word in WORDS:
+            return WORDS[word]
+        if not self.peeks(line, r"\("):
             raise SyntaxError(f"line {line.number}: {word!r} is no argument; strings are quoted")
-        return WORDS[word]
+        return Record(word, self.argument(line))
 
     # ---- blocks
     def operation(self, depth: int) -> Operation:

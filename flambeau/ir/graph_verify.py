@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from .expr import DTYPES
-from .graph import Argument, Block, Dtype, Graph, Operation, Value
+from .graph import Argument, Block, Dtype, Graph, Operation, Record, Value
 
 NAME = re.compile(r"[A-Za-z0-9_][\w.]*\Z")
 OPERATION = re.compile(r"[A-Za-z_][\w.]*\Z")
@@ -45,6 +45,8 @@ def is_flag(values: tuple) -> bool:
 def is_argument(a: Argument) -> bool:
     if isinstance(a, tuple):
         return all(is_argument(x) for x in a)
+    if isinstance(a, Record):
+        return bool(OPERATION.match(a.kind)) and a.kind not in ("complex", *DTYPES) and is_argument(a.fields)
     return a is None or type(a) in (Value, bool, int, float, complex, str) or (type(a) is Dtype and str(a) in DTYPES)
 
 
@@ -63,7 +65,7 @@ VALUE_RULES: list[tuple[str, Callable[[Value, Scope], bool]]] = [
 OPERATION_RULES: list[tuple[str, Callable[[Operation, Scope], bool]]] = [
     ("its name is known",
      lambda o, s: bool(OPERATION.match(o.name)) and (s.operations is None or o.name in REGION_RULES or o.name in s.operations)),
-    ("its arguments are values, numbers, strings, dtypes, None or tuples of these",
+    ("its arguments are values, numbers, strings, dtypes, None, or tuples and records of these",
      lambda o, s: all(is_argument(a) for a in (*o.arguments, *(a for _, a in o.attributes)))),
     ("each attribute is an identifier, and given once",
      lambda o, s: all(n.isidentifier() for n, _ in o.attributes) and len(dict(o.attributes)) == len(o.attributes)),
