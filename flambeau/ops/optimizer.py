@@ -81,7 +81,7 @@ def adam_op(maximize: bool, decay: bool, decoupled: bool, amsgrad: bool) -> Op:
         m = m * beta1 + g * share1
         v = v * beta2 + g * g * share2
         top = v if u is None else maximum(u, v)
-        p = p - m / (sqrt(top) / root + eps) * step_size
+        p = p - m / (sqrt(top) * root + eps) * step_size
         return (p, m, v) if u is None else (p, m, v, top)
 
     operands = ("p", "g", "m", "v", "u") if amsgrad else ("p", "g", "m", "v")
@@ -116,6 +116,6 @@ def adam_(
         p, g, *moments = lists
         numbers = (
             float(beta1), 1.0 - beta1, float(beta2), 1.0 - beta2, float(weight_decay), 1.0 - lr * weight_decay,
-            lr / (1.0 - beta1**step), math.sqrt(1.0 - beta2**step), float(eps),
+            lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step), float(eps),
         )  # fmt: skip
         _core.update_many(op, (p, *moments), (p, g, *moments), numbers)
