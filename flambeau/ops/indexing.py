@@ -69,6 +69,8 @@ def is_integer(x: Any) -> bool:
 
 def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the basic parts of an index make, and for its first dimensions an index tensor, a mask or None."""
+    if isinstance(index, Tensor) and 0 < index.ndim <= x.ndim and index.dtype in (BOOL, INT64):
+        return x, [index.detach()]
     items = [
         i.__index__()
         if is_integer(i)
@@ -105,7 +107,7 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     return x[tuple(basic)], found
 
 
-def advanced(shape: Sequence[int], entries: Sequence[Tensor | None]) -> tuple[Places, tuple[Tensor, ...]]:
+def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[Places, tuple[Tensor, ...]]:
     """Places of index tensors and masks for the dimensions they stand at, checked against `shape`."""
     dims: list[int] = []
     indices: list[Tensor] = []
@@ -132,20 +134,22 @@ def advanced(shape: Sequence[int], entries: Sequence[Tensor | None]) -> tuple[Pl
             indices.append(index)
             dims.append(at)
             at += 1
+    if len(indices) == 1:
+        return inserted(shape, indices[0].shape, (dims[0],), dims[0]), (indices[0],)
     try:
         index_shape = tuple(_core.broadcast_shapes(*(i.shape for i in indices)))
     except RuntimeError:
         shapes = ", ".join(str(list(i.shape)) for i in indices)
         raise IndexError(f"shape mismatch: indexing tensors of shapes {shapes} don't broadcast together") from None
     adjacent = dims[-1] - dims[0] == len(dims) - 1
-    return inserted(tuple(shape), index_shape, tuple(dims), dims[0] if adjacent else 0), tuple(indices)
+    return inserted(shape, index_shape, tuple(dims), dims[0] if adjacent else 0), tuple(indices)
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index] where the index holds index tensors or masks: a copy."""
     if type(index) is Tensor and index.dtype is INT64 and x.ndim:
-        check_range(index, x.shape[0], 0)
-        return pick(x, places=inserted(x.shape, index.shape, FIRST, 0), indices=(index.detach(),))
+        check_range(index, x.size(0), 0)
+        return pick(x, places=inserted(x.shape, index.shape, FIRST, 0), indices=(index,))
     view, entries = prepare(x, index)
     given = [e for e in entries if e is not None]
     if not given:
@@ -188,17 +192,18 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     store(view, entries, value, False, "setitem")
 
 
+def broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n in (1, target[lead + d]) for d, n in enumerate(shape))
+
+
 def store(
     x: Tensor, entries: Sequence[Tensor | None], value: Tensor, accumulate: bool, name: str, op: Any = written_
 ) -> Tensor:
     places, indices = advanced(x.shape, entries)
     while value.ndim > len(places.shape) and value.shape[0] == 1:
         value = value.squeeze(0)
-    try:
-        fits = tuple(_core.broadcast_shapes(value.shape, places.shape)) == places.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if value.ndim and not broadcasts(value.shape, places.shape):
         raise RuntimeError(
             f"{name}: shape mismatch: a value of shape {list(value.shape)} can't be broadcast to the indexed shape "
             f"{list(places.shape)}"

@@ -133,24 +133,21 @@ def check_range(index: Tensor, size: int, dim: int, wraps: bool = True) -> None:
         raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}")
 
 
-class Steps(NamedTuple):
-    """How far index tensors go in one source: `index` holds i, and i (+ size if negative) times `stride` elements."""
+def steps(indices: Sequence[Tensor], source: Tensor, dims: Ints) -> tuple[Tensor, int, int, int]:
+    """Index tensors that broadcast, as one: (index, size, stride, span).
 
-    index: Tensor
-    size: int
-    stride: int
-    span: int
-
-
-def steps(indices: Sequence[Tensor], sizes: Sequence[int], strides: Sequence[int]) -> Steps:
-    """Index tensors that broadcast, as one."""
+    An index i stands for i (+ size if negative) times stride elements of the source; i reaches to span - 1.
+    """
     if len(indices) == 1:
-        return Steps(indices[0], sizes[0], strides[0], sizes[0])
+        size = source.size(dims[0])
+        return indices[0], size, source.stride(dims[0]), size
     total: Any = 0
-    for index, size, stride in zip(indices, sizes, strides, strict=True):
+    span = 1
+    for index, d in zip(indices, dims, strict=True):
+        size, stride = source.size(d), source.stride(d)
         total = STEP(index, total, size, stride)
-    reach = sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
-    return Steps(total, 0, 1, reach + 1)
+        span += (size - 1) * stride
+    return total, 0, 1, span
 
 
 # ---- geometry
@@ -277,9 +274,9 @@ def read(source: Tensor, places: Places, indices: Sequence[Tensor]) -> Tensor:
     count = result.numel()
     if count:
         strides = source.stride()
-        to = steps(indices, [source.shape[d] for d in places.dims], [strides[d] for d in places.dims])
-        plan = read_plan(places, source.itemsize, strides, to.index.stride(), to.size, to.stride)
-        launch(plan.kernel, (result, source, to.index, *plan.numbers), plan.units, plan.grain, count)
+        index, size, stride, _ = steps(indices, source, places.dims)
+        kernel, numbers, units, grain = read_plan(places, source.itemsize, strides, index.stride(), size, stride)
+        launch(kernel, (result, source, index, *numbers), units, grain, count)
     return result
 
 
@@ -373,7 +370,8 @@ def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Ten
         plain_copy(own, values)
         values = own
     strides = target.stride()
-    to = steps(indices, [target.shape[d] for d in places.dims], [strides[d] for d in places.dims])
+    index, *to = steps(indices, target, places.dims)
     dtype = BITS[target.itemsize] if combine == "set" else target.dtype.ir
-    plan = write_plan(places, dtype, combine, values.stride(), strides, to.index.stride(), to[1:])
-    launch(plan.kernel, (target, values, to.index, *plan.numbers), plan.units, plan.grain, count)
+    plan = write_plan(places, dtype, combine, values.stride(), strides, index.stride(), tuple(to))
+    kernel, numbers, units, grain = plan
+    launch(kernel, (target, values, index, *numbers), units, grain, count)

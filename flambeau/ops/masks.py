@@ -40,6 +40,17 @@ def count_kernel() -> Kernel:
 
 
 @generated
+def single_kernel() -> Kernel:
+    """Both of the kernels beside this one where there is one block."""
+    once, k, total, other = var("once"), var("k"), var("total"), var("other")
+    step = total + cast(load("mask", "bool", k), "i64")
+    fold = Reduce(k, ZERO, var("n"), (Accumulator(total, ZERO),), (step,), (total + other,), (other,))
+    body = (fold, Store("offsets", ZERO, ZERO), Store("offsets", as_expr(1), total))
+    params = (Buffer("offsets", "i64", "w"), Buffer("mask", "bool"), Scalar("n"))
+    return Kernel("count_single", params, (For(once, ZERO, as_expr(1), body, parallel=True),))
+
+
+@generated
 def offsets_kernel() -> Kernel:
     """offsets[t] = the sum of counts before t, one more of them than there are blocks."""
     once, k, total = var("once"), var("k"), var("total")
@@ -97,10 +108,14 @@ def offsets_of(mask: Tensor) -> tuple[Tensor, int, int]:
     """Where each block's true elements begin among all of them, the number of blocks, and how many are true."""
     n = mask.numel()
     blocks = -(-n // BLOCK)
-    counts, offsets = new_empty((blocks,), INT64), new_empty((blocks + 1,), INT64)
-    launch(count_kernel(), [counts, mask, n, blocks], blocks, 8, n)
-    launch(offsets_kernel(), [offsets, counts, blocks], 1)
-    return offsets, blocks, offsets[blocks].item()
+    offsets = new_empty((blocks + 1,), INT64)
+    if blocks == 1:
+        launch(single_kernel(), (offsets, mask, n), 1, 1, n)
+    else:
+        counts = new_empty((blocks,), INT64)
+        launch(count_kernel(), (counts, mask, n, blocks), blocks, 8, n)
+        launch(offsets_kernel(), (offsets, counts, blocks), 1)
+    return offsets, blocks, offsets.select(0, blocks).item()
 
 
 def count_true(mask: Tensor) -> int:
@@ -169,11 +184,12 @@ def masked_select(ctx, input, mask):
     tensor([1., 3.])
     """
     mask = as_mask("masked_select", mask)
-    shape = both(input, mask)
     ctx.shape = input.shape
-    mask = mask.expand(shape)
+    if mask.shape != input.shape:
+        shape = both(input, mask)
+        mask, input = mask.expand(shape), input.detach().expand(shape)
     ctx.save(mask)
-    return compact(input.detach().expand(shape), mask)
+    return compact(input, mask)
 
 
 def put_masked_vjp(ctx: Any, g: Tensor) -> tuple:
