@@ -50,7 +50,7 @@ def convolutions(draw):
     padding = tuple(draw(st.integers(0, 3)) for _ in "hw")
     least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
     size = tuple(draw(st.integers(n, 17)) for n in least)
-    x = numbers((draw(st.integers(0, 3)), groups * draw(st.integers(1, 5)), *size))
+    x = numbers((draw(st.sampled_from([0, 1, 2, 3, 8, 19])), groups * draw(st.integers(1, 5)), *size))
     w = numbers((groups * draw(st.sampled_from([1, 2, 3, 16, 17, 40])), x.shape[1] // groups, *kernel), seed=1)
     return x, w, groups, stride, padding, dilation
 
@@ -87,19 +87,54 @@ def test_convolutions_follow_the_canonical_order():
     same(gw[:2].reshape(2, 270), canonical(gy.transpose(1, 0, 2, 3).reshape(17, 1, -1)[:2], positions))
 
 
+@pytest.mark.parametrize("channels, out_channels", [(30, 40), (5, 3), (3, 33)])
+@pytest.mark.parametrize("values", ["usual", "tiny", "infinite"])
+def test_taps_outside_small_images_change_nothing(channels, out_channels, values):
+    """Many small images: what is left out there are products with 0, unless a weight is infinite."""
+    x, w, gy = numbers((37, channels, 5, 6)), numbers((out_channels, channels, 3, 3), seed=1), None
+    if values == "tiny":
+        x, w = x * np.float32(1e-30), w * np.float32(1e-20)
+    if values == "infinite":
+        w[-1, -1, 0, 2] = np.inf
+    gy = numbers((37, out_channels, 5, 6), seed=5)
+    if values == "tiny":
+        gy *= np.float32(1e-30)
+
+    def windows(v):
+        padded = np.pad(v, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        taps = [padded[:, :, i : i + 5, j : j + 6] for i in range(3) for j in range(3)]
+        return np.stack(taps, axis=-1)  # n c h w t
+
+    with np.errstate(invalid="ignore"):
+        flat = windows(x).transpose(0, 2, 3, 1, 4).reshape(37, 1, 5, 6, -1)
+        forward = canonical(flat, w.reshape(out_channels, 1, 1, -1))
+        flat = windows(gy)[..., ::-1].transpose(0, 2, 3, 1, 4).reshape(37, 1, 5, 6, -1)
+        data = canonical(flat, w.transpose(1, 0, 2, 3).reshape(channels, 1, 1, -1))
+        positions = windows(x).transpose(1, 4, 0, 2, 3).reshape(1, channels * 9, -1)
+        weight = canonical(gy.transpose(1, 0, 2, 3).reshape(out_channels, 1, -1), positions)
+    for plan in (contraction.plan("f32"), plain()):
+        y, gx, gw = convolve(plan, x, w, 1, (1, 1), (1, 1), (1, 1), gy)
+        same(y, forward)
+        same(gx, data)
+        same(gw.reshape(out_channels, -1), weight)
+
+
 def test_bias_of_a_convolution():
     x, w, bias = numbers((2, 3, 9, 9)), numbers((20, 3, 3, 3), seed=1), numbers(20, seed=2)
     y = np.empty((2, 20, 7, 7), np.float32)
     how = 1, (1, 1), (0, 0), (1, 1)
-    assert (
-        library().fb_conv(contraction.plan("f32", None, "rows"), ctypes.byref(conv_problem(x, w, y, *how, bias))) == 0
-    )
+    plan = contraction.plan("f32", None, "rows")
+    assert library().fb_conv(plan, ctypes.byref(conv_problem(x, w, y, *how, bias))) == 0
     same(y, convolve(contraction.plan("f32"), x, w, *how)[0] + bias[:, None, None])
+    many = numbers((40, 3, 5, 5))
+    y = np.empty((40, 20, 5, 5), np.float32)
+    padded = 1, (1, 1), (1, 1), (1, 1)
+    assert library().fb_conv(plan, ctypes.byref(conv_problem(many, w, y, *padded, bias))) == 0
+    same(y, convolve(contraction.plan("f32"), many, w, *padded)[0] + bias[:, None, None])
+    y = np.empty((2, 20, 7, 7), np.float32)
+    assert library().fb_conv(plan, ctypes.byref(conv_problem(x, w, y, *how, bias))) == 0
     spread = channels_last(np.empty_like(y))
-    assert (
-        library().fb_conv(contraction.plan("f32", None, "rows"), ctypes.byref(conv_problem(x, w, spread, *how, bias)))
-        == 0
-    )
+    assert library().fb_conv(plan, ctypes.byref(conv_problem(x, w, spread, *how, bias))) == 0
     same(spread, y)
 
 

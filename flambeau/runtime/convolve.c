@@ -10,26 +10,6 @@
  * w[o, c, t] * y[o, q - shift(t)] from the taps t that agree with r, so it gathers too. Read next: wgrad.c. */
 #include "convolve.h"
 
-/* out[n, m, p] = f(sum over (c, t) of weights[m, (c, t)] * input[n, c, p + t], bias[m]), per group. */
-typedef struct {
-    const fb_contraction *plan;
-    fb_stage stage;
-    int64_t batch, groups, channels, m, k; /* channels, m: of one group */
-    const char *in, *weights, *bias;
-    char *out;
-    int64_t in_image, in_group, w_group, w_row, bias_stride;
-    int64_t out_image, out_channel, out_stride[3];
-    const int64_t *w_off, *in_off;
-    int across;                /* vectors run along channels */
-    int64_t panels, panel;     /* across: panels of weights, and their width */
-    int64_t rows, bands;       /* rows staged at once: of a band */
-    int64_t part;              /* rows whose sums are computed at once */
-    int64_t sums_pitch;        /* elements between the rows of the sums; 0: they are kept in the result */
-    int64_t spread_pitch;      /* across: of the transposed sums; 0: transposed straight into the result */
-    size_t stage_bytes, sums_bytes, scratch_bytes;
-    atomic_int failed;
-} correlation;
-
 /* Along one dimension: how positions of x congruent to r and taps meet y in the data gradient. */
 static fb_axis backward(const fb_conv_problem *p, int d, int64_t r) {
     int64_t s = p->stride[d], first = 0, every = 1;
@@ -48,8 +28,9 @@ static fb_axis backward(const fb_conv_problem *p, int d, int64_t r) {
 
 /* ---- how --------------------------------------------------------------------------------------------------- */
 
-/* Compares the shares of lanes that do useful work; tiles of few rows also wait for their own sums. */
-static int run_across(const correlation *q) {
+/* Of the ways along positions and across channels, the one that leaves fewer lanes idle; tiles of few rows also wait
+ * for their own sums. Returns its cost in vectors multiplied and added, what is copied included. */
+static double usual_cost(const fb_correlation *q, int *run_across) {
     const fb_axis *x = q->stage.axis;
     static const double speed[] = {0, 0.45, 0.8, 0.9};
     double lanes = (double)q->plan->lanes, k = (double)q->k, m = (double)q->m, n = (double)x[2].out;
@@ -57,24 +38,27 @@ static int run_across(const correlation *q) {
     double along = rows * n / lanes / (double)fb_div_up((int64_t)((rows - 1) * pitch + n), q->plan->lanes);
     double across = m / lanes / (double)fb_div_up(q->m, q->plan->lanes) * (x[2].out < 4 ? speed[x[2].out] : 1);
     along *= (q->m < 4 ? speed[q->m] : 1) * k / (k + 4);
-    return across * k / (k + 8) > along;
+    across *= k / (k + 8);
+    int better = across > along;
+    if (run_across) *run_across = better;
+    double inputs = (double)(q->batch * q->groups * q->channels * x[0].size * x[1].size * x[2].size);
+    double outputs = (double)(q->batch * q->groups * x[0].out) * rows * n * m;
+    return q->work / lanes / (better ? across : along) + 0.2 * inputs + (better ? 0.6 : 0.2) * outputs;
 }
 
-static int is_dense(const correlation *q, int64_t rows) {
+static int is_dense(const fb_correlation *q, int64_t rows) {
     return q->out_stride[2] == 1 && (rows == 1 || q->out_stride[1] == q->stage.axis[2].out);
 }
 
 /* Rows per band: as many as fit in cache, but enough bands for all threads. */
-static void schedule(correlation *q, double work) {
+static void schedule(fb_correlation *q) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
     int64_t size = plan->sum_size, outer = q->batch * q->groups * x[0].out, n = x[2].out;
     int convert = size != plan->operand_size;
-    q->across = run_across(q);
-    q->panel = q->m <= plan->lanes ? plan->lanes : plan->nr;
-    q->panels = fb_div_up(q->m, q->panel);
+    usual_cost(q, &q->across);
     int in_place = fb_stage_in_place(&q->stage, plan, !q->across);
-    int64_t wanted = work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, outer);
+    int64_t wanted = q->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, outer);
     q->rows = fb_div_up(x[1].out, fb_min(x[1].out, wanted));
     for (;; q->rows = fb_div_up(q->rows, 2)) {
         if (!in_place) fb_stage_copied(&q->stage, q->rows);
@@ -96,14 +80,14 @@ static void schedule(correlation *q, double work) {
 
 /* ---- a band ------------------------------------------------------------------------------------------------- */
 
-static void finish(const correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row,
+static void finish(const fb_correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row,
                    int64_t n) {
     int64_t args[] = {fb_slot(sums), fb_slot(c), fb_slot(bias), sums_row, c_row, q->bias_stride, n, q->m};
     q->plan->finish(args, 0, q->m);
 }
 
 /* sums[m, y * gap + p] of `rows` output rows to the result. */
-static void emit(const correlation *q, char *sums, int64_t pitch, int64_t gap, const char *bias, char *out,
+static void emit(const fb_correlation *q, char *sums, int64_t pitch, int64_t gap, const char *bias, char *out,
                  int64_t rows) {
     const fb_contraction *plan = q->plan;
     int64_t n = q->stage.axis[2].out;
@@ -124,7 +108,7 @@ static void emit(const correlation *q, char *sums, int64_t pitch, int64_t gap, c
 }
 
 /* Vectors along positions. */
-static void along_positions(const correlation *q, const char *from, const char *weights, const char *bias, char *out,
+static void along_positions(const fb_correlation *q, const char *from, const char *weights, const char *bias, char *out,
                             int64_t rows, char *scratch) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, columns = (rows - 1) * q->stage.pitch + q->stage.axis[2].out, k0 = 0;
@@ -146,7 +130,7 @@ static void along_positions(const correlation *q, const char *from, const char *
 }
 
 /* Vectors across channels: sums[p, m]. */
-static void across_channels(const correlation *q, const char *from, const char *weights, const char *bias, char *out,
+static void across_channels(const fb_correlation *q, const char *from, const char *weights, const char *bias, char *out,
                             int64_t rows, char *scratch) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, n = q->stage.axis[2].out, w_off[FB_KC], k0 = 0;
@@ -180,7 +164,7 @@ static void across_channels(const correlation *q, const char *from, const char *
         finish(q, out, out, bias, pitch, pitch, rows * n);
 }
 
-static void band(const correlation *q, int64_t task, char *scratch) {
+static void band(const fb_correlation *q, int64_t task, char *scratch) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
     int64_t in = plan->operand_size, size = plan->sum_size;
@@ -198,7 +182,7 @@ static void band(const correlation *q, int64_t task, char *scratch) {
 }
 
 static void bands(const int64_t *args, int64_t begin, int64_t end) {
-    correlation *q = (correlation *)(intptr_t)args[0];
+    fb_correlation *q = (fb_correlation *)(intptr_t)args[0];
     char *scratch = fb_alloc(q->scratch_bytes);
     if (!scratch) {
         atomic_store(&q->failed, 1);
@@ -211,7 +195,7 @@ static void bands(const int64_t *args, int64_t begin, int64_t end) {
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
 /* The weights of all groups in the order they are used in: [m, (c, t)], or panels of [(c, t), panel]. */
-static void pack_weights(correlation *q, char *copy, int64_t *one_by_one) {
+static void pack_weights(fb_correlation *q, char *copy, int64_t *one_by_one) {
     const fb_contraction *plan = q->plan;
     int64_t in = plan->operand_size, size = plan->sum_size;
     for (int64_t g = 0; g < q->groups; g++) {
@@ -236,14 +220,27 @@ static void pack_weights(correlation *q, char *copy, int64_t *one_by_one) {
     q->w_group = q->across ? q->panels * q->panel * q->k : q->m * q->w_row;
 }
 
-static int correlate(correlation *q, int64_t w_channel, const int64_t *w_stride) {
+/* Where w's elements don't lie together nobody looks. */
+static int has_finite_weights(const fb_contraction *plan, const fb_conv_problem *p) {
+    int64_t sizes[5] = {p->out_channels, p->in_channels / p->groups, p->kernel[0], p->kernel[1], p->kernel[2]}, count = 1;
+    for (int d = 4; d >= 0; count *= sizes[d--])
+        if (sizes[d] > 1 && p->w_stride[d] != count) return 0;
+    return fb_all_finite(plan, p->w, count);
+}
+
+/* With the sizes and strides of w to tell which of its elements a tap stands for. */
+static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
+    const int64_t *w_stride = p->w_stride + 2;
     int64_t size = plan->sum_size, positions = x[0].out * x[1].out * x[2].out, k = 0;
     q->k = q->channels * x[0].taps * x[1].taps * x[2].taps;
     if (!q->batch || !q->groups || !q->m || !positions) return 0;
-    double work = (double)q->batch * (double)q->groups * (double)q->m * (double)positions * (double)q->k;
-    schedule(q, work);
+    q->work = (double)q->batch * (double)q->groups * (double)q->m * (double)positions * (double)q->k;
+    int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && has_finite_weights(plan, p);
+    if (!by_position) schedule(q);
+    q->panel = q->m <= plan->lanes ? plan->lanes : plan->nr;
+    q->panels = fb_div_up(q->m, q->panel);
 
     int aliased = q->m * fb_min(q->k, FB_KC) * size > FB_L1_BYTES && q->w_row * size % 1024 == 0;
     int packed = q->across || size != plan->operand_size || aliased;
@@ -256,7 +253,6 @@ static int correlate(correlation *q, int64_t w_channel, const int64_t *w_stride)
         fb_free(copy, copy_bytes);
         return -1;
     }
-    fb_stage_offsets(&q->stage, q->channels, table);
     for (int64_t c = 0; c < q->channels; c++)
         for (int64_t a = 0; a < x[0].taps; a++)
             for (int64_t b = 0; b < x[1].taps; b++)
@@ -267,17 +263,22 @@ static int correlate(correlation *q, int64_t w_channel, const int64_t *w_stride)
     q->in_off = table, q->w_off = w_off;
     if (packed) pack_weights(q, copy, w_off + q->k);
     int64_t args[] = {fb_slot(q)}, tasks = q->batch * q->groups * x[0].out * q->bands;
-    if (work < FB_SERIAL_WORK)
-        bands(args, 0, tasks);
-    else
-        fb_parallel_for(bands, args, tasks, fb_grain(work, tasks));
+    if (by_position) {
+        if (fb_correlate_positions(q)) atomic_store(&q->failed, 1);
+    } else {
+        fb_stage_offsets(&q->stage, q->channels, table);
+        if (q->work < FB_SERIAL_WORK)
+            bands(args, 0, tasks);
+        else
+            fb_parallel_for(bands, args, tasks, fb_grain(q->work, tasks));
+    }
     fb_free(table, table_bytes);
     fb_free(copy, copy_bytes);
     return atomic_load(&q->failed) ? -1 : 0;
 }
 
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
-    correlation q = {
+    fb_correlation q = {
         .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->x, .weights = p->w, .bias = p->bias, .out = p->y,
         .channels = p->in_channels / p->groups, .m = p->out_channels / p->groups, .bias_stride = p->bias_stride,
         .in_image = p->x_stride[0], .w_row = p->w_stride[0], .out_image = p->y_stride[0], .out_channel = p->y_stride[1],
@@ -290,14 +291,14 @@ int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
         q.stage.stride[d] = p->x_stride[2 + d];
         q.out_stride[d] = p->y_stride[2 + d];
     }
-    return correlate(&q, p->w_stride[1], p->w_stride + 2);
+    return correlate(&q, p, p->w_stride[1]);
 }
 
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
     int64_t phases = p->stride[0] * p->stride[1] * p->stride[2];
     int failed = 0;
     for (int64_t r = 0; r < phases; r++) {
-        correlation q = {
+        fb_correlation q = {
             .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->y, .weights = p->w, .bias = p->bias,
             .channels = p->out_channels / p->groups, .m = p->in_channels / p->groups, .bias_stride = p->bias_stride,
             .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0],
@@ -315,7 +316,7 @@ int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) 
             origin += q.stage.axis[d].origin * p->x_stride[2 + d];
         }
         q.out = fb_at(p->x, origin, plan->operand_size);
-        failed |= correlate(&q, p->w_stride[0], p->w_stride + 2);
+        failed |= correlate(&q, p, p->w_stride[0]);
     }
     return failed;
 }

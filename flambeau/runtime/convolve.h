@@ -26,6 +26,27 @@ typedef struct {
     int64_t extent[3], plane, channel; /* of the copy */
 } fb_stage;
 
+/* out[n, m, p] = f(sum over (c, t) of weights[m, (c, t)] * input[n, c, p + t], bias[m]), per group. */
+typedef struct {
+    const fb_contraction *plan;
+    fb_stage stage;
+    int64_t batch, groups, channels, m, k; /* channels, m: of one group */
+    const char *in, *weights, *bias;
+    char *out;
+    int64_t in_image, in_group, w_group, w_row, bias_stride;
+    int64_t out_image, out_channel, out_stride[3];
+    const int64_t *w_off, *in_off;
+    double work;           /* multiply-adds */
+    int across;            /* vectors run along channels */
+    int64_t panels, panel; /* across: panels of weights, and their width */
+    int64_t rows, bands;   /* rows staged at once: of a band */
+    int64_t part;          /* rows whose sums are computed at once */
+    int64_t sums_pitch;    /* elements between the rows of the sums; 0: they are kept in the result */
+    int64_t spread_pitch;  /* across: of the transposed sums; 0: transposed straight into the result */
+    size_t stage_bytes, sums_bytes, scratch_bytes;
+    atomic_int failed;
+} fb_correlation;
+
 FB_HIDDEN fb_axis fb_axis_forward(const fb_conv_problem *p, int d);
 
 /* Fixes the geometry: a copy for `rows` output rows, or, where possible (else 0), the input itself. With `unit`,
@@ -43,5 +64,14 @@ FB_HIDDEN const void *fb_stage_fill(const fb_stage *s, const fb_contraction *pla
 /* to[i * to_row + j * to_column] = from[i * from_row + j]; both hold the operands' dtype. */
 FB_HIDDEN void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, void *to, int64_t to_row,
                           int64_t to_column, int64_t m, int64_t n);
+
+/* The same position by position (positions.c), provided that all weights are finite. The cost of it, in vectors
+ * multiplied and added, is infinite where it is impossible; it also sets `across`, for which weights are to be packed.
+ * The second does it and returns 0, or -1 when out of memory. */
+FB_HIDDEN double fb_positions_cost(fb_correlation *q);
+FB_HIDDEN int fb_correlate_positions(fb_correlation *q);
+
+/* Whether `count` elements of the sums' dtype that follow each other in memory are finite. */
+FB_HIDDEN int fb_all_finite(const fb_contraction *plan, const void *data, int64_t count);
 
 #endif

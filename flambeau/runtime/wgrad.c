@@ -174,7 +174,7 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     }
     q.stage_rows = fb_min(p->out[1], FB_KC / fb_max(1, p->out[2]) + 2);
     if (!fb_stage_in_place(&q.stage, plan, 1)) fb_stage_copied(&q.stage, q.stage_rows);
-    q.chunk = fb_min(fb_round_up(q.n, plan->nr), COLUMNS);
+    q.chunk = fb_min(fb_round_up(q.n, plan->nr), COLUMNS / plan->nr * plan->nr);
     q.chunks = fb_div_up(q.n, q.chunk);
     int64_t staged_channels = fb_min(channels, (q.chunk - 2 + q.taps) / q.taps + 1);
     q.a_bytes = (size_t)fb_round_up(q.m * (FB_KC + 16) * size, 64);
