@@ -8,7 +8,8 @@ cdef enum:
     MAXOPS = 24         # operands plus outputs of one op
     MAXK = 6            # dimensions a kernel loops over itself; more are looped over here
     CHUNK = 16384       # elements of one row that one parallel iteration of a many-dimensional kernel does
-    TILE = 64           # side of the squares in which rows and columns are exchanged
+    TILE = 128          # columns and …
+    BAND = 256          # … rows of the tiles in which rows and columns are exchanged
     GRAIN = 32768       # elements handed to a thread at a time
     RELEASE = 65536     # elements from which the interpreter lock is given up
     STREAM = 8388608    # output bytes from which stores bypass the caches
@@ -419,6 +420,26 @@ cdef void coalesce(Geometry *g, int nops, int order_by) noexcept:
     g.nd = d + 1
 
 
+cdef void bring_inwards(Geometry *g, int nops, int order_by) noexcept:
+    """Where an operand isn't contiguous along the last dimension, puts the one along which it is before that."""
+    cdef int i, j, d, last = g.nd - 1
+    cdef int64_t size, stride
+    for i in range(nops):
+        if g.strides[i][last] <= 1 or i == order_by:
+            continue
+        for d in range(last):
+            if g.strides[i][d] == 1:
+                if d < last - 1:
+                    size = g.sizes[d]
+                    g.sizes[d] = g.sizes[last - 1]
+                    g.sizes[last - 1] = size
+                    for j in range(nops):
+                        stride = g.strides[j][d]
+                        g.strides[j][d] = g.strides[j][last - 1]
+                        g.strides[j][last - 1] = stride
+                return
+
+
 cdef inline int write_slot(int64_t *slot, int code, object x) except -1:
     """A Python number as a kernel argument of dtype `code`."""
     cdef float f
@@ -554,7 +575,9 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
     cdef tuple saved_target = None
     if fb_interpreters:
         return interpret(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
-    keys[0] = keys[1] = keys[2] = 0
+    # The default dtype decides what integers become: it is part of the key.
+    keys[0] = <uint64_t> (default_dtype - F32 & 3) << 60
+    keys[1] = keys[2] = 0
     for i in range(n):
         x = <object> xs[i]
         if isinstance(x, Tensor):
@@ -825,7 +848,8 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
         g.sizes[0] = 1
         for i in range(total):
             g.strides[i][0] = 0 if i < n else 1
-    # ---- layout class
+    bring_inwards(&g, total, n)
+    # ---- layout class: 0 broadcast, 1 contiguous, 2 strided, 3 contiguous along the dimension before
     k = min(g.nd, MAXK)
     for i in range(total):
         if g.strides[i][g.nd - 1] == 0 and i < n:
@@ -833,11 +857,21 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
         elif g.strides[i][g.nd - 1] == 1 or g.sizes[g.nd - 1] == 1:
             classes[i] = 1
         else:
-            classes[i] = 2
+            classes[i] = 3 if k > 1 and g.strides[i][g.nd - 2] == 1 else 2
             strided = True
     layout = <uint64_t> k | given_bits
     for i in range(total):
         layout |= (<uint64_t> classes[i]) << (4 + 2 * i)
+    inner = g.sizes[g.nd - 1]
+    rows = 1
+    for d in range(g.nd - k, g.nd - 1):
+        rows *= g.sizes[d]
+    repeat = 1
+    for d in range(g.nd - k):
+        repeat *= g.sizes[d]
+    # Of short rows few cache lines are written whole.
+    if rows * inner * 4 >= STREAM and 2 * inner >= TILE:
+        layout |= 8
     for i in range(op.nentries):
         e = op.entries[i]
         if e.k0 == keys[0] and e.layout == layout and e.k1 == keys[1] and e.k2 == keys[2]:
@@ -889,19 +923,12 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
                 for d in range(k):
                     args[slot] = g.strides[i][g.nd - k + d]
                     slot += 1
-    inner = g.sizes[g.nd - 1]
-    rows = 1
-    for d in range(g.nd - k, g.nd - 1):
-        rows *= g.sizes[d]
-    repeat = 1
-    for d in range(g.nd - k):
-        repeat *= g.sizes[d]
     if inner and rows and repeat:
         if k == 1:
             extent, grain = inner, GRAIN
         elif strided:
-            extent = rows // g.sizes[g.nd - 2] * ((g.sizes[g.nd - 2] + TILE - 1) // TILE) * ((inner + TILE - 1) // TILE)
-            grain = max(1, GRAIN // (min(inner, <int64_t> TILE) * min(g.sizes[g.nd - 2], <int64_t> TILE)))
+            extent = rows // g.sizes[g.nd - 2] * ((g.sizes[g.nd - 2] + BAND - 1) // BAND) * ((inner + TILE - 1) // TILE)
+            grain = max(1, GRAIN // (min(inner, <int64_t> TILE) * min(g.sizes[g.nd - 2], <int64_t> BAND)))
         else:
             extent = rows * ((inner + CHUNK - 1) // CHUNK)
             grain = max(1, GRAIN // min(inner, <int64_t> CHUNK))

@@ -268,7 +268,7 @@ cdef int check_inplace(Tensor t, str name, bint recording) except -1:
         raise RuntimeError(
             f"{name}: a leaf that requires grad can't be changed in place; use flambeau.no_grad(), or the out-of-place form"
         )
-    if t.unrecorded and Py_REFCNT(t.base) == 1:
+    if t.unrecorded and (<PyObject *> t.base).ob_refcnt == 1:
         t.base = None  # nobody else sees what this is a view of
         t.unrecorded = False
     if t.unrecorded and (recording or requires_grad(t.base)):
@@ -390,7 +390,7 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
         if create_graph:
             leaf.grad_tensor = g
         elif (g.contig and g.base is None and not g.store.borrowed
-              and Py_REFCNT(g.store) == 1 and Py_REFCNT(g) <= 2 and g.store.total == <size_t> (g.count * ITEMSIZE[g.code])):
+              and (<PyObject *> g.store).ob_refcnt == 1 and Py_REFCNT(g) <= 2 and g.store.total == <size_t> (g.count * ITEMSIZE[g.code])):
             leaf.grad_tensor = alias(g)
         else:
             leaf.grad_tensor = copy_of(alias(g))
@@ -678,7 +678,7 @@ cdef object run_traced(Node n, tuple gs):
 cdef int tensor_backward(Tensor self, gradient, retain_graph, bint create_graph, inputs) except -1:
     """Tensor.backward: a scalar without further wishes goes straight to the engine."""
     cdef Tensor one
-    if gradient is None and inputs is None and self.count == 1 and requires_grad(self):
+    if gradient is None and inputs is None and self.count == 1 and CATEGORY[self.code] == 2 and requires_grad(self):
         one = empty(self.code, self.ndims, self.dims)
         write_element(one.ptr, one.code, 1)
         run_backward([self], [one], create_graph if retain_graph is None else retain_graph, create_graph)

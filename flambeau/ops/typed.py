@@ -146,7 +146,8 @@ def override(op: PointwiseDef, t: Typed, seeds: tuple[Expr, ...], inner: str) ->
         elif i < len(op.operands) and op.operands[i] in op.kept:
             values.append(x)
         else:
-            values.append(cast(x, inner))
+            # abs, angle, … of complex numbers are real: what they are taken of stays complex.
+            values.append(x if DTYPES[x.dtype].kind == "c" and DTYPES[inner].kind != "c" else cast(x, inner))
     (body,) = t.exprs
     unrounded = body.args[0] if body.op == "cast" and body.args[0].dtype == inner else body
     found = op.grad(cast(seeds[0], inner), unrounded, *values)
