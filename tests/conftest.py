@@ -1,0 +1,27 @@
+"""What several test files share: kernels cached in one place for a run, threads put back after each test."""
+
+from __future__ import annotations
+
+import pytest
+
+import flambeau as fb
+
+
+@pytest.fixture(autouse=True)
+def same_modes_after_each_test():
+    """A test that leaves recording, threads or the default dtype changed would change the tests after it."""
+    before = fb.is_grad_enabled(), fb.get_default_dtype(), fb.get_num_threads()
+    yield
+    after = fb.is_grad_enabled(), fb.get_default_dtype(), fb.get_num_threads()
+    fb.set_grad_enabled(before[0])
+    fb.set_default_dtype(before[1])
+    fb.set_num_threads(before[2])
+    assert after == before
+
+
+@pytest.fixture
+def threads():
+    """set_num_threads for one test."""
+    before = fb.get_num_threads()
+    yield fb.set_num_threads
+    fb.set_num_threads(before)
