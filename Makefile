@@ -7,6 +7,11 @@ SOURCES = setup.py $(wildcard flambeau/core/*.p[yx]* flambeau/core/*.h flambeau/
 
 .PHONY: build quickstart test lint bench clean
 
+# What the first set-up installs beside the package, all in one go.
+quickstart: EXTRAS = examples
+test: EXTRAS = examples dev
+lint: EXTRAS = dev
+
 build: $(VENV)/.built                  ## the package, importable from .venv/bin/python
 
 quickstart: build $(VENV)/.examples    ## train a convolutional network on real handwritten digits
@@ -23,19 +28,15 @@ bench: build                           ## BENCH_ARGS="--against /path/to/python"
 	$(PY) -m benchmarks $(BENCH_ARGS)
 
 $(VENV)/.base: $(SETUP)
-	$(PYTHON) .ci/bootstrap.py $(VENV)
-	@touch $@
+	$(PYTHON) .ci/bootstrap.py $(VENV) $(EXTRAS)
 
 $(VENV)/.built: $(VENV)/.base $(SOURCES)
 	$(PY) setup.py -q build_ext --inplace
 	@touch $@
 
-$(VENV)/.examples: $(VENV)/.base
-	$(PYTHON) .ci/bootstrap.py $(VENV) examples
-	@touch $@
-
-$(VENV)/.dev: $(VENV)/.base
-	$(PYTHON) .ci/bootstrap.py $(VENV) dev
+# Nothing to do where the rule above has just installed these along with the package.
+$(VENV)/.examples $(VENV)/.dev: $(VENV)/.%: $(VENV)/.base
+	@[ $@ -nt pyproject.toml ] || $(PYTHON) .ci/bootstrap.py $(VENV) $*
 	@touch $@
 
 clean:

@@ -75,26 +75,42 @@ def main(target: str, *extras: str) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 (this is where an older one is told)
         fail(f"needs Python 3.11 or later, got {sys.version.split()[0]}; make PYTHON=python3.12 …")
     python = os.path.join(target, "bin", "python")
-    if (
-        subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode
-        if os.path.exists(python)
-        else 1
-    ):
+    works = os.path.exists(python) and subprocess.run([python, "-m", "pip", "--version"], capture_output=True)
+    if not works or works.returncode:
         print("making the virtual environment", target, flush=True)
         make_environment(target, python)
     find_headers(target)
     import tomllib  # only once the version is known to have it
 
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
-        requires = tomllib.load(file)["build-system"]["requires"]
+        settings = tomllib.load(file)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    print("installing", ", ".join(extras) or "and building the package: a minute or two", flush=True)
-    subprocess.run([*install, *requires], check=True)
+    subprocess.run([*install, *settings["build-system"]["requires"]], check=True)
+    print("building the package and installing", ", ".join(("what it needs", *extras)), flush=True)
+    build = subprocess.Popen([python, "setup.py", "-q", "build_ext", "--inplace"], cwd=ROOT)
+    try:
+        subprocess.run([*install, *requirements(settings["project"], extras)], check=True)
+    finally:
+        failed = build.wait()
+    if failed:
+        fail("the extension didn't build; its compiler's messages stand above")
     # The compat mode puts the checkout on sys.path by a .pth file; the default mode's import hook costs start-up time.
-    wanted = f"{ROOT}[{','.join(extras)}]" if extras else ROOT
-    editable = ["--no-build-isolation", "--config-settings", "editable_mode=compat", "-e", wanted]
+    editable = ["--no-build-isolation", "--no-deps", "--config-settings", "editable_mode=compat", "-e", ROOT]
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools warns about the mode at length
-    subprocess.run([*install, *editable], check=True, cwd=ROOT, env=quiet)
+    subprocess.run([*install, *editable], check=True, env=quiet)
+    for name in ("base", *extras):  # what the Makefile looks at
+        with open(os.path.join(target, f".{name}"), "w"):
+            pass
+
+
+def requirements(project: dict, extras: tuple[str, ...]) -> list[str]:
+    """The project's dependencies and those of its extras; an extra may name another as flambeau[other]."""
+    found = list(project["dependencies"])
+    for extra in extras:
+        for name in project["optional-dependencies"][extra]:
+            inner = name.removeprefix("flambeau[").removesuffix("]")
+            found += project["optional-dependencies"][inner] if inner != name else [name]
+    return found
 
 
 if __name__ == "__main__":
