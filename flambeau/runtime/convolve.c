@@ -225,7 +225,9 @@ static int has_finite_weights(const fb_contraction *plan, const fb_conv_problem 
     int64_t sizes[5] = {p->out_channels, p->in_channels / p->groups, p->kernel[0], p->kernel[1], p->kernel[2]}, count = 1;
     for (int d = 4; d >= 0; count *= sizes[d--])
         if (sizes[d] > 1 && p->w_stride[d] != count) return 0;
-    return fb_all_finite(plan, p->w, count);
+    int64_t whole = count / plan->nr, rest = count % plan->nr;
+    return fb_all_finite(plan, p->w, whole, plan->nr, plan->nr) &&
+           fb_all_finite(plan, fb_at(p->w, count - rest, plan->sum_size), 1, rest, rest);
 }
 
 /* With the sizes and strides of w to tell which of its elements a tap stands for. */

@@ -1,4 +1,4 @@
-/* What stage.c, convolve.c and wgrad.c share: how a convolution's input is staged. Read stage.c first. */
+/* What the files of convolutions share: stage.c; convolve.c, positions.c; wgrad.c, taps.c. Read them in this order. */
 #ifndef FLAMBEAU_CONVOLVE_H
 #define FLAMBEAU_CONVOLVE_H
 
@@ -49,6 +49,10 @@ typedef struct {
 
 FB_HIDDEN fb_axis fb_axis_forward(const fb_conv_problem *p, int d);
 
+/* The input rows [*low, *high) that `rows` output rows from `row` on meet; and how many these are at most. */
+FB_HIDDEN void fb_rows_needed(const fb_axis *y, int64_t row, int64_t rows, int64_t *low, int64_t *high);
+FB_HIDDEN int64_t fb_most_rows(const fb_axis *y, int64_t rows);
+
 /* Fixes the geometry: a copy for `rows` output rows, or, where possible (else 0), the input itself. With `unit`,
  * positions must be adjacent and rows follow each other without much between them. */
 FB_HIDDEN void fb_stage_copied(fb_stage *s, int64_t rows);
@@ -71,7 +75,37 @@ FB_HIDDEN void fb_scatter(const fb_contraction *plan, const void *from, int64_t 
 FB_HIDDEN double fb_positions_cost(fb_correlation *q);
 FB_HIDDEN int fb_correlate_positions(fb_correlation *q);
 
-/* Whether `count` elements of the sums' dtype that follow each other in memory are finite. */
-FB_HIDDEN int fb_all_finite(const fb_contraction *plan, const void *data, int64_t count);
+/* Whether `rows` rows of `columns` elements of the sums' dtype, `pitch` apart, are finite. */
+FB_HIDDEN int fb_all_finite(const fb_contraction *plan, const void *data, int64_t rows, int64_t columns, int64_t pitch);
+
+/* The weight gradient: w[o, (c, t)] = sum over (n, p) of y[n, o, p] * x[n, c, p + t]. */
+typedef struct {
+    const fb_contraction *plan;
+    const fb_conv_problem *p;
+    fb_stage stage;
+    int64_t m, n, taps, k; /* per group: rows, columns (c, t), and what is summed */
+    int64_t chunk, chunks; /* columns of a task; tap by tap, channels */
+    int64_t parts, first;  /* blocks in flight, and the number of the first */
+    char *sums;            /* of the finished blocks, [groups * m, row] */
+    char *part;            /* [parts, groups, m, n]; NULL: blocks come one by one and are added to the sums */
+    int64_t sums_row;
+    enum { FB_PACKED, FB_ACROSS_INPUTS, FB_ACROSS_OUTPUTS } way;
+    const int64_t *offsets; /* of (c, t) in the staged input */
+    int64_t stage_rows;     /* tap by tap: positions of a channel, at most */
+    size_t a_bytes, panels_bytes, scratch_bytes;
+    atomic_int failed;
+} fb_gradient;
+
+/* A stretch of K in one row of the output from k on, at most `most`: its length, and [image, z, y, x] of its start. */
+FB_HIDDEN int64_t fb_row_run(const fb_gradient *q, int64_t k, int64_t most, int64_t at[4]);
+
+/* y's elements of rows [0, m) of a block of K as [row, FB_KC + 16]. */
+FB_HIDDEN void fb_pack_rows(const fb_gradient *q, const char *y, int64_t k0, int64_t kc, char *to);
+
+/* Tap by tap (taps.c), for operands that aren't converted: which way pays, and its scratch; one task; and from sums
+ * [o, t, c] or [t, c, o] to w. */
+FB_HIDDEN void fb_taps_plan(fb_gradient *q);
+FB_HIDDEN void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch);
+FB_HIDDEN void fb_taps_finish(const fb_gradient *q);
 
 #endif

@@ -8,7 +8,6 @@
  * channels its columns, as packed for across_channels in convolve.c. With few, the channels are the rows and images the
  * columns, which are interleaved before and parted afterwards. Read convolve.c first. */
 #include <math.h>
-#include <string.h>
 
 #include "convolve.h"
 
@@ -47,16 +46,6 @@ static range taps_inside(const fb_axis *x, int64_t position) {
     return r;
 }
 
-/* The input rows [*low, *high) that output rows [row, row + rows) need. */
-static void rows_needed(const fb_axis *y, int64_t row, int64_t rows, int64_t *low, int64_t *high) {
-    *low = fb_max(0, y->step * row - y->start);
-    *high = fb_max(*low, fb_min(y->size, y->step * (row + rows - 1) + (y->taps - 1) * y->dilation - y->start + 1));
-}
-
-static int64_t most_rows(const fb_axis *y, int64_t rows) {
-    return fb_min(y->size, y->step * (rows - 1) + (y->taps - 1) * y->dilation + 1);
-}
-
 /* As many as make whole tiles, if those are the images. */
 static int64_t images_per_task(const fb_correlation *q, int across) {
     int64_t most = !across ? q->plan->nr : q->plan->lanes * q->plan->sum_size == 64 ? 8 : 12;
@@ -69,7 +58,7 @@ static int64_t rows_per_task(const fb_correlation *q, int across) {
     int64_t images = across ? images_per_task(q, 1) : q->plan->nr, tasks = q->groups * fb_div_up(q->batch, images);
     int64_t rows = fb_div_up(x[1].out, fb_min(x[1].out, fb_div_up(TASKS, tasks)));
     for (;; rows--) {
-        int64_t in = q->channels * most_rows(&x[1], rows) * x[2].size, out = q->m * rows * x[2].out;
+        int64_t in = q->channels * fb_most_rows(&x[1], rows) * x[2].size, out = q->m * rows * x[2].out;
         if (rows == 0 || (in + out) * images * q->plan->sum_size <= SCRATCH_BYTES) return rows;
     }
 }
@@ -82,7 +71,7 @@ static double cost(const fb_correlation *q, double products, int across) {
     if (!rows || (!across && q->batch < lanes)) return INFINITY;
     int64_t tall = across ? images : q->m, groups = fb_div_up(q->batch, images), bands = fb_div_up(x[1].out, rows);
     double outputs = (double)(q->groups * q->m * q->batch) * (double)(x[1].out * x[2].out);
-    double inputs = (double)(q->groups * q->channels * q->batch) * (double)(bands * most_rows(&x[1], rows) * x[2].size);
+    double inputs = (double)(q->groups * q->channels * q->batch) * (double)(bands * fb_most_rows(&x[1], rows) * x[2].size);
     double vectors = (double)(across ? fb_div_up(q->m, lanes) * q->batch : fb_div_up(q->batch, lanes) * q->m);
     double tiles = across ? (double)(groups * fb_div_up(q->m, q->plan->nr)) : (double)(groups * fb_div_up(q->m, 8));
     tiles *= (double)(q->groups * x[1].out * x[2].out * fb_div_up(q->k, FB_KC));
@@ -107,23 +96,6 @@ double fb_positions_cost(fb_correlation *q) {
     double across = cost(q, products, 1), interleaved = cost(q, products, 0);
     q->across = across < interleaved;
     return q->across ? across : interleaved;
-}
-
-int fb_all_finite(const fb_contraction *plan, const void *data, int64_t count) {
-    /* Sums of products with 0 are 0 or, where one isn't finite, NaN. */
-    static const double zero = 0;
-    static const int64_t none[FB_KC];
-    _Alignas(64) char sums[64 * sizeof(double)], zeros[64 * sizeof(double)] = {0};
-    int64_t off[FB_KC], nr = plan->nr, size = plan->sum_size;
-    for (int64_t k = 0; k < FB_KC; k++) off[k] = k * nr;
-    for (int64_t i = 0, step; i < count; i += step) {
-        int64_t k = fb_min(FB_KC, (count - i) / nr), n = k ? nr : count - i;
-        fb_tile t = {&zero, fb_at(data, i, size), sums, none, off, 0, 0, 1, n, fb_max(1, k), 0};
-        plan->micro(&t);
-        if (memcmp(sums, zeros, (size_t)(n * size)) != 0) return 0;
-        step = n * fb_max(1, k);
-    }
-    return 1;
 }
 
 /* The sums of output rows [row, row + rows): [m, position, image], or across channels [image, position, m]. */
@@ -204,7 +176,7 @@ static void task(const job *j, int64_t number, char *scratch) {
     int64_t group = number / j->bands % q->groups, image = number / j->bands / q->groups * j->images;
     int64_t row = number % j->bands * j->rows, rows = fb_min(j->rows, x[1].out - row);
     int64_t images = fb_min(j->images, q->batch - image), m = group * q->m;
-    rows_needed(&x[1], row, rows, &low, &high);
+    fb_rows_needed(&x[1], row, rows, &low, &high);
     stage(j, fb_at(q->in, image * q->in_image + group * q->in_group + low * x[2].size, size), scratch, high - low, images);
     compute(j, scratch, scratch + q->stage_bytes, group, row, rows, low, images);
     emit(j, scratch + q->stage_bytes, fb_at(q->out, image * q->out_image + m * q->out_channel + row * q->out_stride[1], size),
@@ -266,7 +238,7 @@ int fb_correlate_positions(fb_correlation *q) {
     j.groups = fb_div_up(q->batch, j.images);
     j.column = q->across ? 1 : j.images;
     j.pitch = x[2].size * j.column;
-    j.plane = most_rows(&x[1], j.rows) * j.pitch;
+    j.plane = fb_most_rows(&x[1], j.rows) * j.pitch;
     j.position = q->across ? q->m : j.images;
     /* Not a multiple of a page, or images would evict each other. */
     j.in_image = q->channels * j.plane + 16;

@@ -26,6 +26,15 @@ fb_axis fb_axis_forward(const fb_conv_problem *p, int d) {
     return x;
 }
 
+void fb_rows_needed(const fb_axis *y, int64_t row, int64_t rows, int64_t *low, int64_t *high) {
+    *low = fb_max(0, y->step * row - y->start);
+    *high = fb_max(*low, fb_min(y->size, y->step * (row + rows - 1) + (y->taps - 1) * y->dilation - y->start + 1));
+}
+
+int64_t fb_most_rows(const fb_axis *y, int64_t rows) {
+    return fb_min(y->size, y->step * (rows - 1) + (y->taps - 1) * y->dilation + 1);
+}
+
 /* Positions q < count whose input element step * (q + from) + phase - start exists: [*low, *high). */
 static void inside(const fb_axis *x, int64_t slot, int64_t from, int64_t count, int64_t *low, int64_t *high) {
     int64_t first = x->step * from + phase(x, slot) - x->start;
@@ -129,3 +138,20 @@ void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, 
             memcpy(fb_at(to, i * to_row + j * to_column, size), fb_at(from, i * from_row + j, size), (size_t)size);
 }
 
+
+int fb_all_finite(const fb_contraction *plan, const void *data, int64_t rows, int64_t columns, int64_t pitch) {
+    /* Sums of products with 0 are 0 or, where an element isn't finite, NaN. */
+    static const double zero = 0;
+    static const int64_t none[FB_KC];
+    _Alignas(64) char sums[64 * sizeof(double)], zeros[64 * sizeof(double)] = {0};
+    int64_t off[FB_KC], size = plan->sum_size;
+    for (int64_t k = 0; k < fb_min(rows, FB_KC); k++) off[k] = k * pitch;
+    for (int64_t i = 0; i < rows; i += FB_KC)
+        for (int64_t j = 0; j < columns; j += plan->nr) {
+            int64_t n = fb_min(plan->nr, columns - j);
+            fb_tile t = {&zero, fb_at(data, i * pitch + j, size), sums, none, off, 0, 0, 1, n, fb_min(FB_KC, rows - i), 0};
+            plan->micro(&t);
+            if (memcmp(sums, zeros, (size_t)(n * size)) != 0) return 0;
+        }
+    return 1;
+}

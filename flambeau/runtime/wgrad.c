@@ -12,39 +12,22 @@ enum {
     PARTS_BYTES = 2 << 20 /* what all parts together may take */
 };
 
-typedef struct {
-    const fb_contraction *plan;
-    const fb_conv_problem *p;
-    fb_stage stage;
-    int64_t m, n, taps, k;       /* per group: rows, columns (c, t), and what is summed */
-    int64_t chunk, chunks;       /* columns of a task */
-    int64_t parts, first;        /* blocks in flight, and the number of the first */
-    char *sums;                  /* of the finished blocks, [groups * m, row] */
-    char *part;                  /* [parts, groups, m, n]; NULL: blocks come one by one and are added to the sums */
-    int64_t sums_row;
-    const int64_t *offsets;      /* of (c, t) in the staged input */
-    int64_t stage_rows;
-    size_t a_bytes, panels_bytes, scratch_bytes;
-    atomic_int failed;
-} gradient;
-
-/* One stretch of K: positions that follow each other in a row of the output. */
-static int64_t row_run(const gradient *q, int64_t k, int64_t end, int64_t at[4]) {
+int64_t fb_row_run(const fb_gradient *q, int64_t k, int64_t most, int64_t at[4]) {
     const int64_t *out = q->p->out;
     at[3] = k % out[2], k /= out[2];
     at[2] = k % out[1], k /= out[1];
     at[1] = k % out[0], at[0] = k / out[0];
-    return fb_min(out[2] - at[3], end);
+    return fb_min(out[2] - at[3], most);
 }
 
-static void pack_rows(const gradient *q, const char *y, int64_t k0, int64_t kc, char *to) {
+void fb_pack_rows(const fb_gradient *q, const char *y, int64_t k0, int64_t kc, char *to) {
     const fb_conv_problem *p = q->p;
     const int64_t *s = p->y_stride;
     /* Whole images are one run where their positions follow each other in memory. */
     int flat = s[4] == 1 && s[3] == p->out[2] && (p->out[0] == 1 || s[2] == p->out[1] * p->out[2]);
     int64_t image = p->out[0] * p->out[1] * p->out[2], at[4];
     for (int64_t k = 0, run; k < kc; k += run) {
-        run = row_run(q, k0 + k, kc - k, at);
+        run = fb_row_run(q, k0 + k, kc - k, at);
         if (flat) run = fb_min(image - (k0 + k) % image, kc - k);
         int64_t offset = at[0] * s[0] + at[1] * s[2] + at[2] * s[3] + at[3] * s[4];
         fb_packing t = {fb_at(y, offset, q->plan->operand_size), fb_at(to, k, q->plan->sum_size), NULL, s[4], s[1],
@@ -54,7 +37,7 @@ static void pack_rows(const gradient *q, const char *y, int64_t k0, int64_t kc, 
 }
 
 /* Panels [column / nr][k][column % nr] of x for columns j0 … j0 + n - 1. */
-static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc, char *staged,
+static void pack_columns(const fb_gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc, char *staged,
                          char *to) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, nr = plan->nr;
@@ -63,7 +46,7 @@ static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n
     const char *from = NULL;
     x = fb_at(x, channel * q->stage.channel_stride, plan->operand_size);
     for (int64_t k = 0, run; k < kc; k += run) {
-        run = row_run(q, k0 + k, kc - k, at);
+        run = fb_row_run(q, k0 + k, kc - k, at);
         if (at[0] != image || at[1] != depth || at[2] - row >= q->stage_rows) {
             image = at[0], depth = at[1], row = at[2];
             const char *source = fb_at(x, image * q->p->x_stride[0], plan->operand_size);
@@ -78,7 +61,7 @@ static void pack_columns(const gradient *q, const char *x, int64_t j0, int64_t n
     }
 }
 
-static void block(const gradient *q, int64_t task, char *scratch) {
+static void block(const fb_gradient *q, int64_t task, char *scratch) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
     int64_t size = plan->sum_size, in = plan->operand_size, nr = plan->nr;
@@ -90,7 +73,7 @@ static void block(const gradient *q, int64_t task, char *scratch) {
                       : fb_at(q->sums, group * q->m * q->sums_row, size);
     int64_t c_row = q->part ? q->n : q->sums_row, a_off[FB_KC], b_off[FB_KC];
     for (int64_t k = 0; k < kc; k++) a_off[k] = k, b_off[k] = k * nr;
-    pack_rows(q, fb_at(p->y, group * q->m * p->y_stride[1], in), k0, kc, scratch);
+    fb_pack_rows(q, fb_at(p->y, group * q->m * p->y_stride[1], in), k0, kc, scratch);
     const char *x = fb_at(p->x, group * (p->in_channels / p->groups) * p->x_stride[1], in);
     pack_columns(q, x, j0, n, k0, kc, staged, panels);
     for (int64_t j = 0; j < n; j += nr) {
@@ -101,13 +84,14 @@ static void block(const gradient *q, int64_t task, char *scratch) {
 }
 
 static void blocks(const int64_t *args, int64_t begin, int64_t end) {
-    gradient *q = (gradient *)(intptr_t)args[0];
+    fb_gradient *q = (fb_gradient *)(intptr_t)args[0];
     char *scratch = fb_alloc(q->scratch_bytes);
     if (!scratch) {
         atomic_store(&q->failed, 1);
         return;
     }
-    for (int64_t task = begin; task < end; task++) block(q, task, scratch);
+    for (int64_t task = begin; task < end; task++)
+        (q->way == FB_PACKED ? block : fb_taps_block)(q, task, scratch);
     fb_free(scratch, q->scratch_bytes);
 }
 
@@ -120,7 +104,7 @@ static void blocks(const int64_t *args, int64_t begin, int64_t end) {
 
 /* Rows [begin, end) of the sums: adds the parts, in order. */
 static void add_parts(const int64_t *args, int64_t begin, int64_t end) {
-    gradient *q = (gradient *)(intptr_t)args[0];
+    fb_gradient *q = (fb_gradient *)(intptr_t)args[0];
     int64_t size = q->plan->sum_size, stride = q->p->groups * q->m * q->n, count = args[1];
     for (int64_t row = begin; row < end; row++) {
         char *sums = fb_at(q->sums, row * q->sums_row, size), *part = fb_at(q->part, row * q->n, size);
@@ -133,7 +117,7 @@ static void add_parts(const int64_t *args, int64_t begin, int64_t end) {
 }
 
 /* From sums of their own to w: converted, and to wherever w's strides say. */
-static void finish(const gradient *q) {
+static void finish(const fb_gradient *q) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
     int64_t rows = p->groups * q->m, row = q->sums_row * plan->sum_size / plan->operand_size;
@@ -158,8 +142,23 @@ static int is_dense(const fb_conv_problem *p, int64_t channels) {
     return 1;
 }
 
+static void plan_packed(fb_gradient *q) {
+    const fb_contraction *plan = q->plan;
+    const fb_conv_problem *p = q->p;
+    int64_t channels = p->in_channels / p->groups, size = plan->sum_size;
+    q->stage_rows = fb_min(p->out[1], FB_KC / fb_max(1, p->out[2]) + 2);
+    if (!fb_stage_in_place(&q->stage, plan, 1)) fb_stage_copied(&q->stage, q->stage_rows);
+    q->chunk = fb_min(fb_round_up(q->n, plan->nr), COLUMNS / plan->nr * plan->nr);
+    q->chunks = fb_div_up(q->n, q->chunk);
+    int64_t staged_channels = fb_min(channels, (q->chunk - 2 + q->taps) / q->taps + 1);
+    q->a_bytes = (size_t)fb_round_up(q->m * (FB_KC + 16) * size, 64);
+    q->panels_bytes = (size_t)(q->chunk * FB_KC * size);
+    q->scratch_bytes = q->a_bytes + q->panels_bytes + 64;
+    if (!q->stage.in_place) q->scratch_bytes += (size_t)(staged_channels * q->stage.channel * size);
+}
+
 int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
-    gradient q = {.plan = plan, .p = p, .m = p->out_channels / p->groups};
+    fb_gradient q = {.plan = plan, .p = p, .m = p->out_channels / p->groups};
     int64_t channels = p->in_channels / p->groups, size = plan->sum_size;
     q.taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     q.n = channels * q.taps;
@@ -172,19 +171,12 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
         q.stage.axis[d] = fb_axis_forward(p, d);
         q.stage.stride[d] = p->x_stride[2 + d];
     }
-    q.stage_rows = fb_min(p->out[1], FB_KC / fb_max(1, p->out[2]) + 2);
-    if (!fb_stage_in_place(&q.stage, plan, 1)) fb_stage_copied(&q.stage, q.stage_rows);
-    q.chunk = fb_min(fb_round_up(q.n, plan->nr), COLUMNS / plan->nr * plan->nr);
-    q.chunks = fb_div_up(q.n, q.chunk);
-    int64_t staged_channels = fb_min(channels, (q.chunk - 2 + q.taps) / q.taps + 1);
-    q.a_bytes = (size_t)fb_round_up(q.m * (FB_KC + 16) * size, 64);
-    q.panels_bytes = (size_t)(q.chunk * FB_KC * size);
-    q.scratch_bytes = q.a_bytes + q.panels_bytes + 64;
-    if (!q.stage.in_place) q.scratch_bytes += (size_t)(staged_channels * q.stage.channel * size);
+    fb_taps_plan(&q);
+    if (q.way == FB_PACKED) plan_packed(&q);
 
     int64_t count = fb_max(1, fb_div_up(q.k, FB_KC)), rows = p->groups * q.m, part = rows * q.n * size;
     q.parts = fb_min(count, fb_max(1, PARTS_BYTES / part));
-    int dense = size == plan->operand_size && !plan->finish && is_dense(p, channels);
+    int dense = q.way == FB_PACKED && size == plan->operand_size && !plan->finish && is_dense(p, channels);
     q.sums_row = dense ? p->w_stride[0] : q.n;
     size_t sums_bytes = dense ? 0 : (size_t)part, parts_bytes = q.parts > 1 ? (size_t)(q.parts * part) : 0;
     size_t offsets_bytes = (size_t)q.n * sizeof(int64_t);
@@ -194,7 +186,7 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     if (!offsets || !q.sums || (parts_bytes && !q.part)) {
         atomic_store(&q.failed, 1);
     } else {
-        fb_stage_offsets(&q.stage, channels, offsets);
+        if (q.way == FB_PACKED) fb_stage_offsets(&q.stage, channels, offsets);
         q.offsets = offsets;
     }
     for (; q.first < count && !atomic_load(&q.failed); q.first += q.parts) {
@@ -206,7 +198,10 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
             fb_parallel_for(blocks, args, tasks, fb_grain(work * (double)now / (double)count, tasks));
         if (q.part) fb_parallel_for(add_parts, args, rows, fb_max(1, ADDITIONS / (now * q.n)));
     }
-    if (!dense && !atomic_load(&q.failed)) finish(&q);
+    if (q.way != FB_PACKED && !atomic_load(&q.failed))
+        fb_taps_finish(&q);
+    else if (!dense && !atomic_load(&q.failed))
+        finish(&q);
     fb_free(offsets, offsets_bytes);
     if (!dense) fb_free(q.sums, sums_bytes);
     fb_free(q.part, parts_bytes);
