@@ -11,12 +11,13 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
-from .basic import sum_to, zeros_like_shape
+from .basic import IDENTITY, sum_to, zeros_like_shape
 from .indirect import Places, along, write
 from .indirect import read as read_places
 from .primitive import primitive
+from .table import TABLE
 
-FLOAT16, BFLOAT16, FLOAT32 = DTYPES[6], DTYPES[7], DTYPES[8]
+BOOL, FLOAT16, BFLOAT16, FLOAT32 = DTYPES[0], DTYPES[6], DTYPES[7], DTYPES[8]
 
 
 def pick_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -58,12 +59,25 @@ def combine(x: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor
 
 
 def written_vjp(ctx: Any, g: Tensor) -> tuple:
-    indices, places = ctx.saved, ctx.places
-    values = sum_to(pick(g, places=places, indices=indices), ctx.values_shape, ctx.op_name)
-    if ctx.how == "sum":
-        return g, values
-    zero = zeros_like_shape(g, (), g.dtype)
-    return written(g, zero, places=places, indices=indices, how="set", name=ctx.op_name), values
+    at = {"places": ctx.places, "indices": ctx.saved}
+    needs_x, needs_values = ctx.needs_input_grad
+    gx, values = g, None
+    if needs_x and ctx.how == "set":
+        gx = written(g, zeros_like_shape(g, (), g.dtype), **at, how="set", name=ctx.op_name)
+    if needs_values and ctx.how == "set" and not ctx.values_shape:
+        # One value for all: a place that is named twice counts once.
+        hit = zeros_like_shape(g, g.shape, BOOL)
+        write(hit, ctx.places, ctx.saved, ones((), BOOL).expand(ctx.places.shape))
+        values = sum_to(TABLE["where"](hit, g, 0.0), (), ctx.op_name)
+    elif needs_values:
+        values = sum_to(pick(g, **at), ctx.values_shape, ctx.op_name)
+    return gx, values
+
+
+def ones(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    out = new_empty(shape, dtype)
+    IDENTITY.into((out,), 1)
+    return out
 
 
 def write_values(ctx: Any, x: Tensor, values: Tensor, places: Places, indices: Any, how: str, name: str) -> Tensor:
