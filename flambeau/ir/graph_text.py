@@ -65,6 +65,7 @@ TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<value>%[\w.]+)"
     r"|(?P<number>-?(?:inf|\d+(?:\.\d*)?(?:e[-+]?\d+)?)(?![\w.]))|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[^\s\w]))"
 )
+ATTRIBUTE = re.compile(r"\s*([A-Za-z_]\w*)=")
 
 
 class Line:
@@ -116,8 +117,8 @@ class Reader:
         self.at += 1
         return Line(text, number)
 
-    def starts(self, word: str) -> bool:
-        return self.at < len(self.lines) and bool(re.match(rf"\s*{word}\b", self.lines[self.at][1]))
+    def starts(self, pattern: str) -> bool:
+        return self.at < len(self.lines) and bool(re.match(rf"\s*{pattern}", self.lines[self.at][1]))
 
     # ---- parts of a line
     def declaration(self, line: Line) -> Value:
@@ -180,7 +181,7 @@ class Reader:
             return Dtype(word)
         if word in WORDS:
             return WORDS[word]
-        if not self.peeks(line, r"\("):
+        if not line.text.startswith("(", line.at):
             raise SyntaxError(f"line {line.number}: {word!r} is no argument; strings are quoted")
         return Record(word, self.argument(line))
 
@@ -190,7 +191,7 @@ class Reader:
         given: list[Argument] = []
         attributes: list[tuple[str, Argument]] = []
         outputs: list[Value] = []
-        if self.peeks(line, r"\s*%"):
+        if line.text.lstrip().startswith("%"):
             outputs.append(self.declaration(line))
             while line.next(","):
                 outputs.append(self.declaration(line))
@@ -198,10 +199,10 @@ class Reader:
         name = line.take("word")
         line.take("(")
         while not line.next(")"):
-            if self.peeks(line, r"\s*[A-Za-z_]\w*="):
-                key = line.take("word")
-                line.take("=")
-                attributes.append((key, self.argument(line)))
+            key = ATTRIBUTE.match(line.text, line.at)
+            if key:
+                line.at = key.end()
+                attributes.append((key[1], self.argument(line)))
             else:
                 given.append(self.argument(line))
             if not line.next(","):
@@ -209,7 +210,7 @@ class Reader:
                 break
         line.end()
         regions = []
-        while self.depth() == depth + 2 and self.starts("region"):
+        while self.depth() == depth + 2 and self.starts(r"region\("):
             head = self.line()
             head.take("region")
             parameters = self.declarations(head)
@@ -217,12 +218,9 @@ class Reader:
             regions.append(self.block(depth + 4, parameters))
         return Operation(name, tuple(given), tuple(outputs), tuple(attributes), tuple(regions))
 
-    def peeks(self, line: Line, pattern: str) -> bool:
-        return bool(re.compile(pattern).match(line.text, line.at))
-
     def block(self, depth: int, parameters: tuple[Value, ...]) -> Block:
         operations = []
-        while not self.starts("return"):
+        while not self.starts("return( |$)"):
             if self.depth() != depth:
                 raise self.line().error(f"an operation at indentation {depth}")
             operations.append(self.operation(depth))
@@ -242,13 +240,13 @@ class Reader:
         inputs = self.declarations(line)
         line.end()
         constants, updates = [], []
-        while self.starts("constant"):
+        while self.starts("constant "):
             line = self.line()
             line.take("constant")
             constants.append(self.declaration(line))
             line.end()
         body = self.block(2, inputs)
-        while self.starts("update"):
+        while self.starts("update "):
             line = self.line()
             line.take("update")
             target = self.value(line)
