@@ -13,7 +13,6 @@ import functools
 import hashlib
 import os
 import struct
-import tempfile
 
 from .target import Target
 
@@ -71,6 +70,8 @@ def get(name: str) -> bytes | None:
 def put(name: str, image: bytes) -> None:
     """Writes the image for later processes; without a word where that isn't possible."""
     checksum = hashlib.sha256(name.encode() + image).digest()
+    import tempfile  # slow to import, and only a miss needs it
+
     temporary = ""
     try:
         os.makedirs(directory(), mode=0o700, exist_ok=True)

@@ -100,7 +100,7 @@ def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
         return found
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""The {name}imum: {name}(x) of all elements, {name}(x, dim) along a dimension, {name}(x, y) of pairs.
+    function.__doc__ = f"""The {name}imum: {name}(x) of all elements, {name}(x, dim) along a dimension, {name}(x, y) of two.
 
     Along a dimension it comes with the indices of the first {name}ima.
 
@@ -118,6 +118,15 @@ def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest and the largest element, of everything or along a dimension."""
     dims = () if dim is None else dim
     return aminmax_result(amin(input, dims, keepdim), amax(input, dims, keepdim))
+
+
+def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The n-th derivative of digamma.
+
+    >>> fb.polygamma(1, fb.tensor([1.0]))
+    tensor([1.6449])
+    """
+    return TABLE["polygamma"](input, n) if out is None else TABLE["polygamma"](input, n, out=out)
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
@@ -224,5 +233,5 @@ Tensor.imag = property(lambda self: TABLE["imag"](self))
 
 __all__ = [
     "allclose", "aminmax", "can_cast", "clamp", "div", "equal", "is_complex", "is_floating_point", "is_same_size",
-    "is_tensor", "max", "min", "numel", "relu_", "result_type", "where",
+    "is_tensor", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
 ]  # fmt: skip

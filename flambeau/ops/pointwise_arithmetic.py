@@ -208,7 +208,7 @@ def float_power(x, exponent):
     """x to the power of exponent, computed and returned in float64.
 
     >>> fb.float_power(fb.tensor([2, 4]), -1)
-    tensor([0.5000, 0.2500], dtype=float64)
+    tensor([0.5000, 0.2500], dtype=flambeau.float64)
     """
     return E.pow(E.cast(x, "f64"), E.cast(exponent, "f64"))
 

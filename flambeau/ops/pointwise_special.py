@@ -229,7 +229,7 @@ def spherical_bessel_j0(x):
 def polygamma(x, n: int = 0):
     """The n-th derivative of digamma, n ≥ 0. PyTorch's function takes n first.
 
-    >>> fb.polygamma(1, fb.tensor([1.0]))
+    >>> fb.tensor([1.0]).polygamma(1)
     tensor([1.6449])
     """
     if n < 0:

@@ -123,7 +123,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log Σ exp(x) over `dim`, without overflow.
 
     >>> fb.logsumexp(fb.tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
+    tensor(1000.6932)
     """
     x = input if input.is_floating_point() or input.is_complex() else to_dtype(input, FLOAT32)
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
