@@ -72,8 +72,9 @@ def test_example_reads_back():
 def test_arguments_of_every_kind_read_back():
     x = Value("x", "f32", ())
     arguments = (
-        None, True, False, 0, -7, 1.5, -0.0, 1e300, 5e-324, float("inf"), -float("inf"), complex(1, -2), "f32", "a 'b' \"c\"\n",
-        Dtype("f32"), (), (x,), ((x, None), (1, (2,))), Record("indirect.Places", ((1, 2), x)), Record("Empty", ()),
+        None, True, False, 0, -7, 1.5, -0.0, 1e300, 5e-324, float("inf"), -float("inf"), complex(1, -2), "f32",
+        "a 'b' \"c\"\n", Dtype("f32"), (), (x,), ((x, None), (1, (2,))),
+        Record("indirect.Places", ((1, 2), x)), Record("Empty", ()),
     )  # fmt: skip
     operation = Operation("f", arguments, (Value("y", "f32", (0, "B"), "cuda:1"),), (("how", arguments),))
     graph = Graph("g", Block((x,), (operation,), ()))
@@ -108,7 +109,8 @@ class Maker:
         self.count += 1
         name = self.random.choice(["", "x", "a.b", "_"]) + str(self.count)
         shape = self.some([0, 1, 7, 2**40, "B", "T.1"], 3)
-        return Value(name, self.random.choice(sorted(DTYPES)), shape, self.random.choice(["cpu", "cpu", "cuda", "cuda:0"]))
+        device = self.random.choice(["cpu", "cpu", "cuda", "cuda:0"])
+        return Value(name, self.random.choice(sorted(DTYPES)), shape, device)
 
     def values(self, most):
         return tuple(self.value() for _ in range(self.random.randrange(most + 1)))
@@ -127,7 +129,8 @@ class Maker:
         operations = []
         for _ in range(self.random.randrange(4)):
             arguments = tuple(self.argument(visible) for _ in range(self.random.randrange(4)))
-            attributes = tuple((name, self.argument(visible)) for name in dict.fromkeys(self.some(["dim", "inf", "region"], 3)))
+            named = dict.fromkeys(self.some(["dim", "inf", "region"], 3))
+            attributes = tuple((name, self.argument(visible)) for name in named)
             count = self.random.randrange(3) if depth < 2 else 0
             regions = tuple(self.block(visible, self.values(2), depth + 1) for _ in range(count))
             name = self.random.choice(["f", "special.g", "returns", "constant", "region", "update", "graph"])
@@ -238,15 +241,18 @@ BROKEN = {
     "its name is letters, digits, dots and underscores": with_operation(outputs=(Value("a b", "f32", (2,)),)),
     "its name is defined once": broken("  %x: f32[2] = f()\n  return\n"),
     "its dtype is one of DTYPES": broken("  %y: float[2] = f()\n  return\n"),
-    "its sizes are known: not negative, or named in an input's or a constant's shape": broken("  %y: f32[N] = f()\n  return\n"),
+    "its sizes are known: not negative, or named in an input's or a constant's shape":
+        broken("  %y: f32[N] = f()\n  return\n"),
     "its name is known": broken("  %y: f32[2] = unheard_of(%x)\n  return %y\n"),
-    "its arguments are values, numbers, strings, dtypes, None, or tuples and records of these": with_operation(arguments=([1],)),
+    "its arguments are values, numbers, strings, dtypes, None, or tuples and records of these":
+        with_operation(arguments=([1],)),
     "each attribute is an identifier, and given once": broken("  %y: f32[2] = f(a=1, a=2)\n  return %y\n"),
     "the values it is given are defined before it, in sight of it":
         with_operation(arguments=(Value("later", "f32", ()),)),
     "only if and while have regions": broken("  f()\n    region()\n      return\n  return\n"),
     "it has two regions, and no attributes": broken("  if(%c)\n    region()\n      return\n  return\n"),
-    "its argument is a 0-dimensional bool": broken("  if(%x)\n    region()\n      return\n    region()\n      return\n  return\n"),
+    "its argument is a 0-dimensional bool":
+        broken("  if(%x)\n    region()\n      return\n    region()\n      return\n  return\n"),
     "its regions have no parameters":
         broken("  if(%c)\n    region(%a: f32[])\n      return\n    region()\n      return\n  return\n"),
     "its regions' results are as its outputs":
@@ -279,7 +285,10 @@ def test_every_rule_is_broken_above():
 
 
 def test_a_region_sees_out_and_nobody_sees_in():
-    inside = "  %y: f32[2] = if(%c)\n    region()\n      %a: f32[2] = f(%x)\n      return %a\n    region()\n      return %x\n"
+    inside = (
+        "  %y: f32[2] = if(%c)\n    region()\n      %a: f32[2] = f(%x)\n      return %a\n"
+        "    region()\n      return %x\n"
+    )
     verify(broken(inside + "  return %y\n")(), {"f"})
     for use in ("  return %a\n", "  %z: f32[2] = f(%a)\n  return %z\n"):
         with pytest.raises(ValueError):

@@ -1,6 +1,6 @@
 """Memory as values: which Value of a graph a tensor holds, while tensors share memory and are written in place.
 
-A block of memory has a root geometry, whose Value is always up to date, and views, each with the way to it from the root.
+A block of memory has a root geometry, whose Value is always up to date, and views, each with the way to it from there.
 A write through a view makes a new root Value; a view that is read after that is taken again from the new root.
 Imports core and ir. Read next: `trace.py`, which records what happens to memory.
 """
@@ -64,8 +64,8 @@ class Memory:
             first = in_order(self.held)
             if first is None or g[3] != self.root[3]:
                 raise RuntimeError(
-                    f"trace: a view of {g[3]} {list(g[1])} into memory of {self.root[3]} {list(self.root[1])} was made in a way "
-                    "that can't be followed; make it with reshape, permute, indexing, or clone() what it is taken from"
+                    f"trace: how a view of {g[3]} {list(g[1])} was made of {self.root[3]} {list(self.root[1])} can't "
+                    "be followed; make it with reshape, permute or indexing, or clone() what it is taken from"
                 )
             size = t.element_size()
             step = Step("as_strided", (tuple(t.shape), t.stride(), (g[0] - self.root[0]) // size), g[3], g[1])

@@ -1,7 +1,7 @@
 """What the names in a traced graph mean eagerly, and running a graph by it.
 
-`meanings()` is the table for `ir.graph_interpret`: pointwise ops, primitives and reductions as the op table has them, views,
-in-place operations as functions of copies, and a few that only traces write. Imports eager and what stands below it.
+`meanings()` is the table for `ir/graph_interpret.py`: pointwise ops, primitives and reductions as the op table has
+them, views, in-place operations as functions of copies, and a few that only traces write. Imports eager and below.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
     >>> run(trace(lambda x: x + 1, fb.zeros(2)), fb.tensor([1.0, 2.0]))
     (tensor([2., 3.]),)
     """
-    for value, x in zip(graph.inputs, inputs):
+    for value, x in zip(graph.inputs, inputs, strict=False):
         if x.dtype.ir != value.dtype:
             raise TypeError(f"{graph.name}: input {value} is needed, got {x.dtype}; convert it with x.to(dtype)")
     was = _core.swap_grad_enabled(False)
@@ -71,7 +71,9 @@ def meanings() -> dict[str, Callable[..., Any]]:
     table: dict[str, Callable[..., Any]] = {op.name: op for op in TABLE.values()}
     table.update({name: pure(op) if op.writes else with_saved(op) for name, op in PRIMITIVES.items()})
     table.update({f"reduce.{name}": op for name, op in REDUCTIONS.items()})
-    table.update(sum=ops.sum, mean=ops.mean, full=ops.full, pointwise=pointwise, put_view=put_view, as_strided=as_strided)
+    table.update(
+        sum=ops.sum, mean=ops.mean, full=ops.full, pointwise=pointwise, put_view=put_view, as_strided=as_strided
+    )
     for name in ("reshape", "permute", "expand", "select", "_slice", "diagonal", "unfold"):
         table[VIEWS.get(name, name)] = getattr(Tensor, name)
     return {name: with_literals(function) for name, function in table.items()}
@@ -98,7 +100,7 @@ def kind_of(place: str) -> Callable[..., tuple]:
     """A named tuple's class among the op table's modules."""
     module, _, name = place.partition(".")
     found = getattr(sys.modules.get(f"{ops.__name__}.{module}"), name, None)
-    if not hasattr(found, "_fields"):
+    if found is None or not hasattr(found, "_fields"):
         raise ValueError(f"graph: {place} is no kind of named tuple of the op table's")
     return found
 

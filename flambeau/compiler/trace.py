@@ -53,7 +53,9 @@ def trace(function: Callable[..., Any], *examples: Any) -> Graph:
         if x is None:
             continue
         if not isinstance(x, Tensor):
-            raise TypeError(f"trace: the function must return tensors, got {type(x).__name__}; return what item() is taken of")
+            raise TypeError(
+                f"trace: the function must return tensors, got {type(x).__name__}; return the tensor, not its item()"
+            )
         results.append(tracer.value_of(x))
     name = getattr(function, "__name__", type(function).__name__).strip("<>")
     return tracer.graph(name, inputs, tuple(results))
@@ -143,12 +145,12 @@ class Trace(Interpreter):
         return y
 
     def view_steps(self, name: str, x: Tensor, arguments: tuple, y: Tensor) -> tuple[Step, ...]:
-        first: tuple[Step, ...] | None = ()
-        if name == "_part_of_base":
-            name, arguments, first = "as_strided", arguments[:3], in_order(x)
-            if first is None:
-                raise RuntimeError("trace: as_strided of a tensor with gaps can't be followed; use contiguous() first")
-        return (*first, Step(VIEWS.get(name, name), self.literal(arguments), y.dtype.ir, tuple(y.shape)))
+        if name != "_part_of_base":
+            return (Step(VIEWS.get(name, name), self.literal(arguments), y.dtype.ir, tuple(y.shape)),)
+        first = in_order(x)
+        if first is None:
+            raise RuntimeError("trace: as_strided of a tensor with gaps can't be followed; use contiguous() first")
+        return (*first, Step("as_strided", self.literal(arguments[:3]), y.dtype.ir, tuple(y.shape)))
 
     def effect(self, call: Call) -> None:
         for t in call.args:
@@ -158,8 +160,8 @@ class Trace(Interpreter):
             if memory.value in self.varying:
                 what = "a kernel was launched on" if call.op is _core.LAUNCH else "NumPy was given"
                 raise RuntimeError(
-                    f"trace: {what} the memory of {t.dtype} {list(t.shape)} outside of an operation, so the graph would "
-                    "hold this run's result for good; do it before the trace, or in an operation"
+                    f"trace: {what} the memory of {t.dtype} {list(t.shape)} outside of an operation, so the graph "
+                    "would hold this run's result for good; do it before the trace, or in an operation"
                 )
             del self.memory[address(t)]  # what it holds from now on is seen when it is used next
         return call()
@@ -196,7 +198,7 @@ class Trace(Interpreter):
         return name, self.literal(call.args), tuple((key, self.literal(x)) for key, x in call.kwargs.items())
 
     def pointwise(self, op: Op, args: tuple) -> tuple[str, tuple, tuple]:
-        """A pointwise operation by its name in the table or, where it has none (a derivative, an update), by its Exprs."""
+        """A pointwise operation by its name in the table or, if it has none (a derivative, an update), by its Exprs."""
         named = origin(op)
         if named is not None:
             name, statics = named
@@ -237,7 +239,7 @@ class Trace(Interpreter):
         return geometry(x)[1:] == geometry(y)[1:]
 
     def saved(self, outputs: list[Tensor]) -> dict[int, Tensor]:
-        """What the operation that just ran made for its backward pass, beside its outputs, by its place in ctx.saved."""
+        """What the operation that just ran made for its backward pass, beside its outputs, by place in ctx.saved."""
         node = next((x.grad_fn for x in outputs if isinstance(x.grad_fn, Node)), None)
         before, last = self.inside[-1]
         known = {address(x) for x in outputs} | self.memory.keys()
@@ -363,7 +365,9 @@ def place_of(kind: type) -> str:
     """A class of the op table's modules by name, as `replay.kind_of` finds it."""
     package, _, module = kind.__module__.rpartition(".")
     if package != ops.__name__:
-        raise TypeError(f"trace: an argument of type {kind.__name__} can't stand in a graph; only ops' own named tuples can")
+        raise TypeError(
+            f"trace: an argument of type {kind.__name__} can't stand in a graph; only ops' own named tuples can"
+        )
     return f"{module}.{kind.__qualname__}"
 
 

@@ -1,8 +1,8 @@
 """Interpreters: other meanings for the same operations, in a stack; each thread has its own.
 
-While one is active, whatever the core is about to run arrives as a Call (core/interpret.pxi) at the innermost, which may
+While one is active, what the core is about to run arrives as a Call (`core/interpret.pxi`) at the innermost, which may
 run it, record it, or run something else in its place. Operations that an interpreter itself starts go to those below
-it, and at the bottom of the stack they run eagerly. Imports the core only. Read next: `compiler/trace.py`, which is one.
+it, and at the bottom of the stack they run eagerly. Imports the core only. Read next: `compiler/trace.py`, an example.
 """
 
 from __future__ import annotations

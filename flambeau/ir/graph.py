@@ -1,9 +1,9 @@
-"""Graph: traced operations in SSA form, with regions for `if` and `while`; what trace, script, compile, ONNX and C share.
+"""Graph: traced operations in SSA form with `if` and `while` regions; what trace, script, compile, ONNX and C share.
 
 A graph is plain immutable data. Operations are pure and are referred to by name; what a name means is passed in by
 whoever runs, checks or translates the graph. An in-place write appears as the new value it makes (`Graph.updates` says
 which inputs and constants end up holding one). Nothing here knows tensors or the op table.
-Read next: `graph_text.py` (how it prints), `graph_interpret.py` (what it means), `graph_verify.py` (what is well formed).
+Read next: `graph_text.py` (how it prints), `graph_interpret.py` (what it means), `graph_verify.py` (what is right).
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def substitute(block: Block, mapping: Mapping[Value, Argument]) -> Block:
 
 
 def renamed(block: Block, taken: set[str]) -> Block:
-    """The block with a new name for each value it defines that is `taken`; the names it ends up with are added there."""
+    """The block with new names for the values it defines whose names are `taken`, to which all its names are added."""
     mapping: dict[Value, Value] = {}
 
     def fresh(value: Value) -> Value:

@@ -37,8 +37,11 @@ def interpret(graph: Graph, table: Table, *inputs: Any) -> tuple[tuple, tuple]:
 def check_shape(name: str, value: Value, given: Any, sizes: dict[str, int]) -> None:
     """The input has the shape it was declared with; named sizes take the length first met."""
     got = tuple(getattr(given, "shape", ()))
-    expected = tuple(n if isinstance(n, int) else sizes.setdefault(n, length) for n, length in zip(value.shape, got))
-    if len(got) != len(value.shape) or expected != got:
+    fits = len(got) == len(value.shape) and all(
+        length == (n if isinstance(n, int) else sizes.setdefault(n, length))
+        for n, length in zip(value.shape, got, strict=True)
+    )
+    if not fits:
         raise ValueError(f"{name}: input {value} is needed, got shape {list(got)}")
 
 

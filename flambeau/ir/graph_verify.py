@@ -28,6 +28,9 @@ class Scope:
     def sees(self, value: Value) -> bool:
         return self.visible.get(value.name) == value
 
+    def knows(self, operation: str) -> bool:
+        return self.operations is None or operation in REGION_RULES or operation in self.operations
+
     def define(self, value: Value) -> None:
         self.visible[value.name] = value
         self.defined.add(value.name)
@@ -64,7 +67,7 @@ VALUE_RULES: list[tuple[str, Callable[[Value, Scope], bool]]] = [
 
 OPERATION_RULES: list[tuple[str, Callable[[Operation, Scope], bool]]] = [
     ("its name is known",
-     lambda o, s: bool(OPERATION.match(o.name)) and (s.operations is None or o.name in REGION_RULES or o.name in s.operations)),
+     lambda o, s: OPERATION.match(o.name) is not None and s.knows(o.name)),
     ("its arguments are values, numbers, strings, dtypes, None, or tuples and records of these",
      lambda o, s: all(is_argument(a) for a in (*o.arguments, *(a for _, a in o.attributes)))),
     ("each attribute is an identifier, and given once",
@@ -82,8 +85,10 @@ REGION_RULES: dict[str, list[tuple[str, Callable[[Operation], bool]]]] = {
          lambda o: all(types(r.results) == types(o.outputs) for r in o.regions)),
     ],
     "while": [
-        ("it has two regions, condition and body, and no attributes", lambda o: len(o.regions) == 2 and not o.attributes),
-        ("its arguments are values, as its outputs", lambda o: all_values(o) and types(o.arguments) == types(o.outputs)),
+        ("it has two regions, condition and body, and no attributes",
+         lambda o: len(o.regions) == 2 and not o.attributes),
+        ("its arguments are values, as its outputs",
+         lambda o: all_values(o) and types(o.arguments) == types(o.outputs)),
         ("its regions' parameters are as its arguments",
          lambda o: all(types(r.parameters) == types(o.arguments) for r in o.regions)),
         ("its condition gives a 0-dimensional bool", lambda o: is_flag(o.regions[0].results)),
@@ -103,7 +108,7 @@ GRAPH_RULES: list[tuple[str, Callable[[Graph, Scope], bool]]] = [
 
 
 def verify(graph: Graph, operations: Collection[str] | None = None) -> None:
-    """Raises ValueError, with the rule, where the graph is not well formed; `operations` are the names that are known."""
+    """Raises ValueError with the rule that the graph breaks, if it does; `operations` are the names that are known."""
     scope = Scope(operations)
     given = (*graph.inputs, *graph.constants)
     scope.sizes = {n for v in given for n in v.shape if isinstance(n, str) and n.isidentifier()}
