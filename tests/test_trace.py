@@ -20,6 +20,7 @@ from flambeau.core.interpreters import Interpreter, stack
 from flambeau.ir.graph import Operation
 from flambeau.ir.graph_text import parse_graph
 from flambeau.ir.graph_verify import verify
+from flambeau.ops.primitive import PRIMITIVES, primitive
 from flambeau.ops.table import TABLE
 
 
@@ -424,6 +425,14 @@ def test_a_trace_refuses_what_it_would_get_wrong():
         trace(lambda x: fb.from_numpy(x.numpy() * 2), x)
     with pytest.raises(RuntimeError, match="a kernel was launched on the memory of"):
         trace(lambda x: (x * 1).uniform_(), x)
+    with pytest.raises(RuntimeError, match="a kernel was launched on the memory of"):
+        trace(lambda y: (x.uniform_(), x + y)[1], fb.ones(4))
+    assert trace(lambda y: y + fb.rand(4), x).constants  # numbers drawn within the trace are constants of it
+
+
+def test_a_view_of_another_dtype_is_refused():
+    with pytest.raises(RuntimeError, match=r"how a view of i32 \[2\] was made of f32 \[2\] can't be followed"):
+        trace(lambda x: x.view(fb.int32) + 1, fb.ones(2))
 
 
 def test_memory_made_inside_an_operation_is_no_constant():
@@ -538,6 +547,20 @@ def test_without_interpreters_nothing_is_handed_over(monkeypatch):
     assert x.grad.numpy().shape == (3, 4)
     with pytest.raises(AssertionError, match="was handed over"), Recorder():
         x + 1
+
+
+def test_operations_of_modules_that_load_later():
+    meanings()
+
+    @primitive(name="late")
+    def late(ctx, x):
+        return x + 1
+
+    try:
+        assert names(same(lambda x: late(x), fb.ones(2))) == ["late"]
+    finally:
+        del PRIMITIVES["late"]
+    assert "late" not in meanings()
 
 
 def test_traced_graphs_are_verified(monkeypatch):

@@ -65,9 +65,14 @@ def apart(x: Tensor, taken: set[int]) -> Tensor:
     return found
 
 
-@functools.cache
 def meanings() -> dict[str, Callable[..., Any]]:
     """Operation name -> function of tensors."""
+    return table_of(len(PRIMITIVES), len(REDUCTIONS))
+
+
+@functools.lru_cache(maxsize=1)
+def table_of(*lengths: int) -> dict[str, Callable[..., Any]]:
+    """`meanings`, made again when modules that load later have added operations."""
     table: dict[str, Callable[..., Any]] = {op.name: op for op in TABLE.values()}
     table.update({name: pure(op) if op.writes else with_saved(op) for name, op in PRIMITIVES.items()})
     table.update({f"reduce.{name}": op for name, op in REDUCTIONS.items()})

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import ops
+from ..codegen import native
 from ..core import _core
 from ..core._core import Call, DType, Effect, Node, Op, Reduction, Tensor, View
 from ..core.interpreters import Interpreter
@@ -58,7 +60,10 @@ def trace(function: Callable[..., Any], *examples: Any) -> Graph:
             )
         results.append(tracer.value_of(x))
     name = getattr(function, "__name__", type(function).__name__).strip("<>")
-    return tracer.graph(name, inputs, tuple(results))
+    graph = tracer.graph(name, inputs, tuple(results))
+    if native.DEBUG >= 3:
+        print(graph, file=sys.stderr)
+    return graph
 
 
 class Trace(Interpreter):
@@ -155,15 +160,14 @@ class Trace(Interpreter):
     def effect(self, call: Call) -> None:
         for t in call.args:
             memory = self.memory.get(address(t))
-            if memory is None:
-                continue
-            if memory.value in self.varying:
+            outside = t.untyped_storage().serial < self.first and call.op is _core.LAUNCH
+            if outside if memory is None else memory.value in self.varying:
                 what = "a kernel was launched on" if call.op is _core.LAUNCH else "NumPy was given"
                 raise RuntimeError(
                     f"trace: {what} the memory of {t.dtype} {list(t.shape)} outside of an operation, so the graph "
                     "would hold this run's result for good; do it before the trace, or in an operation"
                 )
-            del self.memory[address(t)]  # what it holds from now on is seen when it is used next
+            self.memory.pop(address(t), None)  # what it holds from now on is seen when it is used next
         return call()
 
     def overwrite(self, call: Call, op: Op, args: tuple, targets: tuple[Tensor, ...]) -> Any:
