@@ -435,6 +435,15 @@ def test_a_view_of_another_dtype_is_refused():
         trace(lambda x: x.view(fb.int32) + 1, fb.ones(2))
 
 
+def test_views_of_captured_memory_are_parts_of_one_constant():
+    whole = fb.randn(6)
+    first, rest = whole[:2], whole[2:].view(2, 2)
+    graph = same(lambda x: (first + x, rest.t() @ rest, whole.add_(0)), fb.randn(2))
+    assert [c.shape for c in graph.constants] == [(6,)]
+    with pytest.raises(RuntimeError, match="can't be followed"):
+        trace(lambda row: row + whole.sum(), first)
+
+
 def test_memory_made_inside_an_operation_is_no_constant():
     leaked = []
 

@@ -61,14 +61,15 @@ class Memory:
     def way(self, t: Tensor, g: Geometry) -> tuple[Step, ...]:
         """How to get to a view from the root: as it was made or, for one made unseen, by its strides."""
         if g not in self.ways:
-            first = in_order(self.held)
-            if first is None or g[3] != self.root[3]:
+            first, size = in_order(self.held), t.element_size()
+            start = (g[0] - self.root[0]) // size
+            stop = start + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True))
+            if first is None or g[3] != self.root[3] or start < 0 or stop >= self.held.numel():
                 raise RuntimeError(
                     f"trace: how a view of {g[3]} {list(g[1])} was made of {self.root[3]} {list(self.root[1])} can't "
                     "be followed; make it with reshape, permute or indexing, or clone() what it is taken from"
                 )
-            size = t.element_size()
-            step = Step("as_strided", (tuple(t.shape), t.stride(), (g[0] - self.root[0]) // size), g[3], g[1])
+            step = Step("as_strided", (tuple(t.shape), t.stride(), start), g[3], g[1])
             self.ways[g] = (*first, step)
         return self.ways[g]
 

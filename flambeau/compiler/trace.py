@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -302,7 +303,8 @@ class Trace(Interpreter):
     def capture(self, t: Tensor) -> Memory:
         """Memory met for the first time: made within the trace, it holds a number for good; else it is read anew."""
         serial = t.untyped_storage().serial
-        if any(before < serial <= last for before, last in self.inside):
+        at = bisect_left(self.inside, serial, key=lambda blocks: blocks[1])
+        if at < len(self.inside) and self.inside[at][0] < serial:
             raise RuntimeError(
                 f"trace: {t.dtype} {list(t.shape)} was made inside an operation and isn't one of its results; "
                 "an operation hands out what it makes as a result or by ctx.save"
