@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import deferred as _deferred
 from . import eager as _eager
 from . import ops as ops
 from ._printing import get_printoptions, set_printoptions, tensor_repr
@@ -81,12 +82,16 @@ newaxis = None
 
 # What most programs that only compute never ask for loads when it is asked for.
 _elsewhere = {"save": "serialization", "load": "serialization"}
-_subpackages = frozenset(("autograd", "cli", "nn", "optim", "utils", "serialization", "types"))
+_subpackages = frozenset(
+    ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "types", "utils")
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _elsewhere:
         return getattr(importlib.import_module(f".{_elsewhere[name]}", __name__), name)
+    if name in _deferred.FUNCTIONS:
+        return _deferred.load(name)
     if name in _subpackages:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""What loads when it is first asked for: functions and Tensor methods of modules that most programs never need.
+
+A table of names only, so that importing flambeau costs nothing for them. Imports core. Read next: `linalg/`, `fft/`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .core._core import Tensor
+
+# Module -> its functions at the top level; a name with a dot before it is a method of Tensor only.
+NAMES = {
+    "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross .cross "
+    "det .det geqrf .geqrf inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack matrix_exp "
+    ".matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr slogdet "
+    ".slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
+    "ops.einsum": "chain_matmul einsum kron .kron",
+    "ops.spectral": "istft .istft stft .stft",
+    "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
+}  # fmt: skip
+
+FUNCTIONS = {name: module for module, names in NAMES.items() for name in names.split() if name[0] != "."}
+
+
+def load(name: str) -> Any:
+    """The function of that name at the top level."""
+    return getattr(importlib.import_module(f".{FUNCTIONS[name]}", __package__), name)
+
+
+def method(module: str, name: str) -> Any:
+    def call(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return getattr(importlib.import_module(f".{module}", __package__), name)(self, *args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"See :func:`flambeau.{name}`."
+    return call
+
+
+def install() -> None:
+    for module, names in NAMES.items():
+        for name in names.split():
+            if name[0] == ".":
+                setattr(Tensor, name[1:], method(module, name[1:]))
+
+
+install()
