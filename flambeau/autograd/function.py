@@ -53,7 +53,7 @@ def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
     places, shapes = ctx.places, ctx.shapes
     if len(found) < ctx.count or any(g is not None for g in found[ctx.count :]):
         raise RuntimeError(
-            f"{ctx.name}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for "
+            f"{ctx.name()}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for "
             "each, "
             "None where there is none"
         )
@@ -62,10 +62,10 @@ def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
         g = found[place]
         if g is not None and not isinstance(g, Tensor):
             raise TypeError(
-                f"{ctx.name}: backward must return tensors or None, got {type(g).__name__} for input {place}"
+                f"{ctx.name()}: backward must return tensors or None, got {type(g).__name__} for input {place}"
             )
         if g is not None and g.shape != shape:
-            g = _core.hooks["sum_to"](g, shape, f"{ctx.name}: gradient of input {place}")
+            g = _core.hooks["sum_to"](g, shape, f"{ctx.name()}: gradient of input {place}")
         out.append(g)
     return tuple(out)
 

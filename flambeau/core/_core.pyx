@@ -10,6 +10,7 @@ One extension in several rooms, each included below:
     dispatch.pxi  Op: from arguments to a cached kernel, a launch and a tape node
     interpret.pxi what an operation becomes while an Interpreter is active
     contract.pxi  matrix products and convolutions, for the C driver
+    moves.pxi     small moves of bytes: zeros, joins, rows
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
 
@@ -65,3 +66,4 @@ include "tape.pxi"
 include "dispatch.pxi"
 include "interpret.pxi"
 include "contract.pxi"
+include "moves.pxi"

@@ -50,6 +50,8 @@ cdef const fb_contraction *plan_of(int code, str bias) except NULL:
     key = (code, bias)
     found = plans.get(key)
     if found is None:
+        if code == BOOL:
+            raise RuntimeError("matmul: not defined for bool; convert with x.to(fb.uint8)")
         found = plans[key] = hooks["contraction_plan"](DTYPES[code], bias)
     return <const fb_contraction *> <char *> <bytes> found
 

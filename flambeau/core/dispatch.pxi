@@ -8,13 +8,14 @@ cdef enum:
     MAXOPS = 24         # operands plus outputs of one op
     MAXK = 6            # dimensions a kernel loops over itself; more are looped over here
     CHUNK = 16384       # elements of one row that one parallel iteration of a many-dimensional kernel does
-    TILE = 128          # columns and …
-    BAND = 256          # … rows of the tiles in which rows and columns are exchanged
+    TILE = 64           # columns and …
+    BAND = 1024         # … rows of the tiles in which rows and columns are exchanged
     GRAIN = 32768       # elements handed to a thread at a time
     RELEASE = 65536     # elements from which the interpreter lock is given up
     STREAM = 8388608    # output bytes from which stores bypass the caches
     REDUCE_BLOCK = 4096 # as in ir/kernel.py: longer reductions are reductions of reductions
-    COLUMNS = 256       # columns a column reduction takes at a time
+    COLUMNS = 256       # columns a column reduction takes at a time at least, and …
+    PAGE = 1024         # … at most, of which every row is about one page of memory
     NO_OUTPUT = -1
 
 # How an operand looks in a key: dtype code; plus 16 for a 0-dimensional tensor; 32 … 35 a Python bool, int, float,
@@ -198,7 +199,17 @@ cdef class InplaceOp:
         self.__doc__ = f"In-place form of :func:`{op.name}`."
 
     def __call__(self, Tensor target, *args, **kwargs):
-        return self.op.inplace(target, *args, **kwargs)
+        cdef PyObject* xs[24]
+        cdef Op op = self.op
+        cdef Py_ssize_t i, k = PyTuple_GET_SIZE(args)
+        if kwargs or k + 1 < op.nin or k + 1 > op.nargs or PyTuple_GET_SIZE(op.statics):
+            return op.inplace(target, *args, **kwargs)
+        xs[0] = <PyObject *> target
+        for i in range(k):
+            xs[i + 1] = <PyObject *> PyTuple_GET_ITEM(args, i)
+        for i in range(k + 1, op.nargs):
+            xs[i] = <PyObject *> DEFAULT
+        return pointwise(op, xs, op.nargs, (target,), 1)
 
     def __get__(self, instance, owner):
         return self if instance is None else bind_method(self, instance)
@@ -870,7 +881,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
     for d in range(g.nd - k):
         repeat *= g.sizes[d]
     # Of short rows few cache lines are written whole.
-    if rows * inner * 4 >= STREAM and 2 * inner >= TILE:
+    if rows * inner * 4 >= STREAM and inner >= TILE:
         layout |= 8
     for i in range(op.nentries):
         e = op.entries[i]
@@ -1118,7 +1129,9 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
     if length == 0:
         hooks["reduce_empty"](op, x.shape)
     blocks = (length + REDUCE_BLOCK - 1) // REDUCE_BLOCK
-    chunks = (inner + COLUMNS - 1) // COLUMNS
+    chunks = (inner + PAGE - 1) // PAGE
+    if outer * blocks * chunks < 4:
+        chunks = (inner + COLUMNS - 1) // COLUMNS
     if blocks > 1:
         k = op.kernel(x.code, out_code, column, 1)
         parts = []
@@ -1158,7 +1171,7 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
     slot = write_numbers(args, slot, numbers)
     length = blocks if parts is not None else length
     if outer * inner:
-        run_kernel(<uint64_t> k[0], args, outer * chunks, max(1, GRAIN // max(1, length * min(inner, <int64_t> COLUMNS))), outer * length * inner)
+        run_kernel(<uint64_t> k[0], args, outer * chunks, max(1, GRAIN // max(1, length * inner // chunks)), outer * length * inner)
     return outs[0] if op.nout == 1 else tuple(outs)
 
 
@@ -1391,7 +1404,7 @@ def make_node(kind, str name):
     SEQUENCE += 2
     n.seq = SEQUENCE
     n.kind = PYTHON
-    n.name = name
+    n.label = name
     n.nout = 1
     if fb_anomaly:
         n.meta = {"traceback": hooks["traceback"]()}

@@ -22,7 +22,7 @@ cdef class Node:
     """One recorded operation. Python-level operations get it as `ctx`: attributes may be set on it freely."""
     cdef int kind
     cdef readonly uint64_t seq
-    cdef readonly object name
+    cdef object label           # what errors and repr call it
     cdef tuple edges
     cdef tuple nrs              # output numbers of the edges' nodes; None: all zero
     cdef object vjp             # Vjp for POINTWISE, function for PYTHON, inner Node for COPY_SLICES
@@ -86,9 +86,13 @@ cdef class Node:
     def __repr__(self):
         return f"<{self.node_name()} object at {<uint64_t> <PyObject *> self:#x}>"
 
+    def name(self):
+        """The node's name, such as MulBackward0."""
+        return self.node_name()
+
     def node_name(self):
-        if self.name is not None:
-            return str(self.name)
+        if self.label is not None:
+            return str(self.label)
         return {VIEW_RESHAPE: "ViewBackward0", VIEW_PERMUTE: "PermuteBackward0", VIEW_EXPAND: "ExpandBackward0",
                 VIEW_PART: "PartBackward0", COPY_SLICES: "CopySlices", SUM: "SumBackward0"}.get(self.kind, "Node")
 
@@ -99,7 +103,7 @@ cdef inline Node new_node(int kind, object name):
     SEQUENCE += 2
     n.seq = SEQUENCE
     n.kind = kind
-    n.name = name
+    n.label = name
     n.nout = 1
     if fb_anomaly:
         n.meta = {"traceback": hooks["traceback"]()}
@@ -442,7 +446,7 @@ cdef object pointwise_backward(Node n, tuple grads):
         g = grads[0] if from_op < 0 else result[from_op]
         # An operand that was broadcast: its gradient is summed back to its shape.
         if n.info is not None and n.info[i] is not None:
-            g = hooks["sum_to"](g, n.info[i], n.name)
+            g = hooks["sum_to"](g, n.info[i], n.label)
         Py_INCREF(g)
         PyTuple_SET_ITEM(out, i, g)
     return out

@@ -73,8 +73,7 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     tensor([0., 0.])
     """
     check_place("zeros", device, layout)
-    made = new_empty(sizes("zeros", size), default(dtype))
-    IDENTITY.into((made,), 0)
+    made = _core.zeros_tensor(sizes("zeros", size), default(dtype))
     return finish(made, requires_grad)
 
 

@@ -192,6 +192,10 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[5, 6],
             [1, 2]])
     """
+    if dim == 0 and not (_core.is_grad_enabled() and input.requires_grad):
+        small = _core.take_rows(input, index)
+        if small is not None:
+            return small
     dim, index = vector_index("index_select", input, dim, index)
     source = flat_at_least(input)
     return as_shaped(pick(source, places=inserted(source.shape, index.shape, (dim,), dim), indices=(index,)), input)

@@ -108,6 +108,9 @@ def cat_vjp(ctx: Any, g: Tensor) -> tuple:
 def joined(ctx, tensors, join, dtypes):
     """Tensors one after the other along an existing dimension."""
     ctx.join, ctx.dtypes = join, dtypes
+    small = _core.join_small(tensors, join.dim, join.shape, common_dtype(dtypes))
+    if small is not None:
+        return small
     out, at = new_empty(join.shape, common_dtype(dtypes)), 0
     for t, n in zip(tensors, join.lengths, strict=True):
         if t.numel():

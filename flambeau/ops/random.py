@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..core import _core
@@ -73,6 +75,26 @@ def signed(x: int) -> int:
 
 
 default_generator = Generator()
+
+
+class Source(threading.local):
+    """Where calls without a generator draw from in this thread: a function that returns one, None for the default."""
+
+    function: Callable[[], Generator] | None = None
+
+
+_source = Source()
+
+
+def current_generator() -> Generator:
+    """The generator that calls without one draw from."""
+    return default_generator if _source.function is None else _source.function()
+
+
+def swap_source(function: Callable[[], Generator] | None) -> Callable[[], Generator] | None:
+    """Sets what calls without a generator draw from in this thread; returns what it was."""
+    before, _source.function = _source.function, function
+    return before
 
 
 def manual_seed(seed: int) -> Generator:
@@ -187,7 +209,7 @@ def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None
         _core.plain_copy(out, draw(new_empty(out.shape, out.dtype), name, a, b, generator))
         out._bump_version()
         return out
-    key, call = (generator or default_generator).draw()
+    key, call = (generator or current_generator()).draw()
     out._bump_version()
     n = out.numel()
     _core.launch(sampler(name, out.dtype.ir), (out, key, call, float(a), float(b), n), n, GRAIN, n)
@@ -200,7 +222,7 @@ def draw_integers(out: Tensor, low: int, high: int, generator: Generator | None)
     if not out.is_contiguous():
         _core.plain_copy(out, draw_integers(new_empty(out.shape, out.dtype), low, high, generator))
         return out
-    key, call = (generator or default_generator).draw()
+    key, call = (generator or current_generator()).draw()
     out._bump_version()
     n = out.numel()
     _core.launch(integer_sampler(out.dtype.ir), (out, key, call, low, signed(high - low), n), n, GRAIN, n)
@@ -332,7 +354,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         raise ValueError(f"dropout: p is a probability, got {p}")
     if not training or p == 0:
         return input
-    dropped = drop(input, p, *default_generator.draw())
+    dropped = drop(input, p, *current_generator().draw())
     return input.copy_(dropped) if inplace else dropped
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from flambeau.ops.random import swap_source
+
 from . import seeding
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
@@ -173,11 +175,14 @@ class DataLoader(Generic[T]):
 
     def sample(self, index: Any, seed: int, epoch: int) -> Any:
         seeding.begin_sample(seed, epoch, index)
+        before = swap_source(seeding.sample_generator)
         try:
             return self.dataset[index]  # type: ignore[index]
         except Exception as error:
             error.add_note(f"DataLoader: while loading sample {index!r}{seeding.worker_name()}")
             raise
+        finally:
+            swap_source(before)
 
     def collate(self, samples: list[Any], indices: Any) -> Any:
         try:

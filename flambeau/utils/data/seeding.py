@@ -61,8 +61,8 @@ def worker_name() -> str:
 def sample_generator() -> Any:
     """The random generator of the sample being loaded: a function of the loader's seed, the epoch and the index.
 
-    For augmentation in `Dataset.__getitem__`: `fb.rand(2, generator=sample_generator())`. Each call within one
-    sample continues the same stream.
+    What a `Dataset.__getitem__` draws without a generator comes from here; each call within one sample continues
+    the same stream.
     """
     if current.generator is None:
         # Python's hash of a string differs between processes, so indices that are no numbers go by their text.
