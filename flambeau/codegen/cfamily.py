@@ -223,8 +223,9 @@ class Renderer(Values):
                 self.assign(f"{array}[{lane}]", x)
 
         def step() -> None:
-            self.write(f"const i64 {k} = {block} + {lane};")
-            self.bind(r.var, k)
+            if self.uses[r.var] > 1:
+                self.write(f"const i64 {k} = {block} + {lane};")
+                self.bind(r.var, k)
             take(own, lane)
             self.block(r.body)
             put(r.step)
