@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty
+from ..core._core import Tensor, new_empty
 from ..ir import expr as E
 from ..ir.expr import Expr, cast, node, postorder, var
 from .primitive import primitive
 from .table import TABLE
-from .typed import CODES, computation
+from .typed import computation
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def columns(x: Any, count: Any) -> Any:
 
 
 # ---- from a formula to a program and a launch
-_programs: dict[tuple, tuple[Program, Any]] = {}
+_programs: dict[tuple, Callable[..., None]] = {}
 
 
 def traced(
@@ -161,10 +161,11 @@ def run(
 
 @primitive()
 def row_program(ctx, values, name, formula, rows, cols, arguments, outputs):
-    """`run` as an operation: the formula is named by module and function, the results that aren't wanted are left out."""
+    """`run` as an operation: the formula goes by module and function; results that aren't wanted are left out."""
     module, _, function = formula.partition(".")
     found = getattr(importlib.import_module(f"..{module}", __name__), function)
-    given = [(n, x.contiguous() if isinstance(x, Tensor) else x, e) for (n, e), x in zip(arguments, values, strict=True)]
+    laid_out = [x.contiguous() if isinstance(x, Tensor) else x for x in values]
+    given = [(n, x, e) for (n, e), x in zip(arguments, laid_out, strict=True)]
     return tuple(m for m in compute(name, found, rows, cols, given, outputs) if m is not None)
 
 
@@ -177,21 +178,19 @@ def compute(
     outputs: Sequence[tuple[Any, Sequence[int]] | None],
 ) -> list[Tensor | None]:
     """`run`, eagerly."""
-    described = tuple(
-        (n, None if x is None else x.dtype.ir if isinstance(x, Tensor) else "f64" if isinstance(x, float) else "i64", e)
-        for n, x, e in arguments
-    )
-    wanted = tuple(None if o is None else o[0].ir for o in outputs)
-    key = (name, described, wanted)
+    # A name stands for one formula and one list of arguments; what varies is their dtypes and which are there.
+    given_dtypes = [x.dtype if isinstance(x, Tensor) else type(x) for _, x, _ in arguments]
+    key = (name, *given_dtypes, *[o and o[0] for o in outputs])
     found = _programs.get(key)
     if found is None:
-        program = traced(name, formula, described, wanted)
-        found = _programs[key] = (program, _core.hooks["row_program"](program))
-    given = [x for _, x, _ in arguments if x is not None]
+        described = tuple((n, ir_name(x), e) for n, x, e in arguments)
+        program = traced(name, formula, described, tuple(None if o is None else o[0].ir for o in outputs))
+        found = _programs[key] = _core.hooks["row_program"](program)
     made: list[Tensor | None] = [None if o is None else new_empty(o[1], o[0]) for o in outputs]
-    found[1](rows, cols, given, [m for m in made if m is not None])
+    found(rows, cols, [x for _, x, _ in arguments if x is not None], [m for m in made if m is not None])
     return made
 
 
-def dtype_of_ir(name: str) -> Any:
-    return DTYPES[CODES[name]]
+def ir_name(x: Any) -> str | None:
+    """The ir's name for an argument's dtype; None where it is absent."""
+    return None if x is None else x.dtype.ir if isinstance(x, Tensor) else "f64" if isinstance(x, float) else "i64"
