@@ -103,7 +103,10 @@ def check(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, groups: 
     if w.ndim != n + 2:
         raise RuntimeError(f"{name}: the weight must have {n + 2} dimensions, got shape {list(w.shape)}")
     if x.ndim not in (n + 1, n + 2):
-        raise RuntimeError(f"{name}: the input must have {n + 1} (unbatched) or {n + 2} (batched) dimensions, got shape {list(x.shape)}")
+        raise RuntimeError(
+            f"{name}: the input must have {n + 1} (unbatched) or {n + 2} (batched) dimensions, "
+            f"got shape {list(x.shape)}"
+        )
     if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
         raise RuntimeError(
             f"{name}: input, weight and bias must have one dtype, got {x.dtype}, {w.dtype}"
@@ -119,10 +122,14 @@ def check(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, groups: 
         raise RuntimeError(f"{name}: groups={groups} must divide the {w.shape[0]} leading channels of the weight")
     out = w.shape[1] * groups if transposed else w.shape[0]
     if bias is not None and tuple(bias.shape) != (out,):
-        raise RuntimeError(f"{name}: bias must have {out} elements, one for each output channel, got shape {list(bias.shape)}")
+        raise RuntimeError(
+            f"{name}: bias must have {out} elements, one for each output channel, got shape {list(bias.shape)}"
+        )
 
 
-def conv(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+def conv(
+    name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
     """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
     check(name, n, x, w, bias, groups, False)
     kernel = tuple(w.shape[2:])
@@ -136,7 +143,10 @@ def conv(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: A
     else:
         both = [2 * p for p in ntuple(name, "padding", padding, n)]
     if any(v < 1 for v in (*stride, *dilation)) or any(b < 0 for b in both):
-        raise RuntimeError(f"{name}: stride and dilation must be positive and padding not negative, got {stride}, {dilation}, {padding}")
+        raise RuntimeError(
+            f"{name}: stride and dilation must be positive and padding not negative, "
+            f"got {stride}, {dilation}, {padding}"
+        )
     batched = x if x.ndim == n + 2 else x.unsqueeze(0)
     out = tuple(
         (size + b - d * (k - 1) - 1) // s + 1
@@ -145,7 +155,8 @@ def conv(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: A
     if any(o < 1 for o in out):
         padded = [size + b for size, b in zip(batched.shape[2:], both, strict=True)]
         raise RuntimeError(
-            f"{name}: calculated padded input size {padded} is smaller than the kernel {list(kernel)} (dilation {list(dilation)})"
+            f"{name}: calculated padded input size {padded} is smaller than the kernel {list(kernel)} "
+            f"(dilation {list(dilation)})"
         )
     geometry = (stride, tuple(b // 2 for b in both), dilation, groups)
     y = conv_forward(batched, w, bias, out, geometry)
@@ -153,7 +164,16 @@ def conv(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: A
 
 
 def conv_transpose(
-    name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+    name: str,
+    n: int,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
 ) -> Tensor:
     """The transpose of `conv` as a linear map: (N, C, …) with a weight (C, O / groups, …)."""
     check(name, n, x, w, bias, groups, True)
@@ -161,7 +181,9 @@ def conv_transpose(
     stride, dilation = ntuple(name, "stride", stride, n), ntuple(name, "dilation", dilation, n)
     padding, extra = ntuple(name, "padding", padding, n), ntuple(name, "output_padding", output_padding, n)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        raise RuntimeError(f"{name}: output_padding must be smaller than stride or dilation, got {extra}, {stride}, {dilation}")
+        raise RuntimeError(
+            f"{name}: output_padding must be smaller than stride or dilation, got {extra}, {stride}, {dilation}"
+        )
     batched = x if x.ndim == n + 2 else x.unsqueeze(0)
     size = tuple(
         (i - 1) * s - 2 * p + d * (k - 1) + e + 1

@@ -78,8 +78,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise RuntimeError(
-            f"linear: the input's last size must be the weight's, {weight.shape[-1]}; got input {tuple(input.shape)} and "
-            f"weight {tuple(weight.shape)}"
+            f"linear: the input's last size must be the weight's, {weight.shape[-1]}; got input {tuple(input.shape)} "
+            f"and weight {tuple(weight.shape)}"
         )
     if weight.ndim == 1:
         y = matmul(input, weight)
@@ -198,28 +198,38 @@ def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor
     return y if out is None else store(out, y)
 
 
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
+) -> Tensor:
     """β input + α (a @ b)."""
     expects("addmm", (2, 2), mat1, mat2)
     return plus("addmm", input, matrix_product(mat1, mat2), beta, alpha, out)
 
 
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addmv(
+    input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
+) -> Tensor:
     """β input + α (a @ v)."""
     return plus("addmv", input, mv(mat, vec), beta, alpha, out)
 
 
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addr(
+    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
+) -> Tensor:
     """β input + α (v ⊗ w)."""
     return plus("addr", input, outer(vec1, vec2), beta, alpha, out)
 
 
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
+) -> Tensor:
     """β input + α (a @ b) of batches."""
     return plus("baddbmm", input, bmm(batch1, batch2), beta, alpha, out)
 
 
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
+) -> Tensor:
     """β input + α Σ over the batch of a @ b."""
     return plus("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
 
@@ -227,19 +237,28 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Σ over the last dimension of each."""
     if input.ndim == 0 or other.ndim == 0:
-        return input * other
-    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
+        y = input * other
+        return y if out is None else store(out, y)
+    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]), out)
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Σ over pairs of dimensions: the last `dims` of a with the first of b, or those two lists name."""
     if isinstance(dims, int):
+        most = min(a.ndim, b.ndim)
+        if not 0 <= dims <= most:
+            raise RuntimeError(f"tensordot: dims must be from 0 to {most}, got {dims}")
         first, second = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
-        first, second = ([d % t.ndim for d in (ds if isinstance(ds, (list, tuple)) else [ds])] for ds, t in zip(dims, (a, b), strict=True))
+        first, second = (
+            [d % t.ndim for d in (ds if isinstance(ds, (list, tuple)) else [ds])]
+            for ds, t in zip(dims, (a, b), strict=True)
+        )
     for i, j in zip(first, second, strict=True):
         if a.shape[i] != b.shape[j]:
-            raise RuntimeError(f"tensordot: contracted sizes differ, {a.shape[i]} (dimension {i}) and {b.shape[j]} (dimension {j})")
+            raise RuntimeError(
+                f"tensordot: contracted sizes differ, {a.shape[i]} (dimension {i}) and {b.shape[j]} (dimension {j})"
+            )
     rest_a, rest_b = [d for d in range(a.ndim) if d not in first], [d for d in range(b.ndim) if d not in second]
     k = 1
     for i in first:
@@ -247,19 +266,22 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     left, right = [a.shape[d] for d in rest_a], [b.shape[d] for d in rest_b]
     rows = a.permute(rest_a + first).reshape((-1, k) if k else (a.numel() or 1, 0))
     cols = b.permute(second + rest_b).reshape((k, -1) if k else (0, b.numel() or 1))
-    return matrix_product(rows, cols).reshape(left + right)
+    y = matrix_product(rows, cols).reshape(left + right)
+    return y if out is None else store(out, y)
 
 
 _methods = {
-    "matmul": matmul, "mm": mm, "bmm": bmm, "mv": mv, "dot": dot, "vdot": dot, "outer": outer, "ger": outer, "addmm": addmm,
-    "addmv": addmv, "addr": addr, "baddbmm": baddbmm, "addbmm": addbmm, "inner": inner,
+    "matmul": matmul, "mm": mm, "bmm": bmm, "mv": mv, "dot": dot, "vdot": dot, "outer": outer, "ger": outer,
+    "addmm": addmm, "addmv": addmv, "addr": addr, "baddbmm": baddbmm, "addbmm": addbmm, "inner": inner,
 }  # fmt: skip
 for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)
 for _name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
     setattr(Tensor, _name + "_", lambda self, *a, _f=_methods[_name], **k: self.copy_(_f(self, *a, **k)))
 _core.set_hook("store", store)
-_core.set_hook("matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented)
+_core.set_hook(
+    "matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented
+)
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer",
