@@ -92,14 +92,12 @@ def layer_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
 
 @primitive(layer_norm_vjp, name="layer_norm_rows")
 def layer_norm_op(ctx, x, weight, bias, depth, eps):
-    """Layer norm over the last `depth` dimensions."""
+    """Layer norm over the last `depth` dimensions of contiguous tensors."""
     cols = math.prod(x.shape[x.ndim - depth :])
     rows = x.numel() // max(1, cols)
-    x = x.contiguous()
-    weight = None if weight is None else weight.contiguous()
     inner = wide(x.dtype)
     arguments = [
-        ("x", x, "full"), ("weight", weight, "col"), ("bias", None if bias is None else bias.contiguous(), "col"),
+        ("x", x, "full"), ("weight", weight, "col"), ("bias", bias, "col"),
         ("eps", float(eps), "number"),
     ]  # fmt: skip
     wanted = [(x.dtype, x.shape), (inner, (rows,)), (inner, (rows,))]
@@ -120,7 +118,8 @@ def layer_norm(
     tensor([-1.0000,  1.0000])
     """
     norm_arguments(input, normalized_shape, weight, bias, "layer_norm")
-    return layer_norm_op(input, weight, bias, len(tuple(normalized_shape)), eps)
+    given = (None if t is None else t.contiguous() for t in (input, weight, bias))
+    return layer_norm_op(*given, len(tuple(normalized_shape)), eps)
 
 
 def rms_norm_rows(x: Any, weight: Any, eps: Any) -> Any:
@@ -153,11 +152,9 @@ def rms_norm_vjp(ctx: Any, g: Tensor) -> tuple:
 
 @primitive(rms_norm_vjp, name="rms_norm_rows")
 def rms_norm_op(ctx, x, weight, depth, eps):
-    """RMS norm over the last `depth` dimensions."""
+    """RMS norm over the last `depth` dimensions of contiguous tensors."""
     cols = math.prod(x.shape[x.ndim - depth :])
     rows = x.numel() // max(1, cols)
-    x = x.contiguous()
-    weight = None if weight is None else weight.contiguous()
     arguments = [("x", x, "full"), ("weight", weight, "col"), ("eps", float(eps), "number")]
     y, r = run("rms_norm", rms_norm_rows, rows, cols, arguments, [(x.dtype, x.shape), (wide(x.dtype), (rows,))])
     ctx.sizes, ctx.eps = (rows, cols), eps
@@ -176,7 +173,8 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     norm_arguments(input, normalized_shape, weight, None, "rms_norm")
     if eps is None:
         eps = {"float64": 2.0**-52, "float16": 2.0**-10, "bfloat16": 2.0**-7}.get(input.dtype.name, 2.0**-23)
-    return rms_norm_op(input, weight, len(tuple(normalized_shape)), eps)
+    scale = None if weight is None else weight.contiguous()
+    return rms_norm_op(input.contiguous(), scale, len(tuple(normalized_shape)), eps)
 
 
 # ---- batch norm: channels are rows of (N·C, S), or columns of (N, C) where S is 1
@@ -249,7 +247,7 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
     shape = (1, m.c) + (1,) * (x.ndim - 2)
     dims = (0, *range(2, x.ndim))
     if _core.is_grad_enabled():
-        c, r = centre.reshape(shape), rstd.reshape(shape)
+        c, r = centre.detach().reshape(shape), rstd.reshape(shape)
         if training:
             c = mean(x, dims, True)
             r = 1.0 / TABLE["sqrt"](mean((x - c) * (x - c), dims, True) + ctx.eps)
@@ -292,7 +290,6 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
 def batch_norm_op(ctx, x, weight, bias, given_mean, given_var, eps):
     """Normalises channels by their own statistics, or by given ones; returns y, mean and biased variance."""
     m = Channels(x)
-    x = x.contiguous()
     training = given_mean is None
     centre, variance = batch_statistics(x, m) if training else (given_mean, given_var)
     rstd = 1.0 / TABLE["sqrt"](variance + eps)
@@ -334,10 +331,10 @@ def batch_norm(
             raise RuntimeError(
                 "batch_norm: outside training running_mean and running_var are needed; pass training=True to do without"
             )
-        return batch_norm_op(input, weight, bias, running_mean.detach(), running_var.detach(), eps)[0]
+        return batch_norm_op(input.contiguous(), weight, bias, running_mean.detach(), running_var.detach(), eps)[0]
     if count <= 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
-    y, centre, variance = batch_norm_op(input, weight, bias, None, None, eps)
+    y, centre, variance = batch_norm_op(input.contiguous(), weight, bias, None, None, eps)
     before = _core.swap_grad_enabled(False)
     try:
         if running_mean is not None:
@@ -362,7 +359,7 @@ def group_norm(
             f"{list(input.shape)}"
         )
     n, c = input.shape[:2]
-    y = layer_norm_op(input.reshape(n * num_groups, -1), None, None, 1, eps).reshape(input.shape)
+    y = layer_norm_op(input.reshape(n * num_groups, -1).contiguous(), None, None, 1, eps).reshape(input.shape)
     shape = (1, c) + (1,) * (input.ndim - 2)
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)

@@ -242,7 +242,7 @@ def variance(x, correction):
         n = a[0] + b[0]
         share = where(eq(n, 0.0), 0.0, b[0] / n)
         delta = b[1] - a[1]
-        return n, a[1] + delta * share, a[2] + b[2] + delta * delta * (a[0] * share)
+        return n, a[1] + delta * share, a[2] + b[2] + delta * (delta * (a[0] * share))
 
     def finish(a: Exprs, n: Expr) -> Exprs:
         freedom = cast(n, d) - cast(correction, d)

@@ -172,7 +172,7 @@ def cross_entropy_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
     x, total, share, target = ctx.saved
     if _core.is_grad_enabled():
         total = logsumexp(x, -1, True)
-        column = [t.reshape(-1, 1) for t in (g, share, target)]
+        column = [t.reshape(-1, 1) for t in (g, share.detach(), target)]
         return cross_entropy_backward(column[0], x, total, column[1], column[2]), *ctx.rest
     rows, cols = x.shape
     arguments = [
@@ -266,7 +266,7 @@ def cross_entropy(
         )
     if target.is_floating_point() or label_smoothing:
         return soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, classes)
-    rows = classes_last(x).reshape(-1, classes)
+    rows = classes_last(x).reshape(-1, classes).contiguous()
     labels = to_dtype(target, INT64) if target.dtype is not INT64 else target
     loss, share = cross_entropy_last(rows, labels.contiguous().reshape(-1), weight, ignore_index)
     total = sum(share)
