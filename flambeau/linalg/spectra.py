@@ -6,7 +6,7 @@ exist where eigenvalues, or singular values, are distinct. Imports core, ops and
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ..core import _core
 from ..core._core import Tensor
@@ -57,10 +57,10 @@ def hermitian_eigen(ctx, A, uplo):
     return L, V
 
 
-def triangle_name(name: str, UPLO: str) -> str:
+def triangle_name(name: str, UPLO: str) -> Literal["L", "U"]:
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"{name}: UPLO is 'L' or 'U', got {UPLO!r}")
-    return UPLO.upper()
+    return "L" if UPLO.upper() == "L" else "U"
 
 
 @out_of

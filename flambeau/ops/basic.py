@@ -204,14 +204,6 @@ def apply_view(x: Tensor, how: tuple, recorded: bool) -> Tensor:
     return getattr(x, name)(*args) if recorded else getattr(x.detach(), name)(*args)
 
 
-@primitive(contiguous_vjp, name="laid_out")
-def laid_out(ctx, x, strides):
-    """A copy with these strides."""
-    out = new_empty_strided(x.shape, strides, x.dtype)
-    plain_copy(out, x)
-    return out
-
-
 def contiguous_strides(shape: Any) -> tuple[int, ...]:
     strides, step = [], 1
     for n in reversed(shape):

@@ -33,7 +33,8 @@ def triangle_kernel(dtype: str, lower: bool) -> Kernel:
     row = For(
         j, const(0, "i64"), var("cols"), (Store("y", place, where(kept, load("x", dtype, place), zero)),), vector=True
     )
-    params = (Buffer("y", dtype, "w"), Buffer("x", dtype), *(Scalar(n) for n in ("rows", "cols", "diagonal", "extent")))
+    sizes = [Scalar(n) for n in ("rows", "cols", "diagonal", "extent")]
+    params: tuple[Buffer | Scalar, ...] = (Buffer("y", dtype, "w"), Buffer("x", dtype), *sizes)
     return Kernel("triangle", params, (For(t, const(0, "i64"), var("extent"), (row,), parallel=True),))
 
 
