@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
-from .basic import to_dtype
+from .basic import overlaps, to_dtype
 from .factories import arange
 from .gather import fill_value
 from .indirect import Places, as_index, check_range, inserted, write
@@ -25,6 +25,8 @@ BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
 # As NumPy once did, a list this short that holds slices, sequences or tensors is read as a tuple.
 SHORT_LIST = 32
 FIRST = (0,)
+# Windows of up to this length are added element by element of the window, each a plain sum.
+PIECES = 64
 
 __all__ = ["index_put", "index_put_"]
 
@@ -67,6 +69,13 @@ def is_integer(x: Any) -> bool:
     return hasattr(x, "__index__") and not isinstance(x, bool | Tensor) and getattr(x, "ndim", 0) == 0
 
 
+def takes(entry: Any) -> int:
+    """How many dimensions of the tensor an entry of its index stands for, an ellipsis left out."""
+    if is_mask(entry):
+        return entry.ndim
+    return 0 if entry is None or entry is Ellipsis or isinstance(entry, bool) else 1
+
+
 def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the basic parts of an index make, and for its first dimensions an index tensor, a mask or None."""
     if isinstance(index, Tensor) and 0 < index.ndim <= x.ndim and index.dtype in (BOOL, INT64):
@@ -79,7 +88,7 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         else index_tensor(i)
         for i in as_tuple(index)
     ]
-    used = sum(i.ndim if is_mask(i) else 0 if i is None or i is Ellipsis or isinstance(i, bool) else 1 for i in items)
+    used = sum(takes(i) for i in items)
     if used > x.ndim:
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}: got {used}")
     if sum(i is Ellipsis for i in items) > 1:
@@ -235,6 +244,12 @@ def index_put_(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, 
 # ---- what the core asks for
 def add_overlapping(out: Tensor, g: Tensor, part: Tensor) -> None:
     """out += g at the places that `part`, a view of contiguous zeros whose indices may overlap, shows; off the tape."""
+    for d in sorted(range(part.ndim), key=lambda d: part.shape[d]):
+        if part.shape[d] <= PIECES and not overlaps(part.select(d, 0)):
+            for k in range(part.shape[d]):
+                piece = part.select(d, k)
+                TABLE["add"].into((piece,), piece, g.select(d, k))
+            return
     at: Any = part.storage_offset() - out.storage_offset()  # grows to one place for each element
     for d, (n, step) in enumerate(zip(part.shape, part.stride(), strict=True)):
         shape = [n if e == d else 1 for e in range(part.ndim)]

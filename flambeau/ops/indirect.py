@@ -52,13 +52,13 @@ class Places(NamedTuple):
 
     shape   of the result
     source  for each dimension of the result, the dimension of the source it runs along, or -1
-    index   for each dimension of the result, the dimension of the index tensors it runs along, or -1
+    indices for each dimension of the result, the dimension of the index tensors it runs along, or -1
     dims    for each index tensor, the dimension of the source it chooses places in
     """
 
     shape: tuple[int, ...]
     source: tuple[int, ...]
-    index: tuple[int, ...]
+    indices: tuple[int, ...]
     dims: tuple[int, ...]
 
 
@@ -152,25 +152,26 @@ def steps(indices: Sequence[Tensor], source: Tensor, dims: Ints) -> tuple[Tensor
 
 # ---- geometry
 class Dim(NamedTuple):
-    """One loop: its length, and the strides of result, source and index; `fixed`: the source moves by index alone."""
+    """One loop: its length, and the strides of result, source and indices; `fixed`: the source moves by index alone."""
 
     size: int
     result: int
     source: int
-    index: int
+    indices: int
     fixed: bool
 
 
 def loops(places: Places, result: Ints, source: Ints, index: Ints) -> list[Dim]:
     """The dimensions of a result, given all strides; those of length 1 are dropped, neighbours that run on merged."""
     found: list[Dim] = []
-    for n, r, s, i in zip(places.shape, result, places.source, places.index, strict=True):
+    for n, r, s, i in zip(places.shape, result, places.source, places.indices, strict=True):
         if n == 1:
             continue
         d = Dim(n, r, 0 if s < 0 else source[s], 0 if i < 0 else index[i], s < 0)
         if found:
             last = found[-1]
-            if last.fixed == d.fixed and (last.result, last.source, last.index) == (r * n, d.source * n, d.index * n):
+            steps_on = (last.result, last.source, last.indices) == (d.result * n, d.source * n, d.indices * n)
+            if last.fixed == d.fixed and steps_on:
                 found[-1] = d._replace(size=last.size * n)
                 continue
         found.append(d)
@@ -229,8 +230,8 @@ def wrapped(index: Expr) -> Expr:
 
 # ---- reading
 @generated
-def read_kernel(dtype: str, dims: int, classes: tuple[int, int, int]) -> Kernel:
-    """result[p] = source[p·strides + index[p·strides] · stride], over `dims` loops."""
+def read_kernel(dtype: str, dims: int, classes: tuple[int, int, int], unit: bool) -> Kernel:
+    """result[p] = source[p·strides + index[p·strides] · stride], over `dims` loops; `unit`: the stride is 1."""
     t, k = var("t"), var("k")
     last = dims - 1
     sizes = [var(f"n{d}") for d in range(dims)]
@@ -244,12 +245,14 @@ def read_kernel(dtype: str, dims: int, classes: tuple[int, int, int]) -> Kernel:
         for prefix, kind in zip("rsi", classes, strict=True)
     }
     index = wrapped(load("index", "i64", at["i"]))
-    store = Store("result", at["r"], load("source", dtype, at["s"] + index * var("stride")))
+    store = Store("result", at["r"], load("source", dtype, at["s"] + (index if unit else index * var("stride"))))
     rows: Expr = chunks
     for n in sizes[:last]:
         rows = rows * n
     columns = For(k, var("first"), minimum(sizes[last], var("first") + CHUNK), (store,), vector=True)
-    params = (Buffer("result", dtype, "w"), Buffer("source", dtype), Buffer("index", "i64"), *parameters(dims))
+    params: tuple[Buffer | Scalar, ...] = (
+        Buffer("result", dtype, "w"), Buffer("source", dtype), Buffer("index", "i64"), *parameters(dims),
+    )  # fmt: skip
     return Kernel("read", params, (For(t, const(0, "i64"), rows, (*lets, columns), parallel=True),))
 
 
@@ -260,11 +263,11 @@ def read_plan(places: Places, itemsize: int, source: Ints, index: Ints, size: in
     if len(dims) > 1 and dims[-1].size < SHORT <= dims[-2].size:
         dims[-2:] = dims[:-3:-1]
     inner = dims[-1]
-    classes = (step_class(inner.result), step_class(inner.source), step_class(inner.index))
+    classes = (step_class(inner.result), step_class(inner.source), step_class(inner.indices))
     units = -(-inner.size // CHUNK)
     for d in dims[:-1]:
         units *= d.size
-    kernel = read_kernel(BITS[itemsize], len(dims), classes)
+    kernel = read_kernel(BITS[itemsize], len(dims), classes, stride == 1)
     return Plan(kernel, numbers(dims, size, stride), units, max(1, GRAIN // min(inner.size, CHUNK)))
 
 
@@ -328,7 +331,7 @@ def write_kernel(
     statements: tuple[Statement, ...] = (*body, *store)
     for d in reversed(range(fixed)):
         statements = (For(inner[d], const(0, "i64"), sizes[free + d], statements),)
-    params = (
+    params: tuple[Buffer | Scalar, ...] = (
         Buffer("target", dtype, "rw"), Buffer("values", dtype), Buffer("index", "i64"), *parameters(free + fixed),
         Scalar("span"), Scalar("parts"), Scalar("extent"),
     )  # fmt: skip
@@ -347,12 +350,12 @@ def write_plan(
     free, fixed = [d for d in dims if not d.fixed], [d for d in dims if d.fixed]
     columns = bool(free) and (free[-1].source == 1 or not fixed)
     inner = free[-1] if columns else Dim(1, 0, 0, 0, False)
-    classes = (step_class(inner.result), step_class(inner.source), step_class(inner.index)) if columns else (0, 0, 0)
+    classes = (step_class(inner.result), step_class(inner.source), step_class(inner.indices)) if columns else (0, 0, 0)
     units = -(-inner.size // COLUMNS)
     for d in free[: len(free) - columns]:
         units *= d.size
     # Each range reads the whole index: that pays where a row is long and there are few other things to divide.
-    moves = all(d.index == 0 for d in free)
+    moves = all(d.indices == 0 for d in free)
     parts = PARTS if moves and inner.size >= 32 and units < PARTS and count >= 2 * GRAIN else 1
     kernel = write_kernel(dtype, combine, len(free), len(fixed), columns, parts > 1, classes)
     size, stride, span = to

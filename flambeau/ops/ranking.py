@@ -9,7 +9,23 @@ from __future__ import annotations
 
 from ..core._core import DTYPES, Tensor, launch, new_empty
 from ..ir.expr import DTYPES as TYPES
-from ..ir.expr import Expr, as_expr, bitcast, cast, const, eq, idiv, irem, isnan, load, minimum, node, var, where
+from ..ir.expr import (
+    Expr,
+    as_expr,
+    bitcast,
+    cast,
+    const,
+    eq,
+    idiv,
+    irem,
+    isnan,
+    load,
+    maximum,
+    minimum,
+    node,
+    var,
+    where,
+)
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .primitive import generated, primitive
 
@@ -18,6 +34,8 @@ INT32, INT64 = DTYPES[4], DTYPES[5]
 SHORT = 64
 BLOCK = 65536
 DIGITS = 256
+# So many of the best are found one by one.
+FEW = 16
 GRAIN = 32768
 ZERO = const(0, "i64")
 
@@ -62,6 +80,33 @@ def rank_kernel(dtype: str) -> Kernel:
     row = For(i, ZERO, n, (count, Store("places", t * n + rank, i)), vector=True)
     params = (Buffer("places", "i64", "w"), Buffer("keys", dtype), Scalar("n"), Scalar("rows"))
     return Kernel("rank", params, (For(t, ZERO, var("rows"), (row,), parallel=True),))
+
+
+@generated
+def best_kernel(dtype: str) -> Kernel:
+    """places[t, j] = where the j-th smallest of row t's n keys stands, by k passes over the row."""
+    t, j, i = var("t"), var("j"), var("i")
+    n, k = var("n"), var("k")
+    key, place = var("key", dtype), var("place")
+    others = var("key_b", dtype), var("place_b")
+    x, last = load("keys", dtype, t * n + i), var("last")
+    # What comes after the one found before: a larger key, or the same one further on.
+    before = load("keys", dtype, t * n + last)
+    after = eq(j, 0) | (before < x) | (eq(before, x) & (last < i))
+    worst = const((1 << 8 * TYPES[dtype].size) - 1, dtype), as_expr(2**62)
+
+    def merge(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        takes = (b[0] < a[0]) | (eq(b[0], a[0]) & (b[1] < a[1]))
+        return where(takes, b[0], a[0]), where(takes, b[1], a[1])
+
+    accumulators = Accumulator(key, worst[0]), Accumulator(place, worst[1])
+    step = merge((key, place), (where(after, x, worst[0]), where(after, i, worst[1])))
+    found = Reduce(i, ZERO, n, accumulators, step, merge((key, place), others), others)
+    previous = load("places", "i64", t * k + maximum(j - 1, ZERO))
+    passes = For(j, ZERO, k, (Let(last, where(eq(j, 0), ZERO, previous)), found, Store("places", t * k + j, place)))
+    sizes = [Scalar(name) for name in ("n", "k", "rows")]
+    params: tuple[Buffer | Scalar, ...] = (Buffer("places", "i64", "rw"), Buffer("keys", dtype), *sizes)
+    return Kernel("few_best", params, (For(t, ZERO, var("rows"), (passes,), parallel=True),))
 
 
 def digit(buffer: str, dtype: str, index: Expr) -> Expr:
@@ -187,3 +232,16 @@ def sorting_places(ctx, name, x, descending=False):
     """The places along the last dimension in sorted order, equal elements in their own; off the tape."""
     size = 4 if x.dtype.is_floating_point and x.itemsize < 4 else x.itemsize
     return places_of(keys_of(name, x, descending), size)
+
+
+def first_places(name: str, x: Tensor, k: int, descending: bool = False) -> Tensor:
+    """The first k of `sorting_places`; off the tape."""
+    n = x.shape[-1]
+    if not 0 < k <= FEW or n <= SHORT:
+        return sorting_places(name, x, descending).narrow(-1, 0, k)
+    keys = keys_of(name, x, descending)
+    places = new_empty((*x.shape[:-1], k), INT64)
+    rows = x.numel() // n if n else 0
+    kernel = best_kernel("u64" if keys.dtype is INT64 else "u32")
+    launch(kernel, (places, keys, n, k, rows), rows, max(1, GRAIN // (n * k)), x.numel() * k)
+    return places

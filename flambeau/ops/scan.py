@@ -99,27 +99,26 @@ def recurrence(xs, place):
     return Fold(start, (a, b), lambda u, v: (u[0] * v[0], v[0] * u[1] + v[1]), lambda u, n: (u[1],))
 
 
-def running_extreme(x: Expr, place: Expr, start: float, better: Callable[[Expr, Expr], Expr]) -> Fold:
+def running_extreme(x: Expr, place: Expr, start: float, best: Callable[[Expr, Expr], Expr]) -> Fold:
     """The best element so far and its place: the last of equals, the last NaN if there is one."""
     x = cast(x, "u8") if x.dtype == "bool" else cast(x, "f32") if x.dtype in ("f16", "bf16") else x
 
     def merge(a: Exprs, b: Exprs) -> Exprs:
-        takes = better(b[0], a[0])
-        if TYPES[x.dtype].kind == "f":
-            takes = isnan(b[0]) | (takes & ~isnan(a[0]))
-        return where(takes, b[0], a[0]), where(takes, b[1], a[1])
+        found = best(a[0], b[0])
+        last = eq(b[0], found)
+        return found, where(last | isnan(b[0]) if TYPES[x.dtype].kind == "f" else last, b[1], a[1])
 
     return Fold((const(start, x.dtype), as_expr(0)), (x, place), merge, lambda a, n: a)
 
 
 @scan(lambda dtypes: (dtypes[0], "i64"))
 def running_max(xs, place):
-    return running_extreme(xs[0], place, lowest("u8" if xs[0].dtype == "bool" else xs[0].dtype), lambda a, b: a >= b)
+    return running_extreme(xs[0], place, lowest("u8" if xs[0].dtype == "bool" else xs[0].dtype), E.maximum)
 
 
 @scan(lambda dtypes: (dtypes[0], "i64"))
 def running_min(xs, place):
-    return running_extreme(xs[0], place, highest("u8" if xs[0].dtype == "bool" else xs[0].dtype), lambda a, b: a <= b)
+    return running_extreme(xs[0], place, highest("u8" if xs[0].dtype == "bool" else xs[0].dtype), E.minimum)
 
 
 def narrowed(x: Expr, dtype: str) -> Expr:

@@ -18,7 +18,7 @@ from .joining import cat, stack, to, wrap
 from .masks import true_places
 from .picking import pick
 from .primitive import primitive
-from .ranking import keys_of, sorting_places
+from .ranking import first_places, keys_of, sorting_places
 from .reduce import amax, amax_vjp, amin, argmax
 from .reduce import sum as sum_of
 from .scan import cummax
@@ -108,7 +108,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         rows = [few_of_many(row, k, largest) for row in x.reshape(-1, n)]
         places = stack(rows).reshape((*x.shape[:-1], k)) if rows else new_empty((*x.shape[:-1], k), INT64)
     else:
-        places = sorting_places("topk", x, largest).narrow(-1, 0, k)
+        places = first_places("topk", x, k, largest)
     return topk_result(*gathered(input, dim, places))
 
 
@@ -237,7 +237,7 @@ def quantiles(
     if not all(0 <= number <= 1 for number in numbers):
         raise RuntimeError(f"{name}: q must be in [0, 1], got {numbers[0] if single else numbers}")
     whole = dim is None
-    dim = 0 if whole else wrap(dim, input.ndim)
+    dim = 0 if dim is None else wrap(dim, input.ndim)
     x = last(input.reshape(-1) if whole else input, dim)
     n, lost = x.shape[-1], nans(x.detach())
     ranks = _core.from_nested(numbers, FLOAT64)
