@@ -1,7 +1,8 @@
 """Discrete Fourier transforms with torch.fft's names: pocketfft, as SciPy wraps it, with derivatives of any order.
 
 Three primitives carry them all: complex to complex over several dimensions, and over one dimension real to half a
-spectrum and back. Input is cut or padded with zeros by ordinary ops. SciPy is imported when first used. Imports core and ops.
+spectrum and back. Input is cut or padded with zeros by ordinary ops. SciPy is imported when first used. Imports core
+and ops.
 """
 
 from __future__ import annotations

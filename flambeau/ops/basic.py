@@ -100,7 +100,8 @@ def copy_(ctx, x, source, non_blocking=False):
 
 
 def fill_vjp(ctx: Any, g: Tensor) -> tuple:
-    return zeros_like_shape(g, g.shape, g.dtype), *((g.sum().reshape(ctx.value_shape),) if ctx.value_shape is not None else ())
+    own = zeros_like_shape(g, g.shape, g.dtype)
+    return (own,) if ctx.value_shape is None else (own, g.sum().reshape(ctx.value_shape))
 
 
 @primitive(fill_vjp, name="fill_", method=True, writes=True)
@@ -252,7 +253,8 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
     _core.raw_view(x, x.dtype, size, stride, at)  # bounds are checked before anything is recorded
     base_stride = contiguous_strides(x.shape) if x.is_contiguous() else x.stride()
     relative = at - x.storage_offset()
-    return _core.part_view(x, size, stride, relative, ("_part_of_base", (tuple(size), tuple(stride), relative, base_stride)))
+    how = ("_part_of_base", (tuple(size), tuple(stride), relative, base_stride))
+    return _core.part_view(x, size, stride, relative, how)
 
 
 def view_dtype(x: Tensor, dtype: DType) -> Tensor:
@@ -270,7 +272,8 @@ def view_dtype(x: Tensor, dtype: DType) -> Tensor:
     strides = [s * old for s in x.stride()[:-1]]
     if last % new or offset_bytes % new or builtins.any(s % new for s in strides):
         raise RuntimeError(f"view: {list(x.shape)} of {x.dtype} can't be seen as {dtype}: bytes don't divide evenly")
-    return _core.raw_view(x, dtype, (*x.shape[:-1], last // new), [*(s // new for s in strides), 1], offset_bytes // new)
+    shape, strides = (*x.shape[:-1], last // new), [*(s // new for s in strides), 1]
+    return _core.raw_view(x, dtype, shape, strides, offset_bytes // new)
 
 
 def install() -> None:

@@ -516,6 +516,6 @@ def install() -> None:
 install()
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "copy_", "empty", "empty_like", "empty_strided", "eye", "from_numpy", "frombuffer",
-        "full", "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye", "from_numpy", "frombuffer", "full",
+    "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -27,8 +27,8 @@ def framed_window(name: str, window: Tensor | None, win_length: int, n_fft: int,
 
 def stft(
     input: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
-    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False, onesided: bool | None = None,
-    return_complex: bool | None = None, align_to_window: bool | None = None,
+    window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """y[…, ω, t] = Σ_k w_k x[…, t · hop + k] e^(−2πi ωk/n_fft): a Fourier transform of every windowed frame.
 
