@@ -12,11 +12,17 @@ from .core._core import Tensor
 
 # Module -> its functions at the top level; a name with a dot before it is a method of Tensor only.
 NAMES = {
-    "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross .cross "
-    "det .det geqrf .geqrf inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack matrix_exp "
-    ".matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr slogdet "
-    ".slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
+    "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross "
+    ".cross det .det geqrf .geqrf inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
+    "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
+    "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
+    "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
+    "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
+    "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
     "ops.einsum": "chain_matmul einsum kron .kron",
+    "ops.histogram": "corrcoef .corrcoef cov .cov histogramdd",
+    "ops.integers": "frexp .frexp gcd .gcd gcd_ .gcd_ lcm .lcm lcm_ .lcm_",
+    "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.spectral": "istft .istft stft .stft",
     "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
 }  # fmt: skip

@@ -21,7 +21,7 @@ LAYERS = [
     ["core"],
     ["device"],
     ["ir"],
-    ["ops", "linalg", "codegen"],
+    ["ops", "linalg", "fft", "special", "codegen"],
     ["eager"],
     ["autograd", "compiler"],
     ["_printing", "serialization", "api"],

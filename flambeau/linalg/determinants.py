@@ -60,8 +60,8 @@ def determinant(ctx, A):
 def det(A: Tensor) -> Tensor:
     """The determinant, whose gradient is det(A) A⁻ᵀ: the cofactors. Shape (…, n, n): (…).
 
-    >>> fb.linalg.det(fb.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor(-2.0000)
+    >>> fb.linalg.det(fb.tensor([[2.0, 1.0], [0.0, 4.0]]))
+    tensor(8.)
     """
     check("det", A, square=True)
     return determinant(A)

@@ -38,8 +38,8 @@ def check(name: str, x: Tensor, square: bool = False, least: int = 2) -> None:
     if x.ndim < least:
         raise RuntimeError(f"{name}: the input must have at least {least} dimensions, got shape {tuple(x.shape)}")
     if x.dtype not in SUPPORTED:
-        way = "x.float()" if x.dtype.itemsize < 4 or not x.is_floating_point() else "another dtype"
-        raise RuntimeError(f"{name}: takes float32, float64, complex64 or complex128, got {x.dtype}; use {way}")
+        error = NotImplementedError if x.is_floating_point() else RuntimeError
+        raise error(f"{name}: takes float32, float64, complex64 or complex128, got {x.dtype}; use x.float()")
     if square and x.shape[-1] != x.shape[-2]:
         raise RuntimeError(f"{name}: the matrices must be square, got shape {tuple(x.shape)}")
 

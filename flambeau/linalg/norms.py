@@ -119,6 +119,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     check("cond", A, square=p not in (None, 2, -2))
     if p in (None, 2, -2):
         S = svdvals(A)
+        if not S.shape[-1]:
+            return S.sum(-1)
         return S[..., 0] / S[..., -1] if p != -2 else S[..., -1] / S[..., 0]
     from .solving import inverse
 

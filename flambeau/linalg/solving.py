@@ -25,7 +25,6 @@ from .lapack import (
     identity,
     mm,
     out_of,
-    real,
     result,
     routine,
     same_dtype,
@@ -235,8 +234,8 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """The X that makes ‖A X − B‖ smallest, and among those the smallest.
 
-    Shapes: A (…, m, n), B (…, m, k) or (…, m). Returns (solution, residuals, rank, singular_values); residuals where
-    m > n and all ranks are full; singular_values for the drivers "gelsd" and "gelss". The default driver is "gelsy".
+    Shapes: A (…, m, n), B (…, m, k) or (…, m). Returns (solution, residuals, rank, singular_values): residuals where
+    m > n and all ranks are full, for all drivers but "gelsy", the default; singular_values for "gelsd" and "gelss".
 
     >>> A = fb.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
     >>> fb.linalg.lstsq(A, fb.tensor([[1.0], [3.0], [5.0]])).solution
@@ -258,8 +257,9 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
     batch = broadcast_shapes(input.shape[:-2], rhs.shape[:-2])
     A, B = input.expand(*batch, m, n), rhs.expand(*batch, m, rhs.shape[-1])
     X, rank, values = least_squares(A, B, rcond, driver or "gelsy")
-    full = driver == "gels" or bool((rank == min(m, n)).all())
-    residuals = real((mm(A, X) - B).abs().square().sum(-2)) if m > n and full else empty(0, dtype=real_dtype(input))
+    residuals = empty(0, dtype=real_dtype(input))
+    if m > n and driver not in (None, "gelsy") and (driver == "gels" or bool((rank == n).all())):
+        residuals = (mm(A, X) - B).abs().square().sum(-2)
     return lstsq_result(
         X.squeeze(-1) if vector else X,
         residuals,

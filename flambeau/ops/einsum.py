@@ -279,16 +279,6 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return store(out, y)
 
 
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y_k = x₁ᵀ W_k x₂ + b_k. Shapes: (…, i), (…, j), W (k, i, j), b (k): y (…, k).
-
-    >>> fb.bilinear(fb.ones(1, 2), fb.ones(1, 3), fb.ones(1, 2, 3))
-    tensor([[6.]])
-    """
-    y = einsum("...i,kij,...j->...k", input1, weight, input2)
-    return y if bias is None else y + bias
-
-
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     """The product of several matrices in the order that needs the least work.
 

@@ -1,0 +1,93 @@
+"""Whole numbers and the parts of floating ones: gcd, lcm, frexp.
+
+By NumPy, as their loops end when the numbers say so. Imports core and neighbours in ops. Read next:
+`pointwise_logic.py`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+from ..core import _core
+from ..core._core import DTYPES, Tensor, broadcast_shapes, new_empty, promote_types
+from .primitive import primitive
+from .table import TABLE
+
+__all__ = ["frexp", "gcd", "gcd_", "lcm", "lcm_"]
+
+frexp_result = namedtuple("frexp", "mantissa exponent", module="flambeau.return_types")
+
+
+def from_array(a: Any, dtype: Any) -> Tensor:
+    import numpy as np
+
+    if not a.size:
+        return new_empty(a.shape, dtype)
+    return _core.from_buffer(np.ascontiguousarray(a).reshape(a.shape or 1))[0].reshape(a.shape)
+
+
+def pair(name: str, x: Tensor, y: Tensor) -> Tensor:
+    import numpy as np
+
+    dtype = promote_types(x.dtype, y.dtype)
+    if dtype.is_floating_point or dtype.is_complex or dtype is DTYPES[0]:
+        raise NotImplementedError(f"{name}: takes integers, got {x.dtype} and {y.dtype}")
+    broadcast_shapes(x.shape, y.shape)
+    return from_array(np.asarray(getattr(np, name)(x.to(dtype).numpy(), y.to(dtype).numpy())), dtype)
+
+
+def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The greatest common divisor, not negative; gcd(0, 0) is 0.
+
+    >>> fb.gcd(fb.tensor([12, -4]), fb.tensor([8, 6]))
+    tensor([4, 2])
+    """
+    y = pair("gcd", input, other)
+    return y if out is None else out.copy_(y)
+
+
+def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The least common multiple, not negative; 0 where either is 0.
+
+    >>> fb.lcm(fb.tensor([4, 3]), fb.tensor([6, 0]))
+    tensor([12,  0])
+    """
+    y = pair("lcm", input, other)
+    return y if out is None else out.copy_(y)
+
+
+def gcd_(self: Tensor, other: Tensor) -> Tensor:
+    return self.copy_(gcd(self, other))
+
+
+def lcm_(self: Tensor, other: Tensor) -> Tensor:
+    return self.copy_(lcm(self, other))
+
+
+def frexp_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor:
+    (exponent,) = ctx.saved
+    return TABLE["ldexp"](g, -exponent)
+
+
+@primitive(frexp_vjp, name="frexp")
+def parts(ctx, x):
+    """Mantissas and int32 exponents."""
+    import numpy as np
+
+    mantissa, exponent = np.frexp(x.detach().numpy())
+    exponent = from_array(np.asarray(exponent, np.int32), DTYPES[4])
+    ctx.save(exponent)
+    return from_array(np.asarray(mantissa), x.dtype), exponent
+
+
+def frexp(input: Tensor, *, out: Any = None) -> Any:
+    """x = mantissa · 2^exponent with 0.5 <= |mantissa| < 1 and an int32 exponent.
+
+    >>> fb.frexp(fb.tensor([8.0])).mantissa
+    tensor([0.5000])
+    """
+    if not input.is_floating_point():
+        raise RuntimeError(f"frexp: takes floating tensors, got {input.dtype}; use x.float()")
+    found = frexp_result(*parts(input))
+    return found if out is None else frexp_result(*(o.copy_(y) for o, y in zip(out, found, strict=True)))
