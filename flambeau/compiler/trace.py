@@ -389,7 +389,7 @@ def plain(x: Any) -> Any:
 
 
 def key_of(x: Any) -> int:
-    """How the core keys an operand (core/dispatch.pxi)."""
+    """How the core keys an operand (core/pointwise.pxi)."""
     if isinstance(x, Tensor):
         return CODES[x.dtype.ir] | (0 if x.ndim else ZERO_DIM)
     return DEFAULT if x is _core.DEFAULT else NUMBER + (bool, int, float, complex).index(type(x))

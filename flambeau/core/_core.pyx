@@ -3,14 +3,23 @@
 """Everything on the warm path of an eager operation, and nothing else.
 
 One extension in several rooms, each included below:
-    dtype.pxi     the dtypes and PyTorch's promotion table
-    storage.pxi   memory: a block from the runtime's allocator, or somebody else's
-    tensor.pxi    Tensor: geometry, views, conversions to and from Python
-    tape.pxi      Node and the backward engine
-    dispatch.pxi  Op: from arguments to a cached kernel, a launch and a tape node
-    interpret.pxi what an operation becomes while an Interpreter is active
-    contract.pxi  matrix products and convolutions, for the C driver
-    moves.pxi     small moves of bytes: zeros, joins, rows
+    dtype.pxi      the dtypes and PyTorch's promotion table
+    storage.pxi    memory: a block from the runtime's allocator, or somebody else's
+    tensor.pxi     Tensor as programs see it
+    making.pxi     tensors made, shapes and dimensions read
+    views.pxi      new geometry over the same memory
+    elements.pxi   numbers and nested lists, in and out
+    buffers.pxi    memory lent and borrowed
+    tape.pxi       Node: what an operation saved; in-place writes; modes
+    backward.pxi   the engine that walks the tape
+    op.pxi         Op: what is called, and the kernels it remembers
+    geometry.pxi   operands broadcast to one shape, dimensions merged
+    pointwise.pxi  from an Op and its arguments to a launch and a tape node
+    reduce.pxi     reductions: layout, blocks, launch
+    primitive.pxi  operations written in Python
+    interpret.pxi  what an operation becomes while an Interpreter is active
+    contract.pxi   matrix products and convolutions, for the C driver
+    moves.pxi      small moves of bytes: zeros, joins, rows
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
 
@@ -62,8 +71,17 @@ cdef extern from *:
 include "dtype.pxi"
 include "storage.pxi"
 include "tensor.pxi"
+include "making.pxi"
+include "views.pxi"
+include "elements.pxi"
+include "buffers.pxi"
 include "tape.pxi"
-include "dispatch.pxi"
+include "backward.pxi"
+include "op.pxi"
+include "geometry.pxi"
+include "pointwise.pxi"
+include "reduce.pxi"
+include "primitive.pxi"
 include "interpret.pxi"
 include "contract.pxi"
 include "moves.pxi"

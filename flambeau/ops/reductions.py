@@ -1,7 +1,7 @@
 """Reductions: each says how one element enters, how two partial results merge and what is made of the last.
 
 The order of merging is the kernel IR's (16 lanes, blocks of 4096) whatever the layout and the number of threads.
-May import core, ir and neighbours in ops. Read next: `codegen/schedule.py` (the loops), `core/dispatch.pxi`
+May import core, ir and neighbours in ops. Read next: `codegen/schedule.py` (the loops), `core/reduce.pxi`
 (`Reduction`: how a layout is brought to rows or columns).
 """
 

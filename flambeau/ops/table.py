@@ -1,6 +1,6 @@
 """The table of live ops: one core Op for each pointwise definition, and for each choice of its static attributes.
 
-Imports core and the definitions. Read next: `define.py` (definitions), `core/dispatch.pxi` (what an Op does).
+Imports core and the definitions. Read next: `define.py` (definitions), `core/op.pxi` (what an Op does).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def computation(dtype: str) -> str:
 
 
 def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -> Typed:
-    """The op's body on operands with these keys (see core/dispatch.pxi)."""
+    """The op's body on operands with these keys (see core/op.pxi)."""
     count = len(op.operands)
     attributes = [name for name in op.attributes if name not in static_names(op)]
     if op.promote == "exact" and all(key >= NUMBER for key in keys):

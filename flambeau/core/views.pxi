@@ -1,0 +1,150 @@
+# Views: new geometry over the same memory, with a tape node where one is due.
+
+cdef Tensor make_view(Tensor self, char *ptr, int nd, const int64_t *sizes, const int64_t *strides, int kind, object how):
+    """A view, with a tape node where one is due. `how` is (method name, arguments) for VIEW_PART."""
+    cdef Tensor out
+    if fb_interpreters:
+        return interpret_view(self, ptr - self.ptr, nd, sizes, strides, kind, how)
+    out = over(self.store, ptr, self.code, nd, sizes, strides)
+    if fb_grad_enabled:
+        record_view(out, self, kind, how)
+    else:
+        out.base = self.base if self.base is not None else self
+        out.view_version = self.store.count
+        out.unrecorded = True
+    return out
+
+
+cdef Tensor permuted(Tensor self, const int64_t *order):
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int i
+    for i in range(self.ndims):
+        sizes[i] = self.dims[order[i]]
+        strides[i] = self.dims[self.ndims + order[i]]
+    how = to_tuple(self.ndims, order) if fb_interpreters or (fb_grad_enabled and requires_grad(self)) else None
+    return make_view(self, self.ptr, self.ndims, sizes, strides, VIEW_PERMUTE, how)
+
+
+cdef Tensor transpose_last(Tensor self):
+    cdef int64_t[64] order
+    cdef int i
+    for i in range(self.ndims):
+        order[i] = i
+    order[self.ndims - 1] = self.ndims - 2
+    order[self.ndims - 2] = self.ndims - 1
+    return permuted(self, order)
+
+
+cdef Tensor select_c(Tensor self, int d, int64_t index):
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int i, j = 0
+    cdef int64_t n = self.dims[d], at = index + n if index < 0 else index
+    if at < 0 or at >= n:
+        raise IndexError(f"index {index} is out of bounds for dimension {d} with size {n}")
+    for i in range(self.ndims):
+        if i != d:
+            sizes[j] = self.dims[i]
+            strides[j] = self.dims[self.ndims + i]
+            j += 1
+    how = ("select", (d, at)) if fb_interpreters or (fb_grad_enabled and requires_grad(self)) else None
+    return make_view(self, self.ptr + at * self.dims[self.ndims + d] * ITEMSIZE[self.code], j, sizes, strides, VIEW_PART, how)
+
+
+cdef Tensor slice_c(Tensor self, int d, int64_t start, int64_t stop, int64_t step):
+    """Indices start, start + step, … below stop (already within bounds) of dimension d."""
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    memcpy(sizes, self.dims, self.ndims * sizeof(int64_t))
+    memcpy(strides, self.dims + self.ndims, self.ndims * sizeof(int64_t))
+    sizes[d] = (stop - start + step - 1) // step if stop > start else 0
+    strides[d] *= step
+    cdef char *ptr = self.ptr if sizes[d] == 0 else self.ptr + start * self.dims[self.ndims + d] * ITEMSIZE[self.code]
+    how = ("_slice", (d, start, stop, step)) if fb_interpreters or (fb_grad_enabled and requires_grad(self)) else None
+    return make_view(self, ptr, self.ndims, sizes, strides, VIEW_PART, how)
+
+
+def slice_view(Tensor self, dim, start, stop, step):
+    """x[start:stop:step] along one dimension, as a view."""
+    cdef int d = wrap_dim(dim, self.ndims)
+    a, b, c = slice(start, stop, step).indices(self.dims[d])
+    if c < 1:
+        raise ValueError(f"slice: step must be positive, got {step}; use flip() to reverse")
+    return slice_c(self, d, a, b, c)
+
+
+def part_view(Tensor self, size, stride, int64_t offset, how):
+    """A view at element `offset` from self's first, whose (method, arguments) say how to make it again."""
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int nd = parse_shape((tuple(size),), sizes)
+    parse_shape((tuple(stride),), strides)
+    return make_view(self, self.ptr + offset * ITEMSIZE[self.code], nd, sizes, strides, VIEW_PART, how)
+
+
+def raw_view(Tensor self, dtype, size, stride, int64_t offset):
+    """A tensor over self's storage at `offset` elements of `dtype` from its start; off the tape, bounds checked."""
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int code = dtype_code(dtype), nd = parse_shape((tuple(size),), sizes)
+    cdef int64_t first = offset, last = offset
+    if parse_shape((tuple(stride),), strides) != nd:
+        raise RuntimeError(f"as_strided: {nd} sizes need {nd} strides, got {list(size)} and {list(stride)}")
+    if count_elements(nd, sizes, ITEMSIZE[code]) > 0:
+        for i in range(nd):
+            if strides[i] < 0:
+                raise RuntimeError(f"as_strided: strides can't be negative, got {list(stride)}")
+            if sizes[i] > 1 and strides[i] > (INT64_MAX // 16 - last) // (sizes[i] - 1):
+                raise RuntimeError(f"as_strided: sizes {list(size)} and strides {list(stride)} overflow")
+            last += strides[i] * (sizes[i] - 1)
+        if first < 0 or (last + 1) * ITEMSIZE[code] > <int64_t> self.store.total:
+            raise RuntimeError(
+                f"as_strided: sizes {list(size)}, strides {list(stride)} and offset {offset} reach element {last} of a "
+                f"storage of {self.store.total // ITEMSIZE[code]}"
+            )
+    return over(self.store, self.store.ptr + offset * ITEMSIZE[code], code, nd, sizes, strides)
+
+
+cdef Tensor basic_index(Tensor self, object index):
+    """The view for integers, slices, None and …; None where the index holds anything else."""
+    cdef Tensor out = self
+    cdef int d = 0, consumed = 0, i
+    cdef Py_ssize_t start, stop, step
+    if PyLong_CheckExact(index):
+        if self.ndims == 0:
+            raise IndexError("invalid index of a 0-dim tensor; use x.item()")
+        return select_c(self, 0, index)
+    cdef tuple items = index if type(index) is tuple else (index,)
+    for x in items:
+        if x is None or x is Ellipsis:
+            continue
+        if isinstance(x, slice) or (isinstance(x, int) and not isinstance(x, bool)):
+            consumed += 1
+        elif isinstance(x, Tensor) and (<Tensor> x).ndims == 0 and CATEGORY[(<Tensor> x).code] == 1:
+            consumed += 1
+        elif not isinstance(x, (Tensor, list, tuple, bool)) and hasattr(x, "__index__") and not hasattr(x, "ndim"):
+            consumed += 1
+        else:
+            return None
+    if consumed > self.ndims:
+        raise IndexError(f"too many indices for tensor of dimension {self.ndims}: got {consumed}")
+    for x in items:
+        if x is None:
+            out = out.unsqueeze(d)
+            d += 1
+        elif x is Ellipsis:
+            d += self.ndims - consumed
+        elif isinstance(x, slice):
+            if x.start is not None or x.stop is not None or x.step is not None:
+                start, stop, step = x.indices(out.dims[d])
+                if step < 1:
+                    raise ValueError(f"slice: step must be positive, got {step}; use flip() to reverse")
+                if start != 0 or stop != out.dims[d] or step != 1:
+                    out = slice_c(out, d, start, stop, step)
+            d += 1
+        else:
+            out = select_c(out, d, x.__index__())
+    if out is self:
+        out = make_view(self, self.ptr, self.ndims, self.dims, self.dims + self.ndims, VIEW_RESHAPE, None)
+    return out
