@@ -1,6 +1,6 @@
 """Differentiation as programs see it: backward, grad, modes, hooks, custom functions, anomaly detection, gradcheck.
 
-The tape and its engine are the core's (`core/tape.pxi`). Imports core and ops.
+The tape and its engine are the core's (`core/tape.pxi`, `core/backward.pxi`). Imports core and ops.
 Read next: `engine.py`, `modes.py`, `function.py`, `gradcheck.py`.
 """
 
