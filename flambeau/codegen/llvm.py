@@ -16,14 +16,16 @@ from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
 from .llvm_columns import Tiles, by_tiles
 from .llvm_ops import MEMORY, decode, register, wide
+from .llvm_prefetch import Prefetch, read_ahead
 from .llvm_scope import Scope, element, extract, splat
+from .llvm_transpose import Transpose, by_bands, nest, turn
 from .llvm_values import IOTA, LINE, Values
 from .target import Target
 
 
 def render(kernel: Kernel, target: Target) -> str:
     """The LLVM module of one kernel, with the calling convention of the kernel ABI."""
-    return Renderer(rewrite(split(kernel), expand), target).module()
+    return Renderer(read_ahead(rewrite(split(kernel), expand)), target).module()
 
 
 Body = Callable[[list[str]], list[str]]
@@ -86,6 +88,10 @@ class Renderer(Values):
                 self.branch(s)
             elif isinstance(s, For):
                 self.loop(s)
+            elif isinstance(s, Transpose):
+                self.transpose(s)
+            elif isinstance(s, Prefetch):
+                self.prefetch(s)
             else:
                 self.reduce(s)
 
@@ -133,7 +139,11 @@ class Renderer(Values):
             self.block(s.body)
             return []
 
-        if s.vector and scope.width == 1 and vectorisable(s.body, {s.var}):
+        inner = nest(s) if scope.width == 1 else None
+        if inner is not None and (bands := by_bands(s, inner, self.dtypes, next(self.labels))) is not None:
+            self.local(bands.buffers, bands.size)
+            self.block(bands.body)
+        elif s.vector and scope.width == 1 and inner is None and vectorisable(s.body, {s.var}):
             tiled = by_tiles(s, next(self.labels)) if s.var not in self.tiled else None
             if tiled is not None:
                 self.tiled.add(s.var)
@@ -265,13 +275,31 @@ class Renderer(Values):
 
     def tiles(self, tiled: Tiles, first: str, last: str) -> None:
         """The statements that stand for a loop over columns, with the memory they work in."""
-        for b in tiled.buffers:
-            t = MEMORY[b.dtype]
-            self.pointers[b.name], self.dtypes[b.name] = self.scope.name(), b.dtype
-            self.allocas.append(f"  {self.pointers[b.name]} = alloca [{tiled.size} x {t}], align {LINE}")
+        self.local(tiled.buffers, tiled.size)
         self.scope.bind(tiled.first, first, 1, False)
         self.scope.bind(tiled.last, last, 1, False)
         self.block(tiled.body)
+
+    def local(self, buffers: Iterable[Buffer], size: int) -> None:
+        """Room for `size` elements of each of these buffers, on the stack."""
+        for b in buffers:
+            self.pointers[b.name], self.dtypes[b.name] = self.scope.name(), b.dtype
+            self.allocas.append(f"  {self.pointers[b.name]} = alloca [{size} x {MEMORY[b.dtype]}], align {LINE}")
+
+    def transpose(self, s: Transpose) -> None:
+        scope, dtype = self.scope, self.dtypes[s.source]
+        source = self.address(scope, s.source, self.value(s.at, 1))
+        target = self.address(scope, s.target, self.value(s.to, 1))
+        pitch, width = self.value(s.pitch, 1), self.value(s.width, 1)
+        turn(scope, MEMORY[dtype], DTYPES[dtype].size, source, pitch, target, width)
+        self.forget({s.target})
+
+    def prefetch(self, s: Prefetch) -> None:
+        scope, size = self.scope, DTYPES[self.dtypes[s.buffer]].size
+        p = self.address(scope, s.buffer, self.value(s.index, 1))
+        for offset in range(0, LANES * size, LINE):
+            line = scope.emit(f"getelementptr i8, ptr {p}, i64 {offset}") if offset else p
+            scope.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
 
     # Reductions.
 
@@ -383,6 +411,8 @@ def stored(statements: Iterable[Statement]) -> set[str]:
     for s in statements:
         if isinstance(s, Store):
             found.add(s.buffer)
+        elif isinstance(s, Transpose):
+            found.add(s.target)
         elif isinstance(s, If | For | Reduce):
             found |= stored(s.body)
     return found
@@ -402,6 +432,7 @@ def stream_store(loop: For) -> tuple[Store, Expr] | None:
 
 def vectorisable(statements: Iterable[Statement], varying: set[Expr]) -> bool:
     """Whether loops inside run the same iterations in every lane; `varying` collects what differs between lanes."""
+
     def differs(*xs: Expr) -> bool:
         return any(y in varying for y in postorder(*xs))
 

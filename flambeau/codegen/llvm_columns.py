@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir.expr import DTYPES, Expr, const, load, minimum, node, substitute, var
-from ..ir.kernel import LANES, Buffer, For, Let, Reduce, Statement, Store
+from ..ir.expr import DTYPES, Expr, const, idiv, load, minimum, node, postorder, substitute, var
+from ..ir.kernel import LANES, Buffer, For, Let, Reduce, Statement, Store, expressions
+from .llvm_prefetch import Prefetch
 
-# What the accumulators of a tile take at most: half of the smallest level-one cache in use.
-TILE_BYTES = 16384
+# Columns of a tile, and what its accumulators take at most: about a page of each row, so that no page is looked up
+# twice, and half of the smallest level-two cache in use.
+COLUMNS, TILE_BYTES = 1024, 131072
+# Rows of a lane that are added in one pass, so that its accumulators are read and written less often, where a step has
+# at most so many nodes; and how many rows ahead cache lines are asked for.
+ROWS, SHORT = 4, 32
+AHEAD = 1
 ZERO = const(0, "i64")
 
 
@@ -38,32 +44,55 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
         return None
     lets, rest = loop.body[:at], loop.body[at + 1 :]
     # Names with a dot are not identifiers, so none of these can be the kernel's own.
-    width = TILE_BYTES // LANES // sum(DTYPES[a.var.dtype].size for a in r.accumulators) // LANES * LANES
+    size = sum(DTYPES[a.var.dtype].size for a in r.accumulators)
+    width = min(COLUMNS, TILE_BYTES // LANES // size // LANES * LANES)
+    # The same column's lanes would share few sets of the cache without some space between them.
+    apart = width + LANES
     first, last, tile = var(f"first.{k}"), var(f"last.{k}"), var(f"tile.{k}")
-    start, stop, cell = var(f"start.{k}"), var(f"stop.{k}"), var(f"cell.{k}")
+    start, stop, row, cell = var(f"start.{k}"), var(f"stop.{k}"), var(f"row.{k}"), var(f"cell.{k}")
     buffers = tuple(Buffer(f"{a.var.attr}.{k}", a.var.dtype, "rw") for a in r.accumulators)
 
-    # Every step is taken before the first of them is stored.
-    lane = node("and", "i64", (r.var - r.start, const(LANES - 1, "i64")))
-    place = lane * width + (loop.var - start)
-    old = tuple(Let(a.var, load(b.name, b.dtype, place)) for a, b in zip(r.accumulators, buffers, strict=True))
-    new = tuple(var(f"{a.var.attr}.next", a.var.dtype) for a in r.accumulators)
-    fold = (
-        *lets,
-        *old,
-        *r.body,
-        *map(Let, new, r.step),
-        *(Store(b.name, place, v) for b, v in zip(buffers, new, strict=True)),
+    own = tuple(a.var for a in r.accumulators)
+    roots = expressions((*r.body, r.step))
+    apiece = [x for x in postorder(*roots) if x.op == "load" and {r.var, loop.var} <= set(postorder(*x.args))]
+
+    def fold(rows: list[Expr], lane: Expr) -> For:
+        """One pass over the tile that adds these rows, all of one lane, in order."""
+        place = lane * apart + (loop.var - start)
+        done: list[Statement] = [
+            Prefetch(str(x.attr), substitute(x.args, {r.var: row + AHEAD})[0]) for row in rows for x in apiece
+        ]
+        done += lets
+        done += [Let(a, load(b.name, b.dtype, place)) for a, b in zip(own, buffers, strict=True)]
+        values = own
+        for n, row in enumerate(rows):
+            known = {r.var: row} | dict(zip(own, values, strict=True))
+            for s in r.body:
+                known[s.var] = var(f"{s.var.attr}.{n}", s.var.dtype)
+                done.append(Let(known[s.var], substitute((s.value,), known)[0]))
+            values = tuple(var(f"{a.attr}.next{n}", a.dtype) for a in own)
+            done += map(Let, values, substitute(r.step, known))
+        # Every step is taken before the first of them is stored.
+        done += [Store(b.name, place, v) for b, v in zip(buffers, values, strict=True)]
+        return For(loop.var, start, stop, tuple(done), vector=True)
+
+    rows = ROWS if len(postorder(*roots)) <= SHORT else 1
+    group, lane, past = var(f"group.{k}"), var(f"lane.{k}"), var(f"past.{k}")
+    groups = idiv(r.stop - r.start, const(rows * LANES, "i64"))
+    at_once = [r.start + group * (rows * LANES) + lane + n * LANES for n in range(rows)]
+    folds: tuple[Statement, ...] = (
+        For(group, ZERO, groups, (For(lane, ZERO, const(LANES, "i64"), (fold(at_once, lane),)),)),
+        Let(past, r.start + groups * (rows * LANES)),
+        For(r.var, past, r.stop, (fold([r.var], node("and", "i64", (r.var - r.start, const(LANES - 1, "i64")))),)),
     )
 
     lanes = [tuple(var(f"{a.var.attr}.lane{x}", a.var.dtype) for a in r.accumulators) for x in range(LANES)]
     merging: list[Statement] = [
-        Let(v, load(b.name, b.dtype, loop.var - start + x * width))
+        Let(v, load(b.name, b.dtype, loop.var - start + x * apart))
         for x in range(LANES)
         for v, b in zip(lanes[x], buffers, strict=True)
     ]
     values: list[tuple[Expr, ...]] = list(lanes)
-    own = tuple(a.var for a in r.accumulators)
     while len(values) > 1:
         half = len(values) // 2
         pairs = [(*values[x], *values[x + half]) for x in range(half)]
@@ -73,10 +102,10 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     body = (
         Let(start, first + tile * width),
         Let(stop, minimum(start + width, last)),
-        For(cell, ZERO, const(LANES * width, "i64"), tuple(
-            Store(b.name, cell, a.init) for a, b in zip(r.accumulators, buffers, strict=True)), vector=True),
-        For(r.var, r.start, r.stop, (For(loop.var, start, stop, fold, vector=True),)),
+        For(row, ZERO, const(LANES, "i64"), (For(cell, row * apart, row * apart + (stop - start), tuple(
+            Store(b.name, cell, a.init) for a, b in zip(r.accumulators, buffers, strict=True)), vector=True),)),
+        *folds,
         For(loop.var, start, stop, (*lets, *merging, *rest), vector=True),
     )  # fmt: skip
-    count = node("idiv", "i64", (last - first + (width - 1), const(width, "i64")))
-    return Tiles(first, last, buffers, LANES * width, (For(tile, ZERO, count, body),))
+    count = idiv(last - first + (width - 1), const(width, "i64"))
+    return Tiles(first, last, buffers, LANES * apart, (For(tile, ZERO, count, body),))

@@ -10,11 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.expr import (
-    FUNCTIONS, Expr, as_expr, cast, const, idiv, irem, load, maximum, minimum, postorder, rebuild,
-    substitute, var,
+    FUNCTIONS,
+    Expr,
+    as_expr,
+    cast,
+    const,
+    idiv,
+    irem,
+    load,
+    maximum,
+    minimum,
+    postorder,
+    rebuild,
+    substitute,
+    var,
 )  # fmt: skip
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .schedule import COLUMNS
+from .schedule import width_of
 
 ROW, COL, ROWS, COLS = var("row"), var("col"), var("rows"), var("cols")
 MERGE = {"sum": lambda a, b: a + b, "max": maximum}
@@ -78,8 +90,8 @@ def worth_keeping(x: Expr) -> bool:
     return any(n.op in FUNCTIONS and n.op != "rsqrt" for n in postorder(x))
 
 
-def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]]) -> Kernel:
-    """One parallel iteration a row: folds round by round, then 'row' outputs, then 'full' ones."""
+def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]], stream: bool = False) -> Kernel:
+    """One parallel iteration a row: folds round by round, then 'row' outputs, then 'full' ones, past caches or not."""
     roots = tuple(e for e, _, _ in outputs)
     folds: dict[Expr, Expr] = {}
     statements: list[Statement] = []
@@ -101,7 +113,7 @@ def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]]) -> Kernel:
     values = loaded(program, substitute(roots, final), ROW, COL)
     loop = []
     for j, ((_, extent, dtype), value) in enumerate(zip(outputs, values, strict=True)):
-        target = Store(f"y{j}", place(extent, ROW, COL), cast(value, dtype))
+        target = Store(f"y{j}", place(extent, ROW, COL), cast(value, dtype), stream and extent == "full" and not kept)
         if extent == "full":
             loop.append(target)
         else:
@@ -144,8 +156,8 @@ def fold_round(
 
 def by_columns(program: Any, outputs: Sequence[tuple[Expr, str, str]], final: bool) -> Kernel:
     """Sums over rows: one iteration a block of rows and chunk of columns; `final` sums the blocks' results."""
-    t, block, chunk, first = var("t"), var("block"), var("chunk"), var("first")
-    chunks = idiv(COLS + (COLUMNS - 1), as_expr(COLUMNS))
+    t, block, chunk, first, chunks = var("t"), var("block"), var("chunk"), var("first"), var("chunks")
+    width = width_of(COLS, chunks)
     start, stop = var("start"), var("stop")
     accs = tuple(var(f"a{k}", e.dtype) for k, (e, _, _) in enumerate(outputs))
     others = tuple(var(f"b{k}", e.dtype) for k, (e, _, _) in enumerate(outputs))
@@ -153,12 +165,13 @@ def by_columns(program: Any, outputs: Sequence[tuple[Expr, str, str]], final: bo
         elements = tuple(load(f"p{k}", a.dtype, ROW * COLS + COL) for k, a in enumerate(accs))
         params: list[Buffer | Scalar] = [Buffer(f"p{k}", a.dtype) for k, a in enumerate(accs)]
         params += [Buffer(f"y{k}", d, "w") for k, (_, _, d) in enumerate(outputs)]
-        params += [Scalar("rows"), Scalar("cols")]
+        params += [Scalar("rows"), Scalar("cols"), Scalar("chunks")]
         written = [(f"y{k}", COL, d) for k, (_, _, d) in enumerate(outputs)]
     else:
         elements = loaded(program, tuple(e.args[0] for e, _, _ in outputs), ROW, COL)
         params = [Scalar(i.name, i.dtype) if i.extent == "number" else Buffer(i.name, i.dtype) for i in program.inputs]
-        params += [Buffer(f"p{k}", a.dtype, "w") for k, a in enumerate(accs)] + [Scalar("rows"), Scalar("cols")]
+        params += [Buffer(f"p{k}", a.dtype, "w") for k, a in enumerate(accs)]
+        params += [Scalar("rows"), Scalar("cols"), Scalar("chunks")]
         written = [(f"p{k}", block * COLS + COL, a.dtype) for k, a in enumerate(accs)]
     reduce = Reduce(
         ROW, start, stop,
@@ -171,15 +184,13 @@ def by_columns(program: Any, outputs: Sequence[tuple[Expr, str, str]], final: bo
     body: tuple[Statement, ...] = (
         Let(chunk, irem(t, chunks)),
         Let(block, idiv(t, chunks)),
-        Let(first, chunk * COLUMNS),
+        Let(first, chunk * width),
         Let(start, const(0, "i64") if final else block * REDUCE_BLOCK),
         Let(stop, ROWS if final else minimum(ROWS, block * REDUCE_BLOCK + REDUCE_BLOCK)),
-        For(COL, first, minimum(COLS, first + COLUMNS), (reduce, *stores), vector=True),
+        For(COL, first, minimum(COLS, first + width), (reduce, *stores), vector=True),
     )
     blocks = as_expr(1) if final else idiv(ROWS + (REDUCE_BLOCK - 1), as_expr(REDUCE_BLOCK))
     return Kernel(
         program.name + ("_final" if final else "_columns"), tuple(params),
         (For(t, const(0, "i64"), blocks * chunks, body, parallel=True),),
     )  # fmt: skip
-
-

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..ir.expr import DTYPES, Expr, as_expr, cast, const, idiv, irem, load, minimum, substitute, var
+from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, substitute, var
 from ..ir.kernel import LANES, REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 
-# As in core/dispatch.pxi, which launches what is built here.
+# As in core/op.pxi, which launches what is built here.
 CHUNK = 16384
-TILE = 64
-COLUMNS = 256
-BROADCAST, CONTIGUOUS, STRIDED = 0, 1, 2
+TILE, BAND = 64, 1024
+BROADCAST, CONTIGUOUS, STRIDED, CROSSWISE = 0, 1, 2, 3
 SINGLE, PARTIAL, FINAL = 0, 1, 2
 
 INDEX = var("index", "i64")  # the element's number, for ops that depend on it (random numbers)
@@ -34,7 +33,8 @@ def pointwise(
 ) -> Kernel:
     """One loop over elements, or `dims` of them.
 
-    `classes` says how each operand and output steps along the innermost dimension. Parameters: operands, outputs,
+    `classes` says how each operand and output steps along the innermost dimension; CROSSWISE is contiguous along the
+    one before it. Parameters: operands, outputs,
     sizes, and unless all is contiguous or broadcast, the strides of each tensor.
     """
     params: list[Buffer | Scalar] = []
@@ -51,22 +51,24 @@ def pointwise(
     sizes = [var(f"n{d}") for d in range(dims)]
     params += [Scalar(f"n{d}") for d in range(dims)]
     strides: dict[str, list[Expr]] = {}
-    if dims > 1 or STRIDED in classes:
+    crosswise = STRIDED in classes or CROSSWISE in classes
+    if dims > 1 or crosswise:
         for buffer, _, _ in tensors:
             strides[buffer] = [var(f"{buffer}_s{d}") for d in range(dims)]
             params += [Scalar(f"{buffer}_s{d}") for d in range(dims)]
     i = var("i")
     lets: list[Statement] = []
     base: dict[str, Expr] = {}
-    # Rows that some operand crosses column by column are done in square tiles, so that its cache lines are used up.
-    tiled = dims > 1 and STRIDED in classes
+    # Rows that some operand crosses column by column are done in tiles, so that its cache lines are used up. Tiles are
+    # high: that operand is then read in long stretches, of few enough columns for the level-one cache.
+    tiled = dims > 1 and crosswise
     width = TILE if tiled else CHUNK
     t, row = var("t"), var("row")
     if dims > 1:
         chunks = idiv(sizes[-1] + (width - 1), width)
         rest = var("rest")
         lets.append(Let(rest, idiv(t, chunks)))
-        bands = idiv(sizes[-2] + (TILE - 1), TILE) if tiled else sizes[-2]
+        bands = idiv(sizes[-2] + (BAND - 1), BAND) if tiled else sizes[-2]
         lets.append(Let(var("band"), irem(rest, bands)))
         places: list[Expr] = [] if tiled else [var("band")]
         rest = idiv(rest, bands)
@@ -87,8 +89,8 @@ def pointwise(
         inner = as_expr(0) if step == BROADCAST else i if step == CONTIGUOUS else i * strides[buffer][-1]
         if dims == 1:
             return inner
-        start = base[buffer] + row * strides[buffer][-2] if tiled else base[buffer]
-        return start + inner
+        down = row if step == CROSSWISE else row * strides[buffer][-2]
+        return base[buffer] + down + inner if tiled else base[buffer] + inner
 
     reads: dict[Expr, Expr] = {var(b, dtype): load(b, dtype, at(b, step)) for b, dtype, step in tensors}
     if dims == 1:
@@ -108,15 +110,22 @@ def pointwise(
     body: tuple[Statement, ...] = (*lets, Let(start, irem(t, chunks) * width), columns)
     if tiled:
         top = var("top")
-        rows_of_tile = For(row, top, minimum(sizes[-2], top + TILE), (columns,))
-        body = (*lets, Let(start, irem(t, chunks) * width), Let(top, var("band") * TILE), rows_of_tile)
+        rows_of_tile = For(row, top, minimum(sizes[-2], top + BAND), (columns,), vector=True)
+        body = (*lets, Let(start, irem(t, chunks) * width), Let(top, var("band") * BAND), rows_of_tile)
     extent = bands * chunks
     for s in sizes[:-2]:
         extent = extent * s
     return Kernel(name, tuple(params), (For(t, const(0, "i64"), extent, body, parallel=True),))
 
 
-def reduction(name: str, fold: Any, dtype: str, out_dtypes: Callable[[tuple[Expr, ...]], tuple[str, ...]], column: bool, stage: int) -> tuple[Kernel, tuple[str, ...]]:
+def reduction(
+    name: str,
+    fold: Any,
+    dtype: str,
+    out_dtypes: Callable[[tuple[Expr, ...]], tuple[str, ...]],
+    column: bool,
+    stage: int,
+) -> tuple[Kernel, tuple[str, ...]]:
     """A fold over the middle dimension of (outer, length, inner), and the dtypes it writes.
 
     `fold` offers element(x, index), initial, merge(a, b), finish(a, n) and names of number parameters. Stages: SINGLE
@@ -157,18 +166,14 @@ def reduction(name: str, fold: Any, dtype: str, out_dtypes: Callable[[tuple[Expr
     results = accs if stage == PARTIAL else fold.finish(accs, total)
     written = inside if stage == PARTIAL else out_dtypes(results)
     target = rest * inner + i if column else rest
-    stores = tuple(
-        Store(f"y{c}", target, cast(e, d)) for c, (e, d) in enumerate(zip(results, written, strict=True))
-    )
+    stores = tuple(Store(f"y{c}", target, cast(e, d)) for c, (e, d) in enumerate(zip(results, written, strict=True)))
     params: list[Buffer | Scalar] = [*buffers, *(Buffer(f"y{c}", d, "w") for c, d in enumerate(written))]
     params += [Scalar("length"), Scalar("second"), Scalar("inner"), Scalar("chunks"), *fold.parameters()]
     if column:
         first = var("first")
-        lets += [Let(first, var("chunk") * COLUMNS)]
-        body: tuple[Statement, ...] = (
-            *lets,
-            For(i, first, minimum(inner, first + COLUMNS), (reduce, *stores), vector=True),
-        )
+        lets += [Let(first, var("chunk") * width_of(inner, chunks))]
+        columns = For(i, first, minimum(inner, first + width_of(inner, chunks)), (reduce, *stores), vector=True)
+        body: tuple[Statement, ...] = (*lets, columns)
     else:
         body = (*lets, reduce, *stores)
     extent = var("extent")
@@ -176,5 +181,6 @@ def reduction(name: str, fold: Any, dtype: str, out_dtypes: Callable[[tuple[Expr
     return Kernel(name, tuple(params), (For(t, const(0, "i64"), extent, body, parallel=True),)), written
 
 
-def kind(dtype: str) -> str:
-    return DTYPES[dtype].kind
+def width_of(columns: Expr, chunks: Expr) -> Expr:
+    """How many columns each chunk has: whole vectors, so that only the last one ends in a masked one."""
+    return idiv(columns + (chunks * LANES - 1), chunks * LANES) * LANES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from ..ir.kernel import REDUCE_BLOCK
 from ..ops.typed import CODES
 
 WORK = 32768  # elements a thread takes at a time
-COLUMNS = row_schedule.COLUMNS
+STREAM, SHORT = 2097152, 64  # elements from which rows that aren't short bypass the caches
+COLUMNS, PAGE = 256, 1024  # columns a kernel that sums over rows takes at a time, as in core/op.pxi
 
 
 def compiled(program: Any) -> Callable[[int, int, list, list], None]:
@@ -23,7 +25,7 @@ def compiled(program: Any) -> Callable[[int, int, list, list], None]:
         [j for j, o in enumerate(program.outputs) if o[1] != "col"],
         [j for j, o in enumerate(program.outputs) if o[1] == "col"],
     )
-    row_kernel = native.function(row_schedule.by_rows(program, by_row)) if by_row else 0
+    row_kernel = functools.cache(lambda stream: native.function(row_schedule.by_rows(program, by_row, stream)))
     part_kernel = native.function(row_schedule.by_columns(program, by_column, False)) if by_column else 0
     last_kernel = native.function(row_schedule.by_columns(program, by_column, True)) if by_column else 0
 
@@ -35,13 +37,15 @@ def compiled(program: Any) -> Callable[[int, int, list, list], None]:
                 return
         if by_row:
             grain = max(1, WORK // max(1, cols))
-            _core.launch(row_kernel, (*inputs, *(outputs[j] for j in places[0]), rows, cols), rows, grain, rows * cols)
+            written = [outputs[j] for j in places[0]] if by_column else outputs
+            stream = rows * cols >= STREAM and cols >= SHORT
+            _core.launch(row_kernel(stream), (*inputs, *written, rows, cols), rows, grain, rows * cols)
         if by_column:
             blocks = -(-rows // REDUCE_BLOCK)
-            chunks = -(-cols // COLUMNS)
+            chunks = -(-cols // PAGE) if blocks * cols >= 4 * PAGE else -(-cols // COLUMNS)
             parts = [new_empty((blocks, cols), DTYPES[CODES[e.dtype]]) for e, _, _ in by_column]
-            _core.launch(part_kernel, (*inputs, *parts, rows, cols), blocks * chunks, 1, rows * cols)
-            finals = (*parts, *(outputs[j] for j in places[1]), blocks, cols)
+            _core.launch(part_kernel, (*inputs, *parts, rows, cols, chunks), blocks * chunks, 1, rows * cols)
+            finals = (*parts, *(outputs[j] for j in places[1]), blocks, cols, chunks)
             _core.launch(last_kernel, finals, chunks, 1, blocks * cols)
 
     return run

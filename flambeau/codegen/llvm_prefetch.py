@@ -1,0 +1,46 @@
+"""Cache lines asked for ahead of their use, where the processor doesn't see by itself what comes next.
+
+A kernel that passes over a row several times waits for memory in the first pass and leaves it idle in the others: so
+the last pass asks for the next row. Nothing here changes a result. Imports ir only.
+Read next: `llvm_columns.py`, which asks for rows ahead as well; `llvm.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..ir.expr import Expr, postorder, substitute
+from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Asks for the cache lines of LANES elements from an index on, which may lie outside the buffer."""
+
+    buffer: str
+    index: Expr
+
+
+def read_ahead(kernel: Kernel) -> Kernel:
+    """The kernel whose last pass over a row but one, or the second of two, prefetches the next row."""
+    *before, rows = kernel.body
+    assert isinstance(rows, For)
+    passes = [s for s in rows.body if isinstance(s, For | Reduce)]
+    if rows.vector or len(passes) < 2:
+        return kernel
+    inputs = {name for name, b in kernel.buffers.items() if b.access == "r"}
+    read = [x for x in postorder(*expressions(tuple(passes[:-1]))) if x.op == "load" and x.attr in inputs]
+
+    def asking(s: Statement) -> Statement:
+        """The pass, in whose innermost loop the lines are asked for."""
+        if not isinstance(s, For | Reduce):
+            return s
+        if any(isinstance(inner, For | Reduce) for inner in s.body):
+            return replace(s, body=tuple(map(asking, s.body)))
+        ahead = [x for x in read if {rows.var, s.var} <= set(postorder(*x.args))]
+        lines = [Prefetch(str(x.attr), substitute(x.args, {rows.var: rows.var + 1})[0]) for x in ahead]
+        return replace(s, body=(*lines, *s.body))
+
+    chosen = passes[max(1, len(passes) - 2)]
+    body = tuple(asking(s) if s is chosen else s for s in rows.body)
+    return replace(kernel, body=(*before, replace(rows, body=body)))
