@@ -1,7 +1,7 @@
 """Differentiation as programs see it: backward, grad, modes, hooks, custom functions, anomaly detection, gradcheck.
 
 The tape and its engine are the core's (`core/tape.pxi`, `core/backward.pxi`). Imports core and ops.
-Read next: `engine.py`, `modes.py`, `function.py`, `gradcheck.py`.
+Read next: `engine.py`, `modes.py`, `function.py`, `numerical.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .function import Function
 from .modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+    from .numerical import GradcheckError, gradcheck, gradgradcheck
 
 __all__ = [
     "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck",
@@ -27,8 +27,5 @@ def __getattr__(name: str) -> Any:
     if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
         from importlib import import_module
 
-        # Its function has the module's name and takes its place.
-        module = import_module(".gradcheck", __name__)
-        globals().update({n: getattr(module, n) for n in ("GradcheckError", "gradcheck", "gradgradcheck")})
-        return globals()[name]
+        return getattr(import_module(".numerical", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

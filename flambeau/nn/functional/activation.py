@@ -9,6 +9,7 @@ import math
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.ops import prelu_kernel
 from flambeau.ops.softmax import softmax
 
 
@@ -33,9 +34,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             "Mismatch of parameter numbers and input channel size. "
             f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
         )
-    if weight.numel() > 1:
-        weight = weight.reshape((-1,) + (1,) * (input.dim() - 2))
-    return fb.where(input > 0, input, weight * input)
+    return prelu_kernel(input, weight.reshape((-1,) + (1,) * (input.dim() - 2) if weight.numel() > 1 else ()))
 
 
 def rrelu(

@@ -9,7 +9,11 @@ from flambeau import Tensor
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y_k = x₁ᵀ W_k x₂ + b_k over (…, I), (…, J) and a weight (K, I, J)."""
+    """y_k = x₁ᵀ W_k x₂ + b_k over (…, I), (…, J) and a weight (K, I, J).
+
+    >>> fb.nn.functional.bilinear(fb.ones(1, 2), fb.ones(1, 3), fb.ones(1, 2, 3))
+    tensor([[6.]])
+    """
     out_features, in1, in2 = weight.shape
     if input1.shape[-1] != in1 or input2.shape[-1] != in2 or input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(
