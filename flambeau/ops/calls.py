@@ -100,7 +100,7 @@ def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
         return found
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""The {name}imum: {name}(x) of all elements, {name}(x, dim) along a dimension, {name}(x, y) of two.
+    function.__doc__ = f"""{name}(x): the {name}imum of all; {name}(x, dim): along one dimension; {name}(x, y): of two.
 
     Along a dimension it comes with the indices of the first {name}ima.
 
