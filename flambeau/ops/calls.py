@@ -82,6 +82,33 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     return TABLE["where"](condition, input, other) if out is None else TABLE["where"](condition, input, other, out=out)
 
 
+def filler(input: Tensor, value: Any) -> Any:
+    """What masked_fill writes, in the tensor's own dtype."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(f"masked_fill: value must be a number or 0-dimensional, got shape {list(value.shape)}")
+        return value.to(input.dtype)
+    if input.dtype.name == "bool":
+        return bool(value)
+    if input.is_floating_point() or input.is_complex():
+        return value
+    return int(value)
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`value` where the mask holds, x elsewhere, in x's dtype.
+
+    >>> fb.masked_fill(fb.tensor([1.0, 2.0]), fb.tensor([True, False]), 0)
+    tensor([0., 2.])
+    """
+    return TABLE["masked_fill"](input, mask, filler(input, value))
+
+
+def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """In-place form of :func:`masked_fill`."""
+    return TABLE["masked_fill"].inplace(self, mask, filler(self, value))
+
+
 def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
     """max and min: of everything, along a dimension (with indices), or of two tensors."""
 
@@ -226,6 +253,7 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
 Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_ = clamp, clamp, clamp_, clamp_
 Tensor.div, Tensor.divide, Tensor.div_, Tensor.divide_ = div, div, div_, div_
 Tensor.max, Tensor.min, Tensor.aminmax = max, min, aminmax
+Tensor.masked_fill, Tensor.masked_fill_ = masked_fill, masked_fill_
 Tensor.where = lambda self, condition, other: where(condition, self, other)
 Tensor.equal, Tensor.allclose, Tensor.fill_diagonal_ = equal, allclose, fill_diagonal_
 Tensor.real = property(lambda self: self if not self.is_complex() else TABLE["real"](self))
@@ -233,5 +261,5 @@ Tensor.imag = property(lambda self: TABLE["imag"](self))
 
 __all__ = [
     "allclose", "aminmax", "can_cast", "clamp", "div", "equal", "is_complex", "is_floating_point", "is_same_size",
-    "is_tensor", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
+    "is_tensor", "masked_fill", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
 ]  # fmt: skip
