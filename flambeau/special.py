@@ -127,7 +127,7 @@ bessel_j0 = of_one(
     tensor([1.0000, 0.7652])
     """,
 )  # fmt: skip
-bessel_j1 = of_one(
+bessel_j1: Callable[..., Tensor] = of_one(
     "bessel_j1", "j1", lambda x, y: bessel_j0(x) - over(y, x, 0.5),
     """The Bessel function of the first kind of order 1.
 
@@ -143,7 +143,7 @@ bessel_y0 = of_one(
     tensor([0.0883])
     """,
 )  # fmt: skip
-bessel_y1 = of_one(
+bessel_y1: Callable[..., Tensor] = of_one(
     "bessel_y1", "y1", lambda x, y: bessel_y0(x) - y / x,
     """The Bessel function of the second kind of order 1; NaN for negative x.
 
@@ -159,7 +159,7 @@ modified_bessel_k0 = of_one(
     tensor([0.4210])
     """,
 )  # fmt: skip
-modified_bessel_k1 = of_one(
+modified_bessel_k1: Callable[..., Tensor] = of_one(
     "modified_bessel_k1", "k1", lambda x, y: -modified_bessel_k0(x) - y / x,
     """The modified Bessel function of the second kind of order 1.
 
@@ -175,7 +175,7 @@ scaled_modified_bessel_k0 = of_one(
     tensor([1.1445])
     """,
 )  # fmt: skip
-scaled_modified_bessel_k1 = of_one(
+scaled_modified_bessel_k1: Callable[..., Tensor] = of_one(
     "scaled_modified_bessel_k1", "k1e", lambda x, y: y - scaled_modified_bessel_k0(x) - y / x,
     """e^x times `modified_bessel_k1`.
 

@@ -14,7 +14,7 @@ from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, device, make_subclass, new_empty, new_empty_strided
 from ..ir.expr import as_expr, cast, const, ne, var, where
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
-from .basic import IDENTITY, copy_, new_like, to_dtype
+from .basic import IDENTITY, new_like, to_dtype
 from .primitive import generated
 
 INT64, FLOAT32 = DTYPES[5], DTYPES[8]
