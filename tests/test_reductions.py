@@ -274,8 +274,8 @@ def test_layouts_and_threads_do_not_matter(op, threads):
 @pytest.mark.parametrize("function", [
     lambda x: x.sum(), lambda x: x.sum(1), lambda x: x.sum((0, 2), True), lambda x: x.mean(1), lambda x: x.mean((0, 1)),
     lambda x: x.prod(), lambda x: x.prod(1), lambda x: x.amax(1), lambda x: x.amin((0, 2)), lambda x: x.max(),
-    lambda x: x.min(1).values, lambda x: x.max(2, True).values, lambda x: x.var(), lambda x: x.var(1), lambda x: x.std((0, 2)),
-    lambda x: x.var(1, correction=0),
+    lambda x: x.min(1).values, lambda x: x.max(2, True).values, lambda x: x.var(), lambda x: x.var(1),
+    lambda x: x.std((0, 2)), lambda x: x.var(1, correction=0),
     lambda x: x.norm(), lambda x: x.norm(dim=1), lambda x: x.norm(1, 1), lambda x: x.norm(3, 1),
     lambda x: x.norm(float("inf"), 1),
     lambda x: x.logsumexp(1), lambda x: x.logsumexp((0, 2)), lambda x: x.softmax(1), lambda x: x.log_softmax(2),
