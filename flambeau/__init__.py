@@ -41,6 +41,7 @@ from .core._core import (
     set_memory_limit,
     set_num_threads,
 )
+from .dlpack import from_dlpack, to_dlpack
 from .ops import *
 from .ops import abs, all, any, max, min, pow, round, sum  # names that shadow Python's own are meant
 from .ops.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state

@@ -20,6 +20,7 @@ One extension in several rooms, each included below:
     interpret.pxi  what an operation becomes while an Interpreter is active
     contract.pxi   matrix products and convolutions, for the C driver
     moves.pxi      small moves of bytes: zeros, joins, rows
+    dlpack.pxi     memory exchanged with other array libraries
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
 
@@ -85,3 +86,4 @@ include "primitive.pxi"
 include "interpret.pxi"
 include "contract.pxi"
 include "moves.pxi"
+include "dlpack.pxi"
