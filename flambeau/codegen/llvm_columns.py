@@ -8,6 +8,7 @@ which lane in what order is the same, hence every bit. Imports ir only. Read nex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from ..ir.expr import DTYPES, Expr, const, idiv, load, minimum, node, postorder, substitute, var
 from ..ir.kernel import LANES, Buffer, For, Let, Reduce, Statement, Store, expressions
@@ -40,7 +41,10 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     if at == len(loop.body):
         return None
     r = loop.body[at]
-    if not isinstance(r, Reduce) or r.lanes != LANES or not all(isinstance(s, Let) for s in r.body):
+    if not isinstance(r, Reduce) or r.lanes != LANES:
+        return None
+    steps = [s for s in r.body if isinstance(s, Let)]
+    if len(steps) < len(r.body):
         return None
     lets, rest = loop.body[:at], loop.body[at + 1 :]
     # Names with a dot are not identifiers, so none of these can be the kernel's own.
@@ -59,15 +63,14 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     def fold(rows: list[Expr], lane: Expr) -> For:
         """One pass over the tile that adds these rows, all of one lane, in order."""
         place = lane * apart + (loop.var - start)
-        done: list[Statement] = [
-            Prefetch(str(x.attr), substitute(x.args, {r.var: row + AHEAD})[0]) for row in rows for x in apiece
-        ]
+        ahead = [Prefetch(str(x.attr), substitute(x.args, {r.var: row + AHEAD})[0]) for row in rows for x in apiece]
+        done: list[Statement] = [cast(Statement, p) for p in ahead]
         done += lets
         done += [Let(a, load(b.name, b.dtype, place)) for a, b in zip(own, buffers, strict=True)]
         values = own
         for n, row in enumerate(rows):
             known = {r.var: row} | dict(zip(own, values, strict=True))
-            for s in r.body:
+            for s in steps:
                 known[s.var] = var(f"{s.var.attr}.{n}", s.var.dtype)
                 done.append(Let(known[s.var], substitute((s.value,), known)[0]))
             values = tuple(var(f"{a.attr}.next{n}", a.dtype) for a in own)

@@ -8,6 +8,7 @@ Read next: `llvm_columns.py`, which asks for rows ahead as well; `llvm.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from ..ir.expr import Expr, postorder, substitute
 from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
@@ -15,7 +16,10 @@ from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """Asks for the cache lines of LANES elements from an index on, which may lie outside the buffer."""
+    """Asks for the cache lines of LANES elements from an index on, which may lie outside the buffer.
+
+    A statement of this renderer's own, which it puts among the IR's.
+    """
 
     buffer: str
     index: Expr
@@ -39,7 +43,7 @@ def read_ahead(kernel: Kernel) -> Kernel:
             return replace(s, body=tuple(map(asking, s.body)))
         ahead = [x for x in read if {rows.var, s.var} <= set(postorder(*x.args))]
         lines = [Prefetch(str(x.attr), substitute(x.args, {rows.var: rows.var + 1})[0]) for x in ahead]
-        return replace(s, body=(*lines, *s.body))
+        return replace(s, body=(*(cast(Statement, p) for p in lines), *s.body))
 
     chosen = passes[max(1, len(passes) - 2)]
     body = tuple(asking(s) if s is chosen else s for s in rows.body)

@@ -10,6 +10,7 @@ Imports ir and its neighbours. Read next: `llvm.py`, which renders what is made 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from ..ir.expr import DTYPES, Expr, binary, const, idiv, load, minimum, node, postorder, substitute, var
 from ..ir.kernel import LANES, Buffer, For, If, Let, Statement, Store, expressions
@@ -22,7 +23,7 @@ ZERO, SIDE = const(0, "i64"), const(LANES, "i64")
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES."""
+    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES: a statement of this renderer's."""
 
     source: str
     at: Expr
@@ -99,7 +100,7 @@ def by_bands(outer: For, inner: For, dtypes: dict[str, str], k: int) -> Bands | 
         """Every square of the band: turned where it is whole, else element by element."""
         whole = node("and", "bool", (top + LANES <= bottom, left + LANES <= stop))
         each = For(row, top, bottom, (For(col, left, minimum(left + LANES, stop), (one,)),))
-        body = (Let(left, start + square * LANES), If(whole, (turn,)), If(~whole, (each,)))
+        body = (Let(left, start + square * LANES), If(whole, (cast(Statement, turn),)), If(~whole, (each,)))
         return For(square, ZERO, idiv(stop - start + (LANES - 1), SIDE), body)
 
     corner = {row: top, col: left}
@@ -116,6 +117,7 @@ def by_bands(outer: For, inner: For, dtypes: dict[str, str], k: int) -> Bands | 
         if isinstance(s, Let):
             body.append(Let(s.var, substitute((s.value,), replaced)[0]))
             continue
+        assert isinstance(s, Store)
         (value,) = substitute((s.value,), replaced)
         if s not in out:
             body.append(Store(s.buffer, s.index, value, s.stream))
