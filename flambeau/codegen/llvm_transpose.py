@@ -23,7 +23,7 @@ ZERO, SIDE = const(0, "i64"), const(LANES, "i64")
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES: a statement of this renderer's."""
+    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES; a statement of this renderer."""
 
     source: str
     at: Expr
