@@ -195,6 +195,18 @@ def test_a_row_knows_neither_batch_nor_threads():
         same(matmul(plan, a[1], b[:, i : i + 1], np.empty((301, 1), np.float32)), whole[1][:, i : i + 1])
 
 
+@pytest.mark.parametrize("batches", [(2, 2), (2, 1)])
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_b_packed_once_for_many_rows(dtype, batches):
+    """Enough rows that b is packed beforehand; each row is what it is alone."""
+    a, b = numbers((batches[0], 801, 300), dtype), numbers((batches[1], 300, 70), dtype, 1)
+    for turned in (b, b.swapaxes(1, 2).copy().swapaxes(1, 2)):
+        c = matmul(contraction.plan(dtype), a, turned, np.empty((2, 801, 70), NUMPY[dtype]))
+        for i, j in ((0, 0), (0, 400), (1, 7), (1, 800)):
+            alone = matmul(contraction.plan(dtype), a[i, j : j + 1], b[i % batches[1]], np.empty((1, 70), NUMPY[dtype]))
+            same(c[i, j : j + 1], alone)
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f64", "f16"])
 def test_nothing_is_read_beyond_the_operands(dtype):
     plan = contraction.plan(dtype)

@@ -1,7 +1,7 @@
 /* Batched matrix products: blocking, packing and threads around a plan's micro-kernel.
  *
  * c is cut into chunks, one task each. A task walks K block by block; within a block it goes through its columns in
- * panels of nr, and the micro-kernel runs down all its rows. Operands are read where they lie as long as that is fast,
+ * panels of nr, and the micro-kernel runs down all its rows. Panels that several chunks use are packed beforehand. Operands are read where they lie as long as that is fast,
  * and copied to scratch, in the order they are used in, where it isn't: vectors run along n, so b must have stride 1
  * there, and rows whose addresses share cache sets evict each other. Every choice here is about time only; contract.h
  * says what fixes the bits. Read next: convolve.c. */
@@ -11,7 +11,13 @@
 
 #include "tiling.h"
 
-enum { CHUNK_ROWS = 252 }; /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
+enum {
+    CHUNK_ROWS = 252,       /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
+    SHARED_ROWS = 128,      /* the fewest, where b is packed once for all chunks */
+    SHARED_TASKS = 8,       /* enough tasks then, for threads to end together */
+    SHARED_BYTES = 64 << 20, /* the largest b to be packed at once */
+    PANELS = 8              /* as many to a chunk of that */
+};
 
 typedef struct {
     const fb_contraction *plan;
@@ -19,7 +25,9 @@ typedef struct {
     int64_t m_chunk, n_chunk, m_chunks, n_chunks;
     int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
     int copy_a;
-    double work; /* multiply-adds */
+    char *packed;          /* all of b, [batch, block of K, panel, k, b_pitch], if that is needed more than once */
+    int64_t panels, packs; /* panels in a row of b, and how many there are in all */
+    double work;           /* multiply-adds */
     size_t a_bytes, b_bytes, scratch_bytes;
     atomic_int failed;
 } job;
@@ -36,6 +44,15 @@ static void orient(fb_matmul_problem *p) {
     p->n = q.m, p->c_n = q.c_m, p->bias_n = q.bias_m;
 }
 
+/* Whether b must be packed: it lies across, its rows end where readable memory may, or evict each other. */
+static int must_pack(const job *j, int64_t rows) {
+    const fb_contraction *plan = j->plan;
+    const fb_matmul_problem *p = &j->p;
+    int64_t size = plan->sum_size, spills = plan->overread && p->n % plan->nr;
+    return plan->operand_size != size || (p->b_n != 1 && p->n > 1) || spills ||
+           (rows > 28 && p->n * fb_min(p->k, FB_KC) * size > FB_L1_BYTES);
+}
+
 /* How c is cut and which operands are copied. */
 static void schedule(job *j, int64_t batches) {
     const fb_contraction *plan = j->plan;
@@ -43,23 +60,58 @@ static void schedule(job *j, int64_t batches) {
     int64_t kc = fb_min(p->k, FB_KC), size = plan->sum_size;
     int convert = plan->operand_size != size;
 
-    j->m_chunks = fb_div_up(p->m, CHUNK_ROWS);
-    j->m_chunk = fb_round_up(fb_div_up(p->m, j->m_chunks), 2);
-    int64_t panels = fb_div_up(p->n, plan->nr);
-    int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, batches * j->m_chunks);
-    int64_t per_chunk = fb_div_up(panels, fb_min(panels, wanted));
-    j->n_chunk = per_chunk * plan->nr;
-    j->n_chunks = fb_div_up(panels, per_chunk);
+    if (must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
+    j->panels = fb_div_up(p->n, plan->nr);
+    int64_t copies = (p->b_batch[0] ? p->batch[0] : 1) * (p->b_batch[1] ? p->batch[1] : 1);
+    j->packs = copies * fb_div_up(p->k, FB_KC) * j->panels;
+    int shared = j->b_pitch && p->m > 3 * CHUNK_ROWS && j->packs <= SHARED_BYTES / (FB_KC * plan->nr * size);
+    if (!shared) j->packs = 0;
 
-    int64_t rows = fb_min(p->m, j->m_chunk);
+    int64_t rows = fb_div_up(batches * p->m, FB_TASKS);
+    j->m_chunk = shared ? fb_min(fb_max(rows, SHARED_ROWS), CHUNK_ROWS) : CHUNK_ROWS;
+    j->m_chunks = fb_div_up(p->m, j->m_chunk);
+    j->m_chunk = fb_round_up(fb_div_up(p->m, j->m_chunks), shared ? 8 : 2);
+    j->m_chunks = fb_div_up(p->m, j->m_chunk);
+    int64_t tasks = shared ? SHARED_TASKS : FB_TASKS;
+    int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(tasks, batches * j->m_chunks);
+    int64_t per_chunk = fb_div_up(j->panels, fb_min(j->panels, wanted));
+    j->n_chunk = per_chunk * plan->nr;
+    j->n_chunks = fb_div_up(j->panels, per_chunk);
+
+    rows = fb_min(p->m, j->m_chunk);
     j->copy_a = convert || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES);
-    int spills = plan->overread && p->n % plan->nr;
-    if (convert || (p->b_n != 1 && p->n > 1) || spills || (rows > 28 && p->n * kc * size > FB_L1_BYTES))
-        j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->sums_pitch = convert ? j->n_chunk : 0;
     j->a_bytes = j->copy_a ? (size_t)fb_round_up(rows * (kc + 16) * size, 64) : 0;
-    j->b_bytes = (size_t)fb_round_up(kc * j->b_pitch * size, 64);
+    j->b_bytes = shared ? 0 : (size_t)fb_round_up(kc * j->b_pitch * size, 64);
     j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
+}
+
+/* Where a panel of b is packed. */
+static char *packed_at(const job *j, int64_t b0, int64_t b1, int64_t block, int64_t panel) {
+    const fb_matmul_problem *p = &j->p;
+    int64_t copy = (p->b_batch[0] ? b0 : 0) * (p->b_batch[1] ? p->batch[1] : 1) + (p->b_batch[1] ? b1 : 0);
+    return fb_at(j->packed, (copy * fb_div_up(p->k, FB_KC) + block) * j->panels + panel,
+                 FB_KC * j->plan->nr * j->plan->sum_size);
+}
+
+static void pack_panel(const job *j, const char *b, int64_t k0, int64_t col, int64_t n, char *to) {
+    const fb_matmul_problem *p = &j->p;
+    fb_packing t = {fb_at(b, k0 * p->b_k + col * p->b_n, j->plan->operand_size), to, NULL, p->b_n, p->b_k, j->b_pitch,
+                    n, fb_min(FB_KC, p->k - k0)};
+    j->plan->pack(&t);
+}
+
+/* Panels [begin, end) of all of b. */
+static void pack_all(const int64_t *args, int64_t begin, int64_t end) {
+    const job *j = (const job *)(intptr_t)args[0];
+    const fb_matmul_problem *p = &j->p;
+    int64_t nr = j->plan->nr, blocks = fb_div_up(p->k, FB_KC), inner = p->b_batch[1] ? p->batch[1] : 1;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t panel = i % j->panels, block = i / j->panels % blocks, copy = i / j->panels / blocks;
+        int64_t b0 = copy / inner, b1 = copy % inner;
+        const char *b = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], j->plan->operand_size);
+        pack_panel(j, b, block * FB_KC, panel * nr, fb_min(nr, p->n - panel * nr), packed_at(j, b0, b1, block, panel));
+    }
 }
 
 static void chunk(const job *j, int64_t task, char *scratch) {
@@ -92,9 +144,10 @@ static void chunk(const job *j, int64_t task, char *scratch) {
         for (int64_t col = j0; col < j1; col += plan->nr) {
             int64_t n = fb_min(plan->nr, j1 - col);
             const char *b_block = fb_at(bs, k0 * p->b_k + col * p->b_n, in);
-            if (j->b_pitch) {
-                fb_packing t = {b_block, panel, NULL, p->b_n, p->b_k, j->b_pitch, n, kc};
-                plan->pack(&t);
+            if (j->packed) {
+                b_block = packed_at(j, b0, b1, k0 / FB_KC, col / plan->nr);
+            } else if (j->b_pitch) {
+                pack_panel(j, bs, k0, col, n, panel);
                 b_block = panel;
             }
             int64_t c_row = j->sums_pitch ? j->sums_pitch : p->c_m;
@@ -131,9 +184,16 @@ int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *problem) {
     orient(&j.p);
     schedule(&j, batches);
     int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_chunks * j.n_chunks;
+    size_t packed_bytes = (size_t)(j.packs * FB_KC * plan->nr * plan->sum_size);
+    if (j.packs) {
+        j.packed = fb_alloc(packed_bytes);
+        if (!j.packed) return -1;
+        fb_parallel_for(pack_all, args, j.packs, PANELS);
+    }
     if (j.work < FB_SERIAL_WORK)
         chunks(args, 0, tasks);
     else
         fb_parallel_for(chunks, args, tasks, fb_grain(j.work, tasks));
+    fb_free(j.packed, packed_bytes);
     return atomic_load(&j.failed) ? -1 : 0;
 }
