@@ -16,7 +16,7 @@ from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
 from .llvm_columns import Tiles, by_tiles
 from .llvm_ops import MEMORY, decode, register, wide
-from .llvm_prefetch import Prefetch, read_ahead
+from .llvm_prefetch import Prefetch, hint, read_ahead
 from .llvm_scope import Scope, element, extract, splat
 from .llvm_transpose import Transpose, by_bands, nest, turn
 from .llvm_values import IOTA, LINE, Values
@@ -291,15 +291,14 @@ class Renderer(Values):
         source = self.address(scope, s.source, self.value(s.at, 1))
         target = self.address(scope, s.target, self.value(s.to, 1))
         pitch, width = self.value(s.pitch, 1), self.value(s.width, 1)
-        turn(scope, MEMORY[dtype], DTYPES[dtype].size, source, pitch, target, width)
+        turn(scope, MEMORY[dtype], DTYPES[dtype].size, source, pitch, target, width, s.ahead)
         self.forget({s.target})
 
     def prefetch(self, s: Prefetch) -> None:
         scope, size = self.scope, DTYPES[self.dtypes[s.buffer]].size
         p = self.address(scope, s.buffer, self.value(s.index, 1))
         for offset in range(0, LANES * size, LINE):
-            line = scope.emit(f"getelementptr i8, ptr {p}, i64 {offset}") if offset else p
-            scope.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
+            hint(scope, p, offset)
 
     # Reductions.
 

@@ -1,7 +1,7 @@
 """Cache lines asked for ahead of their use, where the processor doesn't see by itself what comes next.
 
 A kernel that passes over a row several times waits for memory in the first pass and leaves it idle in the others: so
-the last pass asks for the next row. Nothing here changes a result. Imports ir only.
+one of these asks for the next row. Nothing here changes a result. Imports ir and llvm_scope.
 Read next: `llvm_columns.py`, which asks for rows ahead as well; `llvm.py`.
 """
 
@@ -12,6 +12,7 @@ from typing import cast
 
 from ..ir.expr import Expr, postorder, substitute
 from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
+from .llvm_scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,15 @@ class Prefetch:
 
     buffer: str
     index: Expr
+
+
+def hint(scope: Scope, address: str, offset: int) -> None:
+    """Emits a request for the cache line `offset` bytes on, into the level-two cache.
+
+    In the level-one cache rows a power of two apart have no room beside each other.
+    """
+    line = scope.emit(f"getelementptr i8, ptr {address}, i64 {offset}")
+    scope.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
 
 
 def read_ahead(kernel: Kernel) -> Kernel:

@@ -14,16 +14,22 @@ from typing import cast
 
 from ..ir.expr import DTYPES, Expr, binary, const, idiv, load, minimum, node, postorder, substitute, var
 from ..ir.kernel import LANES, Buffer, For, If, Let, Statement, Store, expressions
+from .llvm_prefetch import Prefetch, hint
 from .llvm_scope import Scope
 
 # What the turned operands of a band take at most: half of the smallest level-one cache in use.
 BAND_BYTES = 16384
+# How many bands ahead memory is asked for: each is another cache line of every column.
+AHEAD = 3
 ZERO, SIDE = const(0, "i64"), const(LANES, "i64")
 
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES; a statement of this renderer."""
+    """target[to + r * width + c] = source[at + c * pitch + r] for r and c below LANES; a statement of this renderer.
+
+    Where `ahead` isn't 0, source that many elements further in each column is prefetched.
+    """
 
     source: str
     at: Expr
@@ -31,6 +37,7 @@ class Transpose:
     target: str
     to: Expr
     width: Expr
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ def by_bands(outer: For, inner: For, dtypes: dict[str, str], k: int) -> Bands | 
         local = Buffer(f"{x.attr}.{k}.{j}", x.dtype, "rw")
         buffers.append(local)
         at, to = substitute((x.args[0], here), corner)
-        turn = Transpose(str(x.attr), at, p, local.name, to, pitch_here)
+        turn = Transpose(str(x.attr), at, p, local.name, to, pitch_here, AHEAD * LANES)
         before.append(squares(turn, Store(local.name, here, x)))
         replaced[x] = load(local.name, x.dtype, here)
     body: list[Statement] = []
@@ -129,7 +136,13 @@ def by_bands(outer: For, inner: For, dtypes: dict[str, str], k: int) -> Bands | 
         turn = Transpose(local.name, at, pitch_here, s.buffer, to, out[s])
         after.append(squares(turn, Store(s.buffer, s.index, load(local.name, local.dtype, here))))
 
-    rows = For(row, top, bottom, (For(col, start, stop, tuple(body), vector=True),))
+    lines = [
+        Prefetch(str(x.attr), substitute(x.args, {row: row + LANES * AHEAD})[0])
+        for x in loads
+        if x not in crossed and slope(x.args[0], col, varying) is const(1, "i64")
+    ]
+    wanted = (*(cast(Statement, p) for p in lines), *body)
+    rows = For(row, top, bottom, (For(col, start, stop, wanted, vector=True),))
     bands = For(band, ZERO, idiv(outer.stop - outer.start + (LANES - 1), SIDE), (
         Let(top, outer.start + band * LANES),
         Let(bottom, minimum(top + LANES, outer.stop)),
@@ -143,7 +156,7 @@ def by_bands(outer: For, inner: For, dtypes: dict[str, str], k: int) -> Bands | 
     return Bands(tuple(buffers), LANES * width, (parts,))
 
 
-def turn(scope: Scope, kind: str, size: int, source: str, pitch: str, target: str, width: str) -> None:
+def turn(scope: Scope, kind: str, size: int, source: str, pitch: str, target: str, width: str, ahead: int) -> None:
     """Emits a Transpose of elements of an LLVM type: LANES loads, four rounds of shuffles, LANES stores.
 
     Round by round pairs of rows are merged by the shuffles that cost one cycle where elements are 32 bits: within
@@ -153,6 +166,8 @@ def turn(scope: Scope, kind: str, size: int, source: str, pitch: str, target: st
     rows = []
     for k in range(LANES):
         rows.append(scope.emit(f"load {t}, ptr {source}, align {size}"))
+        if ahead:
+            hint(scope, source, ahead * size)
         if k < LANES - 1:
             source = scope.emit(f"getelementptr {kind}, ptr {source}, i64 {pitch}")
     for distance, low, high in ROUNDS:
