@@ -13,9 +13,12 @@ from .core._core import Tensor
 # Module -> its functions at the top level; a name with a dot before it is a method of Tensor only.
 NAMES = {
     "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross "
-    ".cross det .det geqrf .geqrf inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
+    ".cross det .det geqrf .geqrf ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
+    "nn.functional": "adaptive_avg_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle cosine_embedding_loss "
+    "cosine_similarity ctc_loss feature_alpha_dropout max_pool1d max_pool3d pairwise_distance pixel_shuffle "
+    "pixel_unshuffle prelu .prelu rrelu triplet_margin_loss",
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
     "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
@@ -25,6 +28,7 @@ NAMES = {
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.spectral": "istft .istft stft .stft",
     "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
+    "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
 }  # fmt: skip
 
 FUNCTIONS = {name: module for module, names in NAMES.items() for name in names.split() if name[0] != "."}

@@ -258,6 +258,17 @@ def gammaincc(input: Tensor, other: Tensor) -> Tensor:
     return gamma_pair("gammaincc", input, other)
 
 
+igamma, igammac = gammainc, gammaincc
+
+
+def igamma_(self: Tensor, other: Tensor) -> Tensor:
+    return self.copy_(gammainc(self, other))
+
+
+def igammac_(self: Tensor, other: Tensor) -> Tensor:
+    return self.copy_(gammaincc(self, other))
+
+
 def polynomial(
     name: str, first: Callable[[Tensor], Tensor], following: Callable[[Tensor, Tensor, Tensor, int], Tensor], doc: str
 ) -> Callable[..., Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
-from ..ops.matmul import store
+from ..ops.matmul import outer, store
 from . import factors, solving, spectra
 from .determinants import det, logdet, matrix_exp, slogdet, trace
 from .factors import cholesky_inverse, cholesky_solve, geqrf, householder_product, ormqr
@@ -19,9 +19,9 @@ from .products import matrix_power, vdot
 from .products import vander_decreasing as vander
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "geqrf", "inverse", "lobpcg", "logdet", "lu",
-    "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "orgqr", "ormqr", "pca_lowrank", "pinverse", "qr", "slogdet",
-    "svd", "svd_lowrank", "trace", "triangular_solve", "vander", "vdot",
+    "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "geqrf", "ger", "inverse", "lobpcg", "logdet",
+    "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "orgqr", "ormqr", "pca_lowrank", "pinverse", "qr",
+    "slogdet", "svd", "svd_lowrank", "trace", "triangular_solve", "vander", "vdot",
 ]  # fmt: skip
 
 svd_result = result("svd", "U S V")
@@ -30,6 +30,7 @@ lu_unpack_result = result("lu_unpack", "P L U")
 triangular_solve_result = result("triangular_solve", "solution cloned_coefficient")
 
 inverse = solving.inv
+ger = outer
 orgqr = householder_product
 
 

@@ -10,7 +10,8 @@ from collections import namedtuple
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, broadcast_shapes, new_empty, promote_types
+from ..core._core import DTYPES, Tensor, broadcast_shapes, new_empty
+from .calls import result_type
 from .primitive import primitive
 from .table import TABLE
 
@@ -30,7 +31,7 @@ def from_array(a: Any, dtype: Any) -> Tensor:
 def pair(name: str, x: Tensor, y: Tensor) -> Tensor:
     import numpy as np
 
-    dtype = promote_types(x.dtype, y.dtype)
+    dtype = result_type(x, y)
     if dtype.is_floating_point or dtype.is_complex or dtype is DTYPES[0]:
         raise NotImplementedError(f"{name}: takes integers, got {x.dtype} and {y.dtype}")
     broadcast_shapes(x.shape, y.shape)
