@@ -14,6 +14,7 @@ from typing import Any
 from .core import _core
 from .core._core import DTYPES, Tensor
 from .linalg.lapack import array, as_complex, out_of, tensor
+from .ops.arguments import into_out
 from .ops.factories import arange
 from .ops.matmul import conj
 from .ops.primitive import primitive
@@ -389,7 +390,7 @@ def rfftfreq(
 def frequencies(k: Tensor, n: int, d: float, out: Tensor | None, dtype: Any, requires_grad: bool) -> Tensor:
     y = k.to(_core.get_default_dtype() if dtype is None else dtype) * (1 / (n * d))
     if out is not None:
-        return out.copy_(y)
+        return into_out(out, y)
     return y.requires_grad_() if requires_grad else y
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .core import _core
 from .core._core import DTYPES, Tensor
 from .linalg.lapack import array, out_of, tensor
+from .ops.arguments import into_out, to
 from .ops.basic import sum_to
 from .ops.calls import where
 from .ops.factories import as_tensor, ones_like, zeros_like
-from .ops.joining import to
 from .ops.primitive import primitive
 from .ops.shape import broadcast_tensors
 from .ops.softmax import log_softmax as _log_softmax
@@ -70,7 +70,7 @@ def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([1.6449])
     """
     y = TABLE["polygamma"](input, n)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 def floating(name: str, x: Any) -> Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
-from ..ops.matmul import outer, store
+from ..ops.arguments import into_out, return_type
+from ..ops.matmul import outer
 from . import factors, solving, spectra
 from .determinants import det, logdet, matrix_exp, slogdet, trace
 from .factors import cholesky_inverse, cholesky_solve, geqrf, householder_product, ormqr
-from .lapack import H, result
+from .lapack import H
 from .lowrank import lobpcg, pca_lowrank, svd_lowrank
 from .products import first_of_three as cross
 from .products import matrix_power, vdot
@@ -24,10 +25,10 @@ __all__ = [
     "slogdet", "svd", "svd_lowrank", "trace", "triangular_solve", "vander", "vdot",
 ]  # fmt: skip
 
-svd_result = result("svd", "U S V")
-qr_result = result("qr", "Q R")
-lu_unpack_result = result("lu_unpack", "P L U")
-triangular_solve_result = result("triangular_solve", "solution cloned_coefficient")
+svd_result = return_type("svd", "U S V")
+qr_result = return_type("qr", "Q R")
+lu_unpack_result = return_type("lu_unpack", "P L U")
+triangular_solve_result = return_type("triangular_solve", "solution cloned_coefficient")
 
 inverse = solving.inv
 ger = outer
@@ -67,7 +68,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any =
         m, n = input.shape[-2:]
         blanks = (zeros((*input.shape[:-2], size, size), dtype=input.dtype) for size in (m, n))
         found = svd_result(next(blanks), spectra.svdvals(input), next(blanks))
-    return found if out is None else svd_result(*map(store, out, found))
+    return found if out is None else svd_result(*map(into_out, out, found))
 
 
 def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
@@ -77,7 +78,7 @@ def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
     flambeau.Size([2, 2])
     """
     found = qr_result(*factors.qr(input, "reduced" if some else "complete"))
-    return found if out is None else qr_result(*map(store, out, found))
+    return found if out is None else qr_result(*map(into_out, out, found))
 
 
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
@@ -88,7 +89,7 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) 
     """
     LU, pivots, info = factors.lu_factor_ex(A, pivot=pivot, check_errors=not get_infos)
     found = (LU, pivots, info) if get_infos else (LU, pivots)
-    return found if out is None else tuple(map(store, out, found))
+    return found if out is None else tuple(map(into_out, out, found))
 
 
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -113,7 +114,7 @@ def lu_unpack(
     P, L, U = factors.unpack(LU_data, LU_pivots)
     blank = empty(0, dtype=LU_data.dtype)
     found = lu_unpack_result(P if unpack_pivots else blank, *((L, U) if unpack_data else (blank, blank)))
-    return found if out is None else lu_unpack_result(*map(store, out, found))
+    return found if out is None else lu_unpack_result(*map(into_out, out, found))
 
 
 def triangular_solve(
@@ -127,4 +128,4 @@ def triangular_solve(
     matrix, is_upper = (A.mT, not upper) if transpose else (A, upper)
     X = solving.solve_triangular(matrix, b, upper=is_upper, unitriangular=unitriangular)
     found = triangular_solve_result(X, A.clone())
-    return found if out is None else triangular_solve_result(*map(store, out, found))
+    return found if out is None else triangular_solve_result(*map(into_out, out, found))

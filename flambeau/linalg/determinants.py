@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
+from ..ops.arguments import return_type
 from ..ops.factories import ones_like, zeros_like
 from ..ops.joining import cat, stack
 from ..ops.primitive import primitive
 from ..ops.table import TABLE
-from .lapack import H, array, check, conj, identity, mm, out_of, result, tensor
+from .lapack import H, array, check, conj, identity, mm, out_of, tensor
 from .solving import solution
 
-slogdet_result = result("linalg_slogdet", "sign logabsdet")
+slogdet_result = return_type("linalg_slogdet", "sign logabsdet")
 
 
 def matrices(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
+from ..ops.arguments import into_out, return_type
 from ..ops.factories import empty, zeros
 from ..ops.joining import cat
 from ..ops.primitive import primitive
@@ -24,20 +25,19 @@ from .lapack import (
     mm,
     out_of,
     real,
-    result,
     routine,
     same_dtype,
     tensor,
 )
 from .solving import refuse, solution, triangular
 
-cholesky_ex_result = result("linalg_cholesky_ex", "L info")
-qr_result = result("linalg_qr", "Q R")
-lu_result = result("linalg_lu", "P L U")
-lu_factor_result = result("linalg_lu_factor", "LU pivots")
-lu_factor_ex_result = result("linalg_lu_factor_ex", "LU pivots info")
-ldl_factor_result = result("linalg_ldl_factor", "LD pivots")
-ldl_factor_ex_result = result("linalg_ldl_factor_ex", "LD pivots info")
+cholesky_ex_result = return_type("linalg_cholesky_ex", "L info")
+qr_result = return_type("linalg_qr", "Q R")
+lu_result = return_type("linalg_lu", "P L U")
+lu_factor_result = return_type("linalg_lu_factor", "LU pivots")
+lu_factor_ex_result = return_type("linalg_lu_factor_ex", "LU pivots info")
+ldl_factor_result = return_type("linalg_ldl_factor", "LD pivots")
+ldl_factor_ex_result = return_type("linalg_ldl_factor_ex", "LD pivots info")
 
 NOT_POSITIVE = "a matrix isn't positive definite (a leading minor is not positive)"
 
@@ -112,7 +112,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | N
     check("cholesky_solve", L, square=True)
     first = triangular(H(L) if upper else L, B, False, False)
     X = triangular(L if upper else H(L), first, True, False)
-    return X if out is None else out.copy_(X)
+    return into_out(out, X)
 
 
 def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -420,7 +420,7 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
     if m < n or tau.shape[-1] > n:
         raise RuntimeError(f"householder_product: needs m >= n >= k, got A {tuple(A.shape)} and tau {tuple(tau.shape)}")
     Q = reflected(A, tau, identity(m, A)[:, :n], False)
-    return Q if out is None else out.copy_(Q)
+    return into_out(out, Q)
 
 
 def reflectors(A: Tensor) -> Tensor:
@@ -454,7 +454,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     return H(reflected(input, tau, H(other), not transpose))
 
 
-geqrf_result = result("geqrf", "a tau")
+geqrf_result = return_type("geqrf", "a tau")
 
 
 def geqrf(input: Tensor, *, out: Any = None) -> Any:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor
-from ..ops.matmul import conj, matrix_product, store
+from ..ops.arguments import into_out
+from ..ops.matmul import conj, matrix_product
 from ..ops.table import TABLE
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
@@ -24,11 +24,6 @@ SUPPORTED = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])
 
 class LinAlgError(RuntimeError):
     """A decomposition failed: the matrix is singular, not positive definite, or an iteration didn't converge."""
-
-
-def result(name: str, fields: str) -> Any:
-    """The named tuple that a function returns."""
-    return namedtuple(name, fields, module="flambeau.return_types")
 
 
 def check(name: str, x: Tensor, square: bool = False, least: int = 2) -> None:
@@ -140,9 +135,9 @@ def out_of(function: Callable[..., Any]) -> Callable[..., Any]:
         if out is None:
             return y
         if isinstance(y, Tensor):
-            return store(out, y)
+            return into_out(out, y)
         if len(out) != len(y):
             raise RuntimeError(f"{function.__name__}: out= takes {len(y)} tensors, got {len(out)}")
-        return type(y)(*map(store, out, y))
+        return type(y)(*map(into_out, out, y))
 
     return with_out

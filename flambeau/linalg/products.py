@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 
 from ..core._core import Tensor, broadcast_shapes
+from ..ops.arguments import into_out
 from ..ops.factories import eye, ones_like
 from ..ops.joining import stack
 from ..ops.matmul import conj
@@ -55,7 +56,7 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     if input.ndim != 1 or other.ndim != 1:
         raise RuntimeError(f"vdot: takes two vectors, got shapes {tuple(input.shape)} and {tuple(other.shape)}")
     y = product(conj(input), other)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 @out_of

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core._core import Tensor, broadcast_shapes
+from ..ops.arguments import return_type
 from ..ops.basic import sum_to
 from ..ops.factories import empty
 from ..ops.primitive import primitive
@@ -25,15 +26,14 @@ from .lapack import (
     identity,
     mm,
     out_of,
-    result,
     routine,
     same_dtype,
     tensor,
 )
 
-inv_ex_result = result("linalg_inv_ex", "inverse info")
-solve_ex_result = result("linalg_solve_ex", "result info")
-lstsq_result = result("linalg_lstsq", "solution residuals rank singular_values")
+inv_ex_result = return_type("linalg_inv_ex", "inverse info")
+solve_ex_result = return_type("linalg_solve_ex", "result info")
+lstsq_result = return_type("linalg_lstsq", "solution residuals rank singular_values")
 
 SINGULAR = "a matrix is singular (its LU decomposition has a 0 on the diagonal); pinv and lstsq take such matrices"
 

@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 from ..core import _core
 from ..core._core import Tensor
+from ..ops.arguments import return_type
 from ..ops.primitive import primitive
 from ..ops.table import TABLE
 from ..ops.triangles import diag_embed
-from .lapack import H, array, as_complex, check, diagonals, failures, identity, mm, out_of, real, result, tensor
+from .lapack import H, array, as_complex, check, diagonals, failures, identity, mm, out_of, real, tensor
 from .solving import solution
 
-eigh_result = result("linalg_eigh", "eigenvalues eigenvectors")
-eig_result = result("linalg_eig", "eigenvalues eigenvectors")
-svd_result = result("linalg_svd", "U S Vh")
+eigh_result = return_type("linalg_eigh", "eigenvalues eigenvectors")
+eig_result = return_type("linalg_eig", "eigenvalues eigenvectors")
+svd_result = return_type("linalg_svd", "U S Vh")
 
 NO_CONVERGENCE = "the iteration didn't converge; is there a NaN or an infinity in the input?"
 

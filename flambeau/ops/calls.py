@@ -6,22 +6,16 @@ Imports core and neighbours in ops.
 from __future__ import annotations
 
 import builtins
-from collections import namedtuple
 from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor
+from .arguments import return_type
 from .reduce import amax, amin, max_dim, min_dim
 from .table import TABLE
 
-
-def result(name: str, fields: str) -> Any:
-    """A named tuple as PyTorch's torch.return_types."""
-    return namedtuple(name, fields, module="flambeau.return_types")
-
-
-max_result, min_result = result("max", "values indices"), result("min", "values indices")
-aminmax_result = result("aminmax", "min max")
+max_result, min_result = return_type("max", "values indices"), return_type("min", "values indices")
+aminmax_result = return_type("aminmax", "min max")
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:

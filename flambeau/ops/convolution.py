@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor, new_empty, new_empty_strided
+from .arguments import ntuple
 from .primitive import primitive
 from .reduce import sum
 
@@ -88,17 +89,6 @@ def conv_weight(ctx, y, x, shape, geometry):
     return w
 
 
-def ntuple(name: str, what: str, value: Any, n: int) -> tuple[int, ...]:
-    if isinstance(value, int):
-        return (value,) * n
-    values = tuple(int(v) for v in value)
-    if len(values) == 1:
-        return values * n
-    if len(values) != n:
-        raise RuntimeError(f"{name}: {what} must be one integer or {n}, got {list(values)}")
-    return values
-
-
 def check(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, groups: int, transposed: bool) -> None:
     if w.ndim != n + 2:
         raise RuntimeError(f"{name}: the weight must have {n + 2} dimensions, got shape {list(w.shape)}")
@@ -133,7 +123,7 @@ def conv(
     """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
     check(name, n, x, w, bias, groups, False)
     kernel = tuple(w.shape[2:])
-    stride, dilation = ntuple(name, "stride", stride, n), ntuple(name, "dilation", dilation, n)
+    stride, dilation = ntuple(stride, n, f"{name}: stride"), ntuple(dilation, n, f"{name}: dilation")
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise RuntimeError(f"{name}: padding must be numbers, 'same' or 'valid', got {padding!r}")
@@ -141,7 +131,7 @@ def conv(
             raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions")
         both = [d * (k - 1) if padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
     else:
-        both = [2 * p for p in ntuple(name, "padding", padding, n)]
+        both = [2 * p for p in ntuple(padding, n, f"{name}: padding")]
     if any(v < 1 for v in (*stride, *dilation)) or any(b < 0 for b in both):
         raise RuntimeError(
             f"{name}: stride and dilation must be positive and padding not negative, "
@@ -178,8 +168,8 @@ def conv_transpose(
     """The transpose of `conv` as a linear map: (N, C, …) with a weight (C, O / groups, …)."""
     check(name, n, x, w, bias, groups, True)
     kernel = tuple(w.shape[2:])
-    stride, dilation = ntuple(name, "stride", stride, n), ntuple(name, "dilation", dilation, n)
-    padding, extra = ntuple(name, "padding", padding, n), ntuple(name, "output_padding", output_padding, n)
+    stride, dilation = ntuple(stride, n, f"{name}: stride"), ntuple(dilation, n, f"{name}: dilation")
+    padding, extra = ntuple(padding, n, f"{name}: padding"), ntuple(output_padding, n, f"{name}: output_padding")
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
         raise RuntimeError(
             f"{name}: output_padding must be smaller than stride or dilation, got {extra}, {stride}, {dilation}"

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ..core._core import Tensor, broadcast_shapes
+from .arguments import into_out
 from .basic import sum_to
 from .calls import where
 from .matmul import matrix_product
@@ -126,7 +127,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
     others = [d for d in range(input.ndim) if d != dim % input.ndim]
     size = norm(input, p, others, True)
     y = input * where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 def renorm_(self: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:

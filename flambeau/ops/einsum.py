@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core._core import Tensor
+from .arguments import into_out
 from .matmul import matrix_product
 
 __all__ = ["chain_matmul", "einsum", "kron"]
@@ -272,11 +273,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     left = a.reshape([size for s in a.shape for size in (s, 1)])
     right = b.reshape([size for s in b.shape for size in (1, s)])
     y = (left * right).reshape([s * t for s, t in zip(a.shape, b.shape, strict=True)])
-    if out is None:
-        return y
-    from .matmul import store
-
-    return store(out, y)
+    return into_out(out, y)
 
 
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
+from .arguments import wrap
 from .basic import to_dtype, zeros_like_shape
 from .indirect import along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
-from .joining import wrap
 from .picking import pick, put, written, written_
 from .primitive import primitive
 from .table import TABLE

@@ -5,18 +5,18 @@ Imports core and neighbours in ops. Read next: `search.py` (histc, histogram), `
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor
+from .arguments import return_type
 from .matmul import conj, matmul
 from .table import TABLE
 
 __all__ = ["corrcoef", "cov", "histogramdd"]
 
-histogramdd_result = namedtuple("histogramdd", "hist bin_edges", module="flambeau.return_types")
+histogramdd_result = return_type("histogramdd", "hist bin_edges")
 
 
 def histogramdd(

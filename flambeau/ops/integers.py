@@ -6,18 +6,18 @@ By NumPy, as their loops end when the numbers say so. Imports core and neighbour
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, broadcast_shapes, new_empty
+from .arguments import into_out, return_type
 from .calls import result_type
 from .primitive import primitive
 from .table import TABLE
 
 __all__ = ["frexp", "gcd", "gcd_", "lcm", "lcm_"]
 
-frexp_result = namedtuple("frexp", "mantissa exponent", module="flambeau.return_types")
+frexp_result = return_type("frexp", "mantissa exponent")
 
 
 def from_array(a: Any, dtype: Any) -> Tensor:
@@ -45,7 +45,7 @@ def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([4, 2])
     """
     y = pair("gcd", input, other)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -55,7 +55,7 @@ def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([12,  0])
     """
     y = pair("lcm", input, other)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 def gcd_(self: Tensor, other: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from ..core import _core
 from ..core._core import Tensor, is_grad_enabled, new_empty, plain_copy, promote_types
-from .basic import to_dtype, zeros_like_shape
+from .arguments import into_out, to, wrap
+from .basic import zeros_like_shape
 from .primitive import primitive
 
 __all__ = [
@@ -21,31 +22,6 @@ __all__ = [
 ]  # fmt: skip
 
 Tensors = Sequence[Tensor]
-
-
-def wrap(dim: int, ndim: int) -> int:
-    """dim counted from the front. Raises IndexError unless there is such a dimension."""
-    n = max(ndim, 1)
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    return dim % n
-
-
-def to(x: Tensor, dtype: Any) -> Tensor:
-    return x if x.dtype is dtype else to_dtype(x, dtype)
-
-
-def into_out(out: Tensor | None, result: Tensor) -> Tensor:
-    """out=: the result is copied into it, or becomes it if it is empty."""
-    if out is None:
-        return result
-    if out.shape == result.shape:
-        return out.copy_(result)
-    if out.numel():
-        raise RuntimeError(
-            f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty"
-        )
-    return out.set_(to(result, out.dtype))
 
 
 def common_dtype(dtypes: Sequence[Any]) -> Any:
@@ -138,7 +114,7 @@ def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     else:
         result = joined([tensors[i] for i in join.kept], join, [dtypes[i] for i in join.kept])
         result = to(result, common_dtype(dtypes))
-    return result if out is None else into_out(out, result)
+    return into_out(out, result)
 
 
 def stack_vjp(ctx: Any, g: Tensor) -> tuple:
@@ -174,7 +150,7 @@ def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tenso
                 f"position {i}"
             )
     result = stacked(given, wrap(dim, len(first) + 1))
-    return result if out is None else into_out(out, result)
+    return into_out(out, result)
 
 
 def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import _core
-from ..core._core import Tensor, new_empty
+from ..core._core import Tensor
+from .arguments import into_out
 from .basic import sum_to
 from .primitive import primitive
 from .reduce import sum
@@ -118,19 +119,12 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         y = matrix_product(input, other.unsqueeze(1)).squeeze(-1)
     else:
         y = matrix_product(input.unsqueeze(0), other).squeeze(-2)
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 def check_inner(a: Tensor, b: Tensor) -> None:
     if a.shape[-1] != b.shape[0]:
         raise RuntimeError(f"matmul: inner sizes differ, {tuple(a.shape)} @ {tuple(b.shape)}")
-
-
-def store(out: Tensor, y: Tensor) -> Tensor:
-    """y into out, which takes y's shape."""
-    if out.shape != y.shape:
-        out.set_(new_empty(y.shape, out.dtype))
-    return out.copy_(y)
 
 
 def expects(name: str, dims: tuple[int, ...], *tensors: Tensor) -> None:
@@ -148,7 +142,7 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     expects("mm", (2, 2), input, mat2)
     y = matrix_product(input, mat2)
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -157,7 +151,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(f"bmm: batch sizes differ, {tuple(input.shape)} and {tuple(mat2.shape)}")
     y = matrix_product(input, mat2)
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -185,7 +179,7 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     expects("outer", (1, 1), input, vec2)
     y = input.unsqueeze(1) * vec2.unsqueeze(0)
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
@@ -195,7 +189,7 @@ def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor
         y = y.clone() if y is input else y
     else:
         y = (input if beta == 1 else input * beta) + y
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 def addmm(
@@ -238,7 +232,7 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Σ over the last dimension of each."""
     if input.ndim == 0 or other.ndim == 0:
         y = input * other
-        return y if out is None else store(out, y)
+        return into_out(out, y)
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]), out)
 
 
@@ -267,7 +261,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     rows = a.permute(rest_a + first).reshape((-1, k) if k else (a.numel() or 1, 0))
     cols = b.permute(second + rest_b).reshape((k, -1) if k else (0, b.numel() or 1))
     y = matrix_product(rows, cols).reshape(left + right)
-    return y if out is None else store(out, y)
+    return into_out(out, y)
 
 
 _methods = {
@@ -278,7 +272,7 @@ for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)
 for _name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
     setattr(Tensor, _name + "_", lambda self, *a, _f=_methods[_name], **k: self.copy_(_f(self, *a, **k)))
-_core.set_hook("store", store)
+_core.set_hook("store", into_out)
 _core.set_hook(
     "matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented
 )

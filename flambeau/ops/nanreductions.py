@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
+from .arguments import into_out
 from .calls import where
 from .reduce import sum
 from .table import TABLE
@@ -27,7 +28,7 @@ def nansum(
         raise RuntimeError(f"nansum: takes real tensors, got {input.dtype}")
     x = where(TABLE["isnan"](input), 0.0, input) if input.is_floating_point() else input
     y = sum(x, dim, keepdim, dtype=dtype)
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)
 
 
 def nanmean(
@@ -43,4 +44,4 @@ def nanmean(
     x = input if dtype is None else input.to(dtype)
     kept = sum(TABLE["logical_not"](TABLE["isnan"](x)), dim, keepdim)
     y = nansum(x, dim, keepdim) / kept
-    return y if out is None else out.copy_(y)
+    return into_out(out, y)

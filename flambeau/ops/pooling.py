@@ -13,7 +13,7 @@ from ..core._core import DTYPES, Tensor, new_empty
 from ..ir.expr import DTYPES as IR
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .convolution import ntuple
+from .arguments import ntuple
 from .factories import arange, tensor
 from .gather import gather
 from .matmul import matmul
@@ -232,9 +232,9 @@ def windows(
     """(geometry, output size) of a pooling, checked."""
     if x.ndim not in (3, 4):
         raise RuntimeError(f"{name}: expected (C, H, W) or (N, C, H, W), got shape {list(x.shape)}")
-    kernel = ntuple(name, "kernel_size", kernel_size, 2)
-    strides = kernel if stride is None or stride in ([], ()) else ntuple(name, "stride", stride, 2)
-    pads, dilations = ntuple(name, "padding", padding, 2), ntuple(name, "dilation", dilation, 2)
+    kernel = ntuple(kernel_size, 2, f"{name}: kernel_size")
+    strides = kernel if stride is None or stride in ([], ()) else ntuple(stride, 2, f"{name}: stride")
+    pads, dilations = ntuple(padding, 2, f"{name}: padding"), ntuple(dilation, 2, f"{name}: dilation")
     if any(v < 1 for v in (*kernel, *strides, *dilations)):
         raise RuntimeError(
             f"{name}: kernel_size, stride and dilation must be positive, got {kernel}, {strides}, {dilations}"

@@ -13,11 +13,11 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import const, load, var
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
+from .arguments import wrap
 from .basic import IDENTITY
 from .factories import arange
 from .gather import index_select
 from .indirect import BITS
-from .joining import wrap
 from .masks import columns
 from .primitive import generated, primitive
 

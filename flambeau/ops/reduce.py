@@ -11,6 +11,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from . import reductions as R
+from .arguments import to
 from .primitive import primitive
 from .table import TABLE
 
@@ -30,12 +31,6 @@ def floating(name: str, x: Tensor, dtype: Any) -> None:
         raise RuntimeError(
             f"{name}: could not infer output dtype: takes floating tensors, got {x.dtype}; use x.float(), or dtype="
         )
-
-
-def to(x: Tensor, dtype: Any) -> Tensor:
-    from .basic import to_dtype
-
-    return x if x.dtype is dtype else to_dtype(x, dtype)
 
 
 SUM_DOC = """The sum over `dim` (all dimensions by default): y = Σ x. Integers are summed in int64.

@@ -7,7 +7,6 @@ the length alone. Imports core, ir and neighbours in ops. Read next: `reductions
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,8 @@ from ..ir import expr as E
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .joining import cat, into_out, to, wrap
+from .arguments import into_out, return_type, to, wrap
+from .joining import cat
 from .picking import scatter_into_zeros
 from .primitive import generated, primitive
 from .reductions import Exprs, Fold, highest, lowest
@@ -30,8 +30,8 @@ GRAIN = 32768
 WHOLE, SUMS, CARRY, FINAL = range(4)
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
 
-cummax_result = namedtuple("cummax", "values indices", module="flambeau.return_types")
-cummin_result = namedtuple("cummin", "values indices", module="flambeau.return_types")
+cummax_result = return_type("cummax", "values indices")
+cummin_result = return_type("cummin", "values indices")
 
 WIDER = {"f16": "f32", "bf16": "f32", "f32": "f64", "c64": "c128"}
 

@@ -5,18 +5,17 @@ Imports core, ir and neighbours in ops. Read next: `sorting.py`.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty
 from ..ir.expr import Expr, as_expr, const, idiv, load, maximum, minimum, node, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
+from .arguments import return_type, to
 from .basic import IDENTITY, zeros_like_shape
 from .factories import arange
 from .gather import take_along_dim
 from .indirect import along, write
-from .joining import to
 from .masks import masked_select
 from .primitive import generated, primitive
 from .reduce import amax, amin
@@ -29,7 +28,7 @@ COMPUTED = {DTYPES[0]: DTYPES[1], DTYPES[6]: DTYPES[8], DTYPES[7]: DTYPES[8]}
 
 __all__ = ["bucketize", "histc", "histogram", "isin", "searchsorted"]
 
-histogram_result = namedtuple("histogram", "hist bin_edges", module="flambeau.return_types")
+histogram_result = return_type("histogram", "hist bin_edges")
 
 
 @generated

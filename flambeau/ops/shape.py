@@ -13,8 +13,9 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, raw_view
+from .arguments import wrap
 from .basic import as_strided
-from .joining import stack, wrap
+from .joining import stack
 from .primitive import primitive
 from .table import TABLE
 

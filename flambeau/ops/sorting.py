@@ -6,15 +6,15 @@ ops. Read next: `ranking.py` (how places are found), `unique.py`, `search.py`.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
+from .arguments import return_type, to, wrap
 from .basic import IDENTITY, to_dtype
 from .factories import arange
 from .indirect import along
-from .joining import cat, stack, to, wrap
+from .joining import cat, stack
 from .masks import true_places
 from .picking import pick
 from .primitive import primitive
@@ -33,7 +33,7 @@ __all__ = ["argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "nanqu
 
 
 def result(name: str) -> Any:
-    return namedtuple(name, "values indices", module="flambeau.return_types")
+    return return_type(name, "values indices")
 
 
 sort_result, topk_result, kthvalue_result = result("sort"), result("topk"), result("kthvalue")

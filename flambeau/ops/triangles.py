@@ -10,9 +10,10 @@ from typing import Any
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import Expr, const, irem, load, var, where
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
+from .arguments import wrap
 from .basic import IDENTITY, zeros_like_shape
 from .indirect import BITS
-from .joining import stack, wrap
+from .joining import stack
 from .masks import columns, true_places
 from .primitive import generated, primitive
 from .shape import diagonal

@@ -1,0 +1,55 @@
+"""What arguments and results are to many ops alike: dimensions, sizes, dtypes, `out=`, named tuples.
+
+Imports core and `basic.py`. Read next: `joining.py`, `shape.py`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+from ..core._core import Tensor
+from .basic import to_dtype
+
+
+def wrap(dim: int, ndim: int) -> int:
+    """dim counted from the front. Raises IndexError unless there is such a dimension."""
+    n = max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim % n
+
+
+def ntuple(value: Any, n: int, what: str) -> tuple[int, ...]:
+    """n integers from one, or from a sequence of one or n. Raises RuntimeError, which says `what` they are."""
+    if isinstance(value, int):
+        return (value,) * n
+    values = tuple(int(v) for v in value)
+    if len(values) == 1:
+        return values * n
+    if len(values) != n:
+        raise RuntimeError(f"{what} must be one integer or {n}, got {list(values)}")
+    return values
+
+
+def to(x: Tensor, dtype: Any) -> Tensor:
+    """x itself if it has the dtype, else converted."""
+    return x if x.dtype is dtype else to_dtype(x, dtype)
+
+
+def into_out(out: Tensor | None, result: Tensor) -> Tensor:
+    """out=: the result is copied into it, or becomes it if it is empty. Raises RuntimeError if it has another shape."""
+    if out is None:
+        return result
+    if out.shape == result.shape:
+        return out.copy_(result)
+    if out.numel():
+        raise RuntimeError(
+            f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty"
+        )
+    return out.set_(to(result, out.dtype))
+
+
+def return_type(name: str, fields: str) -> Any:
+    """A named tuple as those of PyTorch's torch.return_types."""
+    return namedtuple(name, fields, module="flambeau.return_types")
