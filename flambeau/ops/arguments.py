@@ -6,10 +6,13 @@ Imports core and `basic.py`. Read next: `joining.py`, `shape.py`.
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Sequence
 from typing import Any
 
 from ..core._core import Tensor
 from .basic import to_dtype
+
+Size = int | Sequence[int]  # one for all dimensions, or one for each
 
 
 def wrap(dim: int, ndim: int) -> int:

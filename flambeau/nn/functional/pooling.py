@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.ops import adaptive_avg_pool2d as _adaptive_avg_pool2d
 from flambeau.ops import avg_pool2d, max_pool2d
+from flambeau.ops.arguments import Size, ntuple
 
 AdaptiveSize = int | None | Sequence[int | None]
 
@@ -178,7 +178,7 @@ def lp_pool1d(
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L) or (C, L)."""
     mean = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
-    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 1)))
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 1, "kernel_size")))
 
 
 def lp_pool2d(
@@ -186,7 +186,7 @@ def lp_pool2d(
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W) or (C, H, W)."""
     mean = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
-    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 2)))
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 2, "kernel_size")))
 
 
 def lp_pool3d(
@@ -194,7 +194,7 @@ def lp_pool3d(
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W) or (C, D, H, W)."""
     mean = avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
-    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 3)))
+    return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 3, "kernel_size")))
 
 
 def _max_unpool(

@@ -13,7 +13,7 @@ import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from flambeau.nn.functional.sizes import Size, ntuple
+from flambeau.ops.arguments import Size, ntuple
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

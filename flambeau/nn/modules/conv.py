@@ -11,14 +11,10 @@ from typing import Any, ClassVar
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.sizes import Size
 from flambeau.nn.modules.linear import reset_uniform
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
-
-
-def _sizes(value: Size, n: int) -> tuple[int, ...]:
-    return (value,) * n if isinstance(value, int) else tuple(value)
+from flambeau.ops.arguments import Size, ntuple
 
 
 class _ConvNd(Module):
@@ -49,8 +45,9 @@ class _ConvNd(Module):
             groups,
             padding_mode,
         )
-        self.kernel_size, self.stride, self.dilation = _sizes(kernel_size, n), _sizes(stride, n), _sizes(dilation, n)
-        self.transposed, self.output_padding = self._transposed, _sizes(output_padding, n)
+        self.kernel_size, self.stride = ntuple(kernel_size, n, "kernel_size"), ntuple(stride, n, "stride")
+        self.dilation = ntuple(dilation, n, "dilation")
+        self.transposed, self.output_padding = self._transposed, ntuple(output_padding, n, "output_padding")
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(f"Invalid padding string '{padding}', should be one of 'same', 'valid'")
@@ -62,7 +59,7 @@ class _ConvNd(Module):
             sides = [(t // 2, t - t // 2) for t in totals]
             self.padding: Any = padding
         else:
-            self.padding = _sizes(padding, n)
+            self.padding = ntuple(padding, n, "padding")
             sides = [(p, p) for p in self.padding]
         self._reversed_padding_repeated_twice = [p for side in reversed(sides) for p in side]
         channels = (in_channels, out_channels // groups) if self._transposed else (out_channels, in_channels // groups)

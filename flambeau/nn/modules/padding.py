@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.nn.modules.module import Module
+from flambeau.ops.arguments import Size, ntuple
 
 
 class _PadNd(Module):

@@ -11,8 +11,8 @@ from typing import Any
 from flambeau import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.functional.pooling import AdaptiveSize
-from flambeau.nn.functional.sizes import Size, ntuple
 from flambeau.nn.modules.module import Module
+from flambeau.ops.arguments import Size, ntuple
 
 
 class _MaxPoolNd(Module):
@@ -79,9 +79,9 @@ class _MaxUnpoolNd(Module):
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
         super().__init__()
-        self.kernel_size = ntuple(kernel_size, self._n)
-        self.stride = ntuple(kernel_size if stride is None else stride, self._n)
-        self.padding = ntuple(padding, self._n)
+        self.kernel_size = ntuple(kernel_size, self._n, "kernel_size")
+        self.stride = ntuple(kernel_size if stride is None else stride, self._n, "stride")
+        self.padding = ntuple(padding, self._n, "padding")
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -122,8 +122,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.kernel_size = ntuple(kernel_size, 1)
-        self.stride, self.padding = ntuple(kernel_size if stride is None else stride, 1), ntuple(padding, 1)
+        self.kernel_size = ntuple(kernel_size, 1, "kernel_size")
+        self.stride = ntuple(kernel_size if stride is None else stride, 1, "stride")
+        self.padding = ntuple(padding, 1, "padding")
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def extra_repr(self) -> str:

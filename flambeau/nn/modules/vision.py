@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
-from flambeau.nn.functional.sizes import Size
 from flambeau.nn.modules.module import Module
+from flambeau.ops.arguments import Size
 
 
 class PixelShuffle(Module):
