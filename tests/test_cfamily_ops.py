@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C co
 
 
 @pytest.mark.parametrize(
-    "dtype,level", [("f32", "-O2"), ("f64", "-O0"), ("bf16", "-O1"), ("i32", "-O1"), ("bool", "-O0"), ("c64", "-O2")]
+    "dtype,level", [("f32", "-O2"), ("f64", "-O0"), ("bf16", "-O0"), ("i32", "-O1"), ("bool", "-O0"), ("c64", "-O2")]
 )
 def test_every_pointwise_op_and_its_backward(dtype, level):
     cases = numbered(pointwise_cases(dtype))
@@ -23,19 +23,20 @@ def test_every_pointwise_op_and_its_backward(dtype, level):
     compare(cases, level)
 
 
-@pytest.mark.parametrize("first,dtype", enumerate(["f16", "i64", "u8", "i8", "i16", "c128"]))
+@pytest.mark.parametrize("first,dtype", list(enumerate(["f16", "i64", "u8", "i8", "i16", "c128"])))
 def test_other_dtypes(first, dtype):
     """A third of the ops each: between them, and those above, all."""
-    compare(numbered([*pointwise_cases(dtype)][first % 3 :: 3]), "-O1")
+    compare(numbered([*pointwise_cases(dtype)][first % 3 :: 3]), "-O0")
 
 
-@pytest.mark.parametrize(
-    "dtype,level", [("f32", "-O2"), ("f64", "-O0"), ("bf16", "-O0"), ("i32", "-O1"), ("bool", "-O0"), ("c64", "-O2")]
-)
-def test_every_reduction(dtype, level):
-    cases = numbered(reduction_cases(dtype))
-    assert len(cases) >= 18
-    compare(cases, level)
+@pytest.mark.parametrize("level,dtype,every", [
+    ("-O2", "f32", 1), ("-O0", "f64", 2), ("-O0", "bf16", 2), ("-O1", "i32", 2), ("-O0", "bool", 2), ("-O2", "c64", 1)
+])  # fmt: skip
+def test_reductions(level, dtype, every):
+    """All of them as f32; by rows and by columns, in one stage and in two."""
+    cases = [*reduction_cases(dtype)][every - 1 :: every]
+    assert len(cases) >= 9
+    compare(numbered(cases), level)
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O2", "-O3 -march=native"])

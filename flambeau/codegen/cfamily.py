@@ -18,7 +18,8 @@ from ..ir.kernel import Buffer, For, If, Kernel, Let, Reduce, Scalar, Statement,
 from .cfamily_ops import MEMORY, REGISTER, Text
 from .cfamily_values import Scope, Values
 from .dialects import Dialect
-from .llvm import stored
+from .llvm import stored, vectorisable
+from .llvm_columns import by_tiles
 
 INDENT = "    "
 
@@ -41,7 +42,8 @@ def render(kernels: Kernel | Sequence[Kernel], dialect: Dialect) -> str:
     }
     <BLANKLINE>
     """
-    renderers = [Renderer(rewrite(split(k), expand)) for k in ([kernels] if isinstance(kernels, Kernel) else kernels)]
+    several = [kernels] if isinstance(kernels, Kernel) else kernels
+    renderers = [Renderer(rewrite(split(k), expand), dialect) for k in several]
     functions = [line for r in renderers for line in (r.function(), r.slots() if dialect.slots else None) if line]
     helpers: dict[str, str] = {}
     for r in renderers:
@@ -61,6 +63,12 @@ def parameter_types(kernel: Kernel) -> list[str]:
 
 class Renderer(Values):
     """Renders the statements of one kernel, real and with named functions expanded."""
+
+    def __init__(self, kernel: Kernel, dialect: Dialect):
+        super().__init__(kernel)
+        self.dialect = dialect
+        # Variables of loops over columns that are rewritten already.
+        self.tiled: set[Expr] = set()
 
     def function(self) -> str:
         """The kernel as a function of its parameters and the range of iterations."""
@@ -128,7 +136,7 @@ class Renderer(Values):
         self.scope.lines += [*(indent + line for line in inner.lines), *reversed(close)]
 
     def let(self, s: Let) -> None:
-        if self.uses[s.var] == 1:
+        if self.uses.get(s.var) == 1:
             return  # nothing but this statement mentions it
         name = self.identifier(str(s.var.attr))
         self.assign(f"const {REGISTER[s.var.dtype]} {name}", s.value)
@@ -141,28 +149,50 @@ class Renderer(Values):
             head, guard = f"PARALLEL({name}, {start}begin, {start}end) {{", "if (begin < end) {"
         else:
             first, last = self.bound(s.start), self.bound(s.stop)
+            if self.tiles(s, first, last):
+                return
             head, guard = f"for (i64 {name} = {first}; {name} < {last}; ++{name}) {{", f"if ({first} < {last}) {{"
 
         def body() -> None:
             self.bind(s.var, name)
             self.block(s.body)
 
-        self.repeat(guard, [head], stored(s.body), body)
+        self.repeat(guard, stored(s.body), body, [head])
+
+    def tiles(self, s: For, first: str, last: str) -> bool:
+        """Writes a loop over columns in its second order, if it has one and iterations aren't work-items anyway."""
+        if not self.dialect.slots or not s.vector or s.var in self.tiled:
+            return False
+        tiled = by_tiles(s, len(self.names)) if vectorisable(s.body, {s.var}) else None
+        if tiled is None:
+            return False
+        self.tiled.add(s.var)
+        self.learn(tiled.body)
+        for b in tiled.buffers:
+            self.dtypes[b.name] = b.dtype
+            self.write(f"{MEMORY[b.dtype]} {self.identifier(b.name)}[{tiled.size}];")
+        self.bind(tiled.first, first)
+        self.bind(tiled.last, last)
+        self.block(tiled.body)
+        self.tiled.remove(s.var)
+        return True
 
     def bound(self, x: Expr) -> str:
         """An end of a loop as a name or number: the loop reads it again and again."""
         found = self.value(x)
         return str(found if x.op == "const" else self.define(x, found, self.scope.depth))
 
-    def repeat(self, guard: str, heads: Sequence[str], stores: set[str], body: Callable[[], None]) -> None:
-        """A loop; what its iterations have in common is computed once, in front of it, if it runs at all."""
+    def repeat(self, guard: str, stores: set[str], body: Callable[[], None], *loops: Sequence[str]) -> None:
+        """Loops with one body, given by their heads; what iterations have in common is computed once, in front of
+        them, if they run at all."""
         self.forget(stores)
         outer = self.scope
         around = self.scope = Scope(outer)
         inner = self.scope = Scope(around, stores)
         body()
         self.scope = around if around.lines else outer
-        self.nest(heads, inner)
+        for heads in loops:
+            self.nest(heads, inner)
         self.scope = outer
         if around.lines:
             self.nest([guard], around)
@@ -193,17 +223,18 @@ class Renderer(Values):
                 self.write(f"{old} = {name};")
 
         head = f"for (i64 {k} = {first}; {k} < {last}; ++{k}) {{"
-        self.repeat(f"if ({first} < {last}) {{", [head], stored(r.body), body)
+        self.repeat(f"if ({first} < {last}) {{", stored(r.body), body, [head])
         for a, name in zip(r.accumulators, names, strict=True):
             self.bind(a.var, name)
 
     def fold_lanes(self, r: Reduce) -> None:
-        """An array for each accumulator; blocks of as many iterations as there are lanes, then a tree of merges."""
+        """An array for each accumulator; whole blocks of as many iterations as there are lanes, then what is left of a
+        block (the same text: a compiler makes vectors of the first only), then a tree of merges."""
         k, lanes = self.identifier(str(r.var.attr)), r.lanes
         first, last = self.bound(r.start), self.bound(r.stop)
         own = [a.var for a in r.accumulators]
         arrays = [self.fresh(self.identifier(str(v.attr))) for v in own]
-        block, count, lane, right = (self.fresh(hint) for hint in ("block", "count", "lane", "right"))
+        block, lane, right = (self.fresh(hint) for hint in ("block", "lane", "right"))
         for a, array in zip(r.accumulators, arrays, strict=True):
             self.write(f"{REGISTER[a.var.dtype]} {array}[{lanes}];")
         starts = " ".join(
@@ -223,7 +254,7 @@ class Renderer(Values):
                 self.assign(f"{array}[{lane}]", x)
 
         def step() -> None:
-            if self.uses[r.var] > 1:
+            if self.uses.get(r.var) != 1:
                 self.write(f"const i64 {k} = {block} + {lane};")
                 self.bind(r.var, k)
             take(own, lane)
@@ -235,24 +266,11 @@ class Renderer(Values):
             take(r.others, f"{lane} + {right}")
             put(r.merge)
 
-        self.repeat(
-            f"if ({first} < {last}) {{",
-            [
-                f"for (i64 {block} = {first}; {block} < {last}; {block} += {lanes}) {{",
-                f"const i32 {count} = {last} - {block} < {lanes} ? (i32)({last} - {block}) : {lanes};",
-                f"for (i32 {lane} = 0; {lane} < {count}; ++{lane}) {{",
-            ],
-            stored(r.body),
-            step,
-        )
-        self.repeat(
-            "{",
-            [
-                f"for (i32 {right} = {lanes // 2}; {right} > 0; {right} /= 2) {{",
-                f"for (i32 {lane} = 0; {lane} < {right}; ++{lane}) {{",
-            ],
-            set(),
-            merge,
-        )
+        self.write(f"i64 {block} = {first};")
+        blocks = f"for (; {last} - {block} >= {lanes}; {block} += {lanes}) {{"
+        every, rest = (f"for (i32 {lane} = 0; {lane} < {n}; ++{lane}) {{" for n in (lanes, f"{last} - {block}"))
+        self.repeat(f"if ({first} < {last}) {{", stored(r.body), step, [blocks, every], [rest])
+        halves = f"for (i32 {right} = {lanes // 2}; {right} > 0; {right} /= 2) {{"
+        self.repeat("{", set(), merge, [halves, f"for (i32 {lane} = 0; {lane} < {right}; ++{lane}) {{"])
         for v, array in zip(own, arrays, strict=True):
             self.bind(v, f"{array}[0]")

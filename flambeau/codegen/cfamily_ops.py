@@ -38,14 +38,17 @@ class Text(NamedTuple):
 
 
 # Helper functions: {t} is the type they are for, {u} its unsigned form (of a float: its bits), capitals for macros.
+# Those for min and max are such that compilers make vectors of them. Equal numbers differ in the sign of zero at most.
 HELPERS = {
     "min_float": """FUNCTION {t} fb_min_{t}({t} a, {t} b) {{
-    if (a != a || b != b) return a + b;
-    return a < b ? a : b < a ? b : AS_{T}(AS_{U}(a) | AS_{U}(b));
+    const {t} zero = AS_{T}(AS_{U}(a) | AS_{U}(b)), min = a == b ? zero : a < b ? a : b;
+    const {t} right = b != b ? b : min;
+    return a != a ? a : right;
 }}""",
     "max_float": """FUNCTION {t} fb_max_{t}({t} a, {t} b) {{
-    if (a != a || b != b) return a + b;
-    return a > b ? a : b > a ? b : AS_{T}(AS_{U}(a) & AS_{U}(b));
+    const {t} zero = AS_{T}(AS_{U}(a) & AS_{U}(b)), max = a == b ? zero : a > b ? a : b;
+    const {t} right = b != b ? b : max;
+    return a != a ? a : right;
 }}""",
     "min": "FUNCTION {t} fb_min_{t}({t} a, {t} b) {{ return a < b ? a : b; }}",
     "max": "FUNCTION {t} fb_max_{t}({t} a, {t} b) {{ return a > b ? a : b; }}",
@@ -81,10 +84,15 @@ HELPERS = {
 
 
 class Operations:
-    """Texts of operations; `helpers` collects the functions they call, by name, in the order they must be written."""
+    """Texts of operations.
+
+    `helpers` collects the functions they call, by name, in the order they must be written. `data` holds the nodes that
+    are values; integer arithmetic outside it only says where something is or how often, and can't overflow.
+    """
 
     def __init__(self) -> None:
         self.helpers: dict[str, str] = {}
+        self.data: set[Expr] = set()
 
     def helper(self, family: str, name: str, dtype: str = "f32", **more: str) -> str:
         if name not in self.helpers:
@@ -100,9 +108,13 @@ class Operations:
         kind = DTYPES[source].kind
         if kind == "c" or DTYPES[dtype].kind == "c":
             raise TypeError(f"{op}: complex values must be split into parts first, got {dtype} from {source}")
-        if op in RING and kind in "ui":
+        # A compiler sees through indices that are computed plainly, and makes vectors of what they point at.
+        plain = dtype == "i64" and x not in self.data
+        if op in RING and kind in "ui" and not plain:
             return self.ring(RING[op], a, dtype)
         a = [typed(t, y.dtype) for t, y in zip(a, x.args, strict=True)]
+        if op in RING and plain:
+            return Text(f"{a[0]} {RING[op]} {a[1]}", False)
         if op == "cast":
             return self.convert(a[0], source, dtype)
         if op == "bitcast":

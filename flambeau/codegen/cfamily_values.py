@@ -9,9 +9,11 @@ Read next: `cfamily.py` (statements), `cfamily_ops.py` (single operations).
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from ..ir.expr import Expr, postorder
-from ..ir.kernel import Kernel, expressions
+from ..ir.kernel import If, Kernel, Let, Reduce, Statement, Store, expressions
 from .cfamily_ops import REGISTER, Operations, Text, literal, typed
 
 # Longest expression written in place.
@@ -50,15 +52,28 @@ class Values(Operations):
         self.names: dict[str, str] = {}
         self.count = 0
         self.read_sets: dict[Expr, frozenset[str]] = {}
-        roots = expressions(kernel.body)
         self.uses: dict[Expr, int] = {}
-        for x in roots + [a for y in postorder(*roots) for a in y.args]:
-            self.uses[x] = self.uses.get(x, 0) + 1
-        for name in (p.name for p in kernel.params):
-            self.identifier(name)
-        for x in postorder(*roots):
+        for p in kernel.params:
+            self.identifier(p.name)
+        self.learn(kernel.body)
+
+    def learn(self, body: Sequence[Statement]) -> None:
+        """Counts the uses of nodes, finds those that are values, and names variables, before their text is written."""
+        roots = expressions(tuple(body))
+        nodes = postorder(*roots)
+        self.uses.update(Counter([*roots, *(a for x in nodes for a in x.args)]))
+        for x in nodes:
             if x.op == "var":
                 self.identifier(str(x.attr))
+        lets: dict[Expr, list[Expr]] = {}
+        found: set[Expr] = set()
+        todo = values(body, lets)
+        while todo:
+            x = todo.pop()
+            if x not in found:
+                found.add(x)
+                todo += lets.get(x, []) if x.op == "var" else () if x.op == "load" else x.args
+        self.data |= found
 
     def identifier(self, name: str) -> str:
         """The C name of a variable or buffer: its own unless that is taken."""
@@ -180,3 +195,18 @@ class Values(Operations):
         at = typed(self.value(index), "i64").code
         self.write(f"{self.identifier(buffer)}[{at}] = {bits.code};")
         self.forget({buffer})
+
+
+def values(body: Sequence[Statement], lets: dict[Expr, list[Expr]]) -> list[Expr]:
+    """What statements compute, but for indices and bounds; `lets` collects named integers, which may be either."""
+    found: list[Expr] = []
+    for s in body:
+        if isinstance(s, Let):
+            lets.setdefault(s.var, []).append(s.value)
+            found += [s.value] if s.value.dtype != "i64" else []
+        elif isinstance(s, Store):
+            found.append(s.value)
+        else:
+            found += [s.condition] if isinstance(s, If) else [*s.step, *s.merge] if isinstance(s, Reduce) else []
+            found += values(s.body, lets)
+    return found
