@@ -81,21 +81,12 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 channels_last_3d = "channels_last_3d"
 newaxis = None
 
-# What most programs that only compute never ask for loads when it is asked for.
-_elsewhere = {"save": "serialization", "load": "serialization"} | dict.fromkeys(
-    ("adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "channel_shuffle", "cosine_similarity",
-     "feature_alpha_dropout", "max_pool1d", "max_pool3d", "pairwise_distance", "pixel_shuffle",
-     "pixel_unshuffle", "prelu", "rrelu"),
-    "nn.functional",
-)  # fmt: skip
 _subpackages = frozenset(
     ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "types", "utils")
 )
 
 
 def __getattr__(name: str) -> Any:
-    if name in _elsewhere:
-        return getattr(importlib.import_module(f".{_elsewhere[name]}", __name__), name)
     if name in _deferred.FUNCTIONS:
         return _deferred.load(name)
     if name in _subpackages:

@@ -1,6 +1,7 @@
 """What loads when it is first asked for: functions and Tensor methods of modules that most programs never need.
 
-A table of names only, so that importing flambeau costs nothing for them. Imports core. Read next: `linalg/`, `fft/`.
+A table of names only, so that importing flambeau costs nothing for them. Imports core, and what it names when asked.
+Read next: `linalg/`, `fft.py`, `special.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ NAMES = {
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.spectral": "istft .istft stft .stft",
     "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
+    "serialization": "load save",
     "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
 }  # fmt: skip
 
