@@ -155,6 +155,20 @@ def test_errors_of_a_gpu(gpu):
         gpu.launch(gpu.compile('extern "C" __global__ void f(long long, long long) {}'), "nothing", [], [], 1)
 
 
+def test_nvrtc_compiles_without_a_gpu():
+    pytest.importorskip("cuda.bindings", reason="needs cuda-bindings")
+    text = render([c.kernel for c in representative()[:6]], CUDA)
+    try:
+        image = cuda.compile(text, "sm_90", CUDA.flags)
+    except RuntimeError as error:
+        if "nvrtc" not in str(error).lower() or "compiling" in str(error):
+            raise
+        pytest.skip("needs NVRTC")
+    assert image[:4] == b"\x7fELF"
+    with pytest.raises(RuntimeError, match="compiling for sm_90 failed"):
+        cuda.compile("int x = nothing;", "sm_90")
+
+
 def test_no_gpu_is_said_so():
     pytest.importorskip("cuda.bindings", reason="needs cuda-bindings")
     with pytest.raises(RuntimeError, match="device 99 asked for"):

@@ -23,8 +23,8 @@ def check(answer: tuple, what: str) -> Any:
     """What a call of the bindings returned besides its status; RuntimeError where that is an error."""
     status, *rest = answer
     if status != 0:
-        error = MemoryError if "OUT_OF_MEMORY" in str(status) else RuntimeError
-        raise error(f"cuda: {what} failed: {getattr(status, 'name', status)}")
+        name = getattr(status, "name", str(status))
+        raise (MemoryError if "OUT_OF_MEMORY" in name else RuntimeError)(f"cuda: {what} failed: {name}")
     return rest[0] if rest else None
 
 
