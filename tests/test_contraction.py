@@ -29,7 +29,7 @@ from contractions import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.codegen import contraction, contraction_micro, contraction_pack, native
+from flambeau.codegen import contraction, contraction_dots, contraction_micro, contraction_pack, native
 from flambeau.codegen.target import AVX2, TARGETS, host
 from flambeau.ir.expr import const, maximum
 
@@ -39,7 +39,7 @@ pytestmark = needs_cc
 @pytest.fixture
 def on_target(monkeypatch):
     """Makes plans for another target than the host's best."""
-    caches = contraction.plan, contraction.micro_kernel, contraction.pack_kernel
+    caches = contraction.plan, contraction.micro_kernel, contraction.dots_kernel, contraction.pack_kernel
 
     def switch(target):
         for f in caches:
@@ -97,6 +97,8 @@ def test_integers_wrap_around(dtype):
     expected = (a.astype(np.int64) @ b.astype(np.int64)).astype(NUMPY[dtype])
     for x, y in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
         np.testing.assert_array_equal(matmul(contraction.plan(dtype), x, y, np.zeros((9, 40), NUMPY[dtype])), expected)
+        row = matmul(contraction.plan(dtype), x[4:5], y, np.zeros((1, 40), NUMPY[dtype]))
+        np.testing.assert_array_equal(row, expected[4:5])
 
 
 def test_half_precision_sums_in_float32():
@@ -160,10 +162,11 @@ def test_targets_agree(on_target):
     wide = contraction.plan("f32")
     on_target(AVX2)
     narrow = contraction.plan("f32")
-    assert struct.unpack("=9q", narrow)[3] == 8
+    assert struct.unpack("=10q", narrow)[3] == 8
     for plan in (narrow, plain()):
         for turned in (b, b.T.copy().T):
             same(*(matmul(p, a, turned, np.empty((75, 90), np.float32)) for p in (plan, wide)))
+            same(*(matmul(p, a[:1], turned, np.empty((1, 90), np.float32)) for p in (plan, wide)))
         for one, other in zip(convolve(plan, x, w, *how), convolve(wide, x, w, *how), strict=True):
             same(one, other)
 
@@ -210,7 +213,7 @@ def test_b_packed_once_for_many_rows(dtype, batches):
 @pytest.mark.parametrize("dtype", ["f32", "f64", "f16"])
 def test_nothing_is_read_beyond_the_operands(dtype):
     plan = contraction.plan(dtype)
-    for m, n, k in ((5, 7, 9), (3, 33, 2), (40, 50, 300), (1, 1, 1), (9, 16, 17)):
+    for m, n, k in ((5, 7, 9), (3, 33, 2), (40, 50, 300), (1, 1, 1), (9, 16, 17), (1, 37, 299)):
         for turn_a, turn_b in np.ndindex(2, 2):
             a = guarded(numbers((k, m) if turn_a else (m, k), dtype))
             b = guarded(numbers((n, k) if turn_b else (k, n), dtype))
@@ -250,7 +253,8 @@ def test_pack(source, data):
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64", "bf16"])
 def test_every_target_has_kernels(dtype, target):
     sums = contraction.SUMS.get(dtype, dtype)
-    for text in (contraction_micro.render(sums, target), contraction_pack.render(dtype, sums, target)):
+    texts = [generator.render(sums, target) for generator in (contraction_micro, contraction_dots)]
+    for text in (*texts, contraction_pack.render(dtype, sums, target)):
         assert len(native.compile(text, target)) > 200
 
 

@@ -14,7 +14,7 @@ import sys
 from ..device import cpu
 from ..ir.expr import DTYPES, Expr, cast, const, load, substitute, var
 from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
-from . import cache, contraction_micro, contraction_pack, native
+from . import cache, contraction_dots, contraction_micro, contraction_pack, native
 from .target import Target, host
 
 # Operands of these dtypes are converted while they are packed, and their products summed in another. Integers wrap
@@ -30,11 +30,12 @@ def result_var(dtype: str) -> Expr:
 
 
 @functools.cache
-def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None) -> bytes:
+def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None, dots: bool = True) -> bytes:
     """The bytes of an fb_contraction: c = epilogue(a @ b + bias), `epilogue` an Expr over `result_var(dtype)`.
 
     `bias` is None, 'columns' (it runs along the dimension in which c is contiguous) or 'rows' (across it).
-    The addresses in it stay valid for the life of the process.
+    Without `dots`, which costs 30 ms to compile, products of one row with a transposed matrix are slower. The
+    addresses in it stay valid for the life of the process.
     """
     if DTYPES[dtype].kind not in "iuf":
         raise TypeError(f"contraction: dtype must be an integer or floating one, got {dtype}")
@@ -46,8 +47,8 @@ def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None) -> b
     if epilogue is not None or bias is not None or sums != dtype:
         finish = native.function(finish_kernel(dtype, epilogue, bias))
     return struct.pack(
-        "=9q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
-        micro_kernel(sums), pack_kernel(dtype), pack_kernel(sums), finish,
+        "=10q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
+        micro_kernel(sums), dots_kernel(sums) if dots else 0, pack_kernel(dtype), pack_kernel(sums), finish,
     )  # fmt: skip
 
 
@@ -55,6 +56,12 @@ def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None) -> b
 def micro_kernel(dtype: str) -> int:
     """The address of the micro-kernel for sums of `dtype` on this machine."""
     return loaded(contraction_micro.render(dtype, host()), host())
+
+
+@functools.cache
+def dots_kernel(dtype: str) -> int:
+    """The address of the kernel for one row times a transposed matrix."""
+    return loaded(contraction_dots.render(dtype, host()), host())
 
 
 @functools.cache

@@ -45,14 +45,14 @@ cdef enum:
 cdef dict plans = {}
 
 
-cdef const fb_contraction *plan_of(int code, str bias) except NULL:
-    """The plan for a dtype and a kind of bias (None, 'columns', 'rows'), made on first use."""
-    key = (code, bias)
+cdef const fb_contraction *plan_of(int code, str bias, bint dots) except NULL:
+    """The plan for a dtype, a kind of bias (None, 'columns', 'rows') and perhaps single rows, made on first use."""
+    key = (code, bias, dots)
     found = plans.get(key)
     if found is None:
         if code == BOOL:
             raise RuntimeError("matmul: not defined for bool; convert with x.to(fb.uint8)")
-        found = plans[key] = hooks["contraction_plan"](DTYPES[code], bias)
+        found = plans[key] = hooks["contraction_plan"](DTYPES[code], bias, bool(dots))
     return <const fb_contraction *> <char *> <bytes> found
 
 
@@ -120,7 +120,7 @@ def matrix_product(Tensor a, Tensor b, Tensor bias=None):
         bias = make_contiguous(bias)
         p.bias = bias.ptr
         p.bias_n = 1
-    plan = plan_of(a.code, None if bias is None else "columns")
+    plan = plan_of(a.code, None if bias is None else "columns", p.m == 1 or p.n == 1)
     batches = p.batch[0] * p.batch[1]
     work = p.m * p.n * (p.k + 1) * batches
     for r in range(leading):
@@ -149,7 +149,7 @@ def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple strid
     cdef fb_conv_problem p
     cdef int nd = x.ndims - 2, i, j
     cdef int status
-    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows")
+    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows", False)
     p.x, p.w, p.y = x.ptr, w.ptr, y.ptr
     p.bias = NULL
     p.bias_stride = 0

@@ -80,11 +80,11 @@ def reduce_miss(reduction: Any, dtype: Any, out_dtype: Any, column: bool, stage:
     return native.function(kernel), tuple(CODES[d] for d in written)
 
 
-def contraction_plan(dtype: Any, bias: str | None) -> bytes:
+def contraction_plan(dtype: Any, bias: str | None, dots: bool) -> bytes:
     """The plan of a matrix product or convolution."""
     from ..codegen import contraction
 
-    return contraction.plan(dtype.ir, None, bias)
+    return contraction.plan(dtype.ir, None, bias, dots)
 
 
 def install() -> None:

@@ -24,7 +24,7 @@ typedef struct {
     fb_matmul_problem p;
     int64_t m_chunk, n_chunk, m_chunks, n_chunks;
     int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
-    int copy_a;
+    int copy_a, by_dots;
     char *packed;          /* all of b, [batch, block of K, panel, k, b_pitch], if that is needed more than once */
     int64_t panels, packs; /* panels in a row of b, and how many there are in all */
     double work;           /* multiply-adds */
@@ -60,7 +60,8 @@ static void schedule(job *j, int64_t batches) {
     int64_t kc = fb_min(p->k, FB_KC), size = plan->sum_size;
     int convert = plan->operand_size != size;
 
-    if (must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
+    j->by_dots = plan->dots && !convert && p->m == 1 && p->n > 1 && p->k > 1 && p->b_k == 1 && p->b_n != 1;
+    if (!j->by_dots && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->panels = fb_div_up(p->n, plan->nr);
     int64_t copies = (p->b_batch[0] ? p->batch[0] : 1) * (p->b_batch[1] ? p->batch[1] : 1);
     j->packs = copies * fb_div_up(p->k, FB_KC) * j->panels;
@@ -114,6 +115,25 @@ static void pack_all(const int64_t *args, int64_t begin, int64_t end) {
     }
 }
 
+/* One row times columns [j0, j1) of a b with its columns next to each other in memory: a few at a time, all of K. */
+static void dots(const job *j, const char *a, const char *b, char *c, const char *bias, int64_t j0, int64_t j1) {
+    const fb_contraction *plan = j->plan;
+    const fb_matmul_problem *p = &j->p;
+    int64_t size = plan->sum_size, a_off[FB_KC];
+    for (int64_t k = 0; k < fb_min(FB_KC, p->k); k++) a_off[k] = k * p->a_k;
+    for (int64_t col = j0; col < j1; col += plan->lanes) {
+        int64_t n = fb_min(plan->lanes, j1 - col);
+        for (int64_t k0 = 0; k0 < p->k; k0 += FB_KC) {
+            fb_tile t = {fb_at(a, k0 * p->a_k, size), fb_at(b, col * p->b_n + k0, size), fb_at(c, col, size), a_off, NULL,
+                         p->b_n, 0, 1, n, fb_min(FB_KC, p->k - k0), k0 > 0};
+            plan->dots(&t);
+        }
+    }
+    char *out = fb_at(c, j0, size);
+    int64_t args[] = {fb_slot(out), fb_slot(out), fb_slot(fb_at(bias, j0 * p->bias_n, size)), 0, 0, p->bias_m, j1 - j0, 1};
+    if (plan->finish) plan->finish(args, 0, 1);
+}
+
 static void chunk(const job *j, int64_t task, char *scratch) {
     const fb_contraction *plan = j->plan;
     const fb_matmul_problem *p = &j->p;
@@ -130,6 +150,10 @@ static void chunk(const job *j, int64_t task, char *scratch) {
     int64_t a_off[FB_KC], b_off[FB_KC];
     int64_t k0 = 0;
 
+    if (j->by_dots) {
+        dots(j, a, bs, c, bias, j0, j1);
+        return;
+    }
     do {
         int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k;
         int64_t b_step = j->b_pitch ? j->b_pitch : p->b_k;
