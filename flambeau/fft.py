@@ -37,15 +37,16 @@ def scaled(y: Any, scale: float) -> Any:
 
 
 def complex_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return transform(g, ctx.dims, not ctx.forward, ctx.scale)
+    gx = transform(g, ctx.dims, not ctx.forward, ctx.scale)
+    return TABLE["real"](gx) if ctx.real else gx
 
 
 @primitive(complex_vjp, name="fft_c2c")
 def transform(ctx, x, dims, forward, scale):
-    """scale · Σ x e^(∓2πi jk/n) over several dimensions."""
+    """scale · Σ x e^(∓2πi jk/n) over several dimensions; a real x costs half."""
     from scipy import fft as library
 
-    ctx.dims, ctx.forward, ctx.scale = dims, forward, scale
+    ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
     run, norm = (library.fftn, "backward") if forward else (library.ifftn, "forward")
     return tensor(scaled(run(array(x), axes=dims, norm=norm), scale))
 
@@ -143,10 +144,12 @@ def count(x: Tensor, dims: Sequence[int]) -> int:
 
 
 def both_ways(name: str, x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool) -> Tensor:
-    x = as_complex(prepare(name, x))
+    x = prepare(name, x)
     dims, lengths = geometry(name, x, s, dim)
     x = sized(name, x, dims, lengths)
-    return transform(x, dims, forward, scale_of(name, norm, count(x, dims), forward)) if dims else x
+    if not dims:
+        return as_complex(x)
+    return transform(x, dims, forward, scale_of(name, norm, count(x, dims), forward))
 
 
 def real_input(name: str, x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool) -> Tensor:

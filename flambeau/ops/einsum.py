@@ -1,6 +1,6 @@
 """einsum: sums of products over named dimensions, turned into matrix products two operands at a time.
 
-A subscript string is parsed once for each combination of dimensions; pairs are contracted in the order that opt_einsum
+An equation is planned once for each combination of shapes; pairs are contracted in the order that opt_einsum
 finds, or else the greedy one here. All is built on permute, sum, * and `matrix_product`, so derivatives of any order
 follow. Imports core and neighbours in ops. Read next: `matmul.py`.
 """
@@ -11,7 +11,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core._core import Tensor
 from .arguments import into_out
@@ -20,6 +20,7 @@ from .matmul import matrix_product
 __all__ = ["chain_matmul", "einsum", "kron"]
 
 Labels = tuple[int, ...]
+Shape = tuple[int, ...]
 # Labels are numbers: 0-51 for A-Z and a-z, from 52 on for the dimensions that an ellipsis stands for.
 ELLIPSIS = 52
 
@@ -43,7 +44,6 @@ def split_term(term: str, equation: str) -> tuple[list[int], int | None]:
     return before + [label_of(c, equation) for c in tail], len(before) if dots else None
 
 
-@functools.lru_cache(1024)
 def parse(equation: str, ndims: tuple[int, ...]) -> tuple[tuple[Labels, ...], Labels]:
     """The labels of every operand and of the result."""
     left, arrow, right = equation.replace(" ", "").partition("->")
@@ -51,7 +51,7 @@ def parse(equation: str, ndims: tuple[int, ...]) -> tuple[tuple[Labels, ...], La
     return resolve(terms, split_term(right, equation) if arrow else None, ndims, repr(equation))
 
 
-def resolve(terms: list, output: Any, ndims: tuple[int, ...], what: str) -> tuple[tuple[Labels, ...], Labels]:
+def resolve(terms: Sequence[Any], output: Any, ndims: tuple[int, ...], what: str) -> tuple[tuple[Labels, ...], Labels]:
     if len(terms) != len(ndims):
         raise RuntimeError(f"einsum: {what} has subscripts for {len(terms)} operands, got {len(ndims)} operands")
     operands, widest = [], 0
@@ -88,84 +88,154 @@ def name_of(label: int) -> str:
     return "..." if label >= ELLIPSIS else chr(label + 65 if label < 26 else label + 71)
 
 
-def parse_sublists(args: Sequence[Any]) -> tuple[list[Tensor], tuple[Labels, ...], Labels]:
-    """einsum(x, [0, 1], y, [1, 2], [0, 2]): operands, their labels and the result's."""
+def parse_sublists(args: Sequence[Any]) -> tuple[list[Tensor], tuple]:
+    """einsum(x, [0, 1], y, [1, 2], [0, 2]): operands, and the labels and ellipses of all and of the result."""
 
-    def term(labels: Sequence[Any]) -> tuple[list[int], int | None]:
+    def term(labels: Sequence[Any]) -> tuple[Labels, int | None]:
         dots = [i for i, label in enumerate(labels) if label is Ellipsis]
-        names = [label for label in labels if label is not Ellipsis]
+        names = tuple(label for label in labels if label is not Ellipsis)
         if len(dots) > 1 or any(not 0 <= n < ELLIPSIS for n in names):
             raise RuntimeError(f"einsum: a sublist holds numbers from 0 to 51 and at most one '...', got {labels}")
         return names, dots[0] if dots else None
 
-    operands = list(args[: len(args) // 2 * 2 : 2])
-    terms = [term(labels) for labels in args[1::2]]
-    output = term(args[-1]) if len(args) % 2 else None
-    return operands, *resolve(terms, output, tuple(x.ndim for x in operands), "the sublists")
+    terms = tuple(term(labels) for labels in args[1::2])
+    return list(args[: len(args) // 2 * 2 : 2]), (terms, term(args[-1]) if len(args) % 2 else None)
 
 
-def without_repeats(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
-    """The diagonal of x over every label that stands more than once."""
+def diagonals_of(labels: Labels, shape: Shape) -> tuple[list[tuple[int, int]], Labels, Shape]:
+    """Which diagonals to take, one after another, so that every label stands once."""
+    pairs = []
     while len(set(labels)) < len(labels):
         label = next(n for n in labels if labels.count(n) > 1)
         i = labels.index(label)
         j = labels.index(label, i + 1)
-        if x.shape[i] != x.shape[j]:
-            raise RuntimeError(
-                f"einsum: subscript {name_of(label)!r} is repeated over sizes {x.shape[i]} and {x.shape[j]}"
-            )
-        x = x.diagonal(0, i, j)
-        labels = (*(n for k, n in enumerate(labels) if k not in (i, j)), label)
-    return x, labels
+        if shape[i] != shape[j]:
+            raise RuntimeError(f"einsum: subscript {name_of(label)!r} is repeated over sizes {shape[i]} and {shape[j]}")
+        pairs.append((i, j))
+        others = [k for k in range(len(labels)) if k not in (i, j)]
+        labels, shape = (*(labels[k] for k in others), label), (*(shape[k] for k in others), shape[i])
+    return pairs, labels, shape
 
 
-def sum_out(x: Tensor, labels: Labels, keep: Any) -> tuple[Tensor, Labels]:
-    gone = [d for d, n in enumerate(labels) if n not in keep]
-    return (x.sum(gone), tuple(n for n in labels if n in keep)) if gone else (x, labels)
+class Layout(NamedTuple):
+    """How one operand is brought into the form that its step needs; None: it has that already."""
+
+    summed: list[int]
+    order: list[int] | None
+    shape: Shape | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.summed:
+            x = x.sum(self.summed)
+        if self.order is not None:
+            x = x.permute(self.order)
+        return x if self.shape is None else x.reshape(self.shape)
 
 
-def contract(a: Tensor, la: Labels, b: Tensor, lb: Labels, keep: Any) -> tuple[Tensor, Labels]:
+def layout(labels: Labels, shape: Shape, gone: Any, order: Sequence[int], dropped: Any, final: Sequence[int]) -> Layout:
+    """Labels `gone` are summed; the rest come in `order`, then the `dropped` ones of size 1, and get a final shape."""
+    summed = [d for d, n in enumerate(labels) if n in gone]
+    kept = [n for n in labels if n not in gone]
+    places = [kept.index(n) for n in (*order, *dropped)]
+    sizes = dict(zip(labels, shape, strict=True))
+    same = tuple(final) == tuple(sizes[n] for n in (*order, *dropped))
+    return Layout(summed, None if places == sorted(places) else places, None if same else tuple(final))
+
+
+class Step(NamedTuple):
+    """The contraction of two operands, at places i < j of the list; the result goes to its end."""
+
+    i: int
+    j: int
+    left: Layout
+    right: Layout
+    kind: str
+    shape: Shape
+
+
+def step_of(i: int, j: int, la: Labels, sa: Shape, lb: Labels, sb: Shape, keep: Any) -> tuple[Step, Labels, Shape]:
     """Σ a b over the labels of the two that aren't to be kept."""
+    sizes_a, sizes_b = dict(zip(la, sa, strict=True)), dict(zip(lb, sb, strict=True))
     # A size of 1 against another is broadcast: the operand that has it says nothing about that label.
-    sizes_a, sizes_b = dict(zip(la, a.shape, strict=True)), dict(zip(lb, b.shape, strict=True))
     drop_a = [n for n in la if sizes_a[n] == 1 != sizes_b.get(n, 1)]
     drop_b = [n for n in lb if sizes_b[n] == 1 != sizes_a.get(n, 1)]
-    if drop_a:
-        a, la = a.squeeze([la.index(n) for n in drop_a]), tuple(n for n in la if n not in drop_a)
-    if drop_b:
-        b, lb = b.squeeze([lb.index(n) for n in drop_b]), tuple(n for n in lb if n not in drop_b)
-    a, la = sum_out(a, la, {*keep, *lb})
-    b, lb = sum_out(b, lb, {*keep, *la})
-    batch = [n for n in la if n in lb and n in keep]
-    summed = [n for n in la if n in lb and n not in keep]
-    rows, columns = [n for n in la if n not in lb], [n for n in lb if n not in la]
-    labels = (*batch, *rows, *columns)
-    if not summed:
-        left = a.permute([la.index(n) for n in (*batch, *rows)])
-        right = b.permute([lb.index(n) for n in (*batch, *columns)])
-        spread = [*range(len(batch)), *(len(batch) + d for d in range(len(rows)))]
-        left = left.reshape([left.shape[d] for d in spread] + [1] * len(columns))
-        right = right.reshape(list(right.shape[: len(batch)]) + [1] * len(rows) + list(right.shape[len(batch) :]))
-        return left * right, labels
-    sizes = {**sizes_b, **sizes_a, **{n: sizes_b[n] for n in drop_a}}
+    in_a, in_b = [n for n in la if n not in drop_a], [n for n in lb if n not in drop_b]
+    gone_a = [n for n in in_a if n not in keep and n not in in_b]
+    gone_b = [n for n in in_b if n not in keep and n not in in_a]
+    batch = [n for n in in_a if n in in_b and n in keep]
+    summed = [n for n in in_a if n in in_b and n not in keep]
+    rows = [n for n in in_a if n in keep and n not in in_b]
+    columns = [n for n in in_b if n in keep and n not in in_a]
+    sizes = {**{n: sizes_a[n] for n in in_a}, **{n: sizes_b[n] for n in in_b}}
+
+    def each(*names: int) -> list[int]:
+        return [sizes[n] for n in names]
 
     def many(names: Sequence[int]) -> int:
-        return math.prod(sizes[n] for n in names)
+        return math.prod(each(*names))
 
-    left = a.permute([la.index(n) for n in (*batch, *rows, *summed)]).reshape(
-        [*(sizes[n] for n in batch), many(rows), many(summed)]
+    labels = (*batch, *rows, *columns)
+    before = each(*batch)
+    if summed and (rows or columns):
+        kind = "product"
+        left = layout(la, sa, gone_a, (*batch, *rows, *summed), drop_a, [*before, many(rows), many(summed)])
+        right = layout(lb, sb, gone_b, (*batch, *summed, *columns), drop_b, [*before, many(summed), many(columns)])
+    elif summed:
+        kind = "sum"
+        left = layout(la, sa, gone_a, (*batch, *summed), drop_a, [*before, many(summed)])
+        right = layout(lb, sb, gone_b, (*batch, *summed), drop_b, [*before, many(summed)])
+    else:
+        kind = "elements"
+        left = layout(la, sa, gone_a, (*batch, *rows), drop_a, [*before, *each(*rows), *[1] * len(columns)])
+        right = layout(lb, sb, gone_b, (*batch, *columns), drop_b, [*before, *[1] * len(rows), *each(*columns)])
+    return Step(i, j, left, right, kind, tuple(each(*labels))), labels, tuple(each(*labels))
+
+
+class Plan(NamedTuple):
+    """All that einsum does to operands of certain shapes."""
+
+    diagonals: list[list[tuple[int, int]]]
+    steps: list[Step]
+    summed: list[int]
+    order: list[int] | None
+
+
+@functools.lru_cache(4096)
+def plan(terms: Any, shapes: tuple[Shape, ...]) -> Plan:
+    """The plan for an equation, or for what sublists say."""
+    ndims = tuple(map(len, shapes))
+    labels, output = parse(terms, ndims) if isinstance(terms, str) else resolve(*terms, ndims, "the sublists")
+    check_sizes(labels, shapes)
+    found = [diagonals_of(names, tuple(shape)) for names, shape in zip(labels, shapes, strict=True)]
+    parts = [(names, shape) for _, names, shape in found]
+    steps = []
+    for i, j in path(tuple(names for names, _ in parts), tuple(shape for _, shape in parts), output):
+        second, first = parts.pop(j), parts.pop(i)
+        step, *result = step_of(i, j, *first, *second, {*output, *(n for names, _ in parts for n in names)})
+        steps.append(step)
+        parts.append(tuple(result))
+    names, _ = parts[0]
+    summed = [d for d, n in enumerate(names) if n not in output]
+    names = tuple(n for n in names if n in output)
+    return Plan(
+        [pairs for pairs, _, _ in found], steps, summed, None if names == output else [names.index(n) for n in output]
     )
-    right = b.permute([lb.index(n) for n in (*batch, *summed, *columns)]).reshape(
-        [*(sizes[n] for n in batch), many(summed), many(columns)]
-    )
-    return matrix_product(left, right).reshape([sizes[n] for n in labels]), labels
 
 
-@functools.lru_cache(1024)
+def contract(step: Step, a: Tensor, b: Tensor) -> Tensor:
+    a, b = step.left(a), step.right(b)
+    if step.kind == "elements":
+        return a * b
+    y = matrix_product(a, b) if step.kind == "product" else (a * b).sum(-1)
+    return y if y.shape == step.shape else y.reshape(step.shape)
+
+
 def path(
     operands: tuple[Labels, ...], shapes: tuple[tuple[int, ...], ...], output: Labels
 ) -> tuple[tuple[int, int], ...]:
     """Which two operands to contract next, again and again; results go to the end of the list."""
+    if len(operands) < 3:
+        return ((0, 1),) * (len(operands) - 1)
     try:
         import opt_einsum
     except ImportError:
@@ -210,13 +280,13 @@ def greedy(
     return tuple(steps)
 
 
-def check_sizes(operands: list[Tensor], labels: tuple[Labels, ...]) -> None:
+def check_sizes(labels: tuple[Labels, ...], shapes: tuple[Shape, ...]) -> None:
     sizes: dict[int, int] = {}
-    for i, (x, names) in enumerate(zip(operands, labels, strict=True)):
-        for n, size in zip(names, x.shape, strict=True):
+    for i, (names, shape) in enumerate(zip(labels, shapes, strict=True)):
+        for n, size in zip(names, shape, strict=True):
             if size != 1 and sizes.setdefault(n, size) != size:
                 raise RuntimeError(
-                    f"einsum: subscript {name_of(n)!r} has size {size} in operand {i}, of shape {tuple(x.shape)}, but "
+                    f"einsum: subscript {name_of(n)!r} has size {size} in operand {i}, of shape {tuple(shape)}, but "
                     f"{sizes[n]} in one before"
                 )
 
@@ -237,25 +307,23 @@ def einsum(*args: Any) -> Tensor:
     """
     if len(args) < 2:
         raise ValueError("einsum: needs an equation and at least one operand")
+    terms: Any
     if isinstance(args[0], Tensor):
-        operands, labels, output = parse_sublists(args)
+        operands, terms = parse_sublists(args)
     else:
-        operands = list(args[1]) if len(args) == 2 and isinstance(args[1], (list, tuple)) else list(args[1:])
-        labels, output = parse(args[0], tuple([x.ndim for x in operands]))
-    check_sizes(operands, labels)
-    parts = [without_repeats(x, names) for x, names in zip(operands, labels, strict=True)]
-    if len(parts) == 1:
-        x, names = sum_out(*parts[0], set(output))
-    elif len(parts) == 2:
-        x, names = contract(*parts[0], *parts[1], output)
-    else:
-        for i, j in path(tuple(names for _, names in parts), tuple(tuple(x.shape) for x, _ in parts), output):
-            second, first = parts.pop(j), parts.pop(i)
-            parts.append(contract(*first, *second, {*output, *(n for _, names in parts for n in names)}))
-        x, names = parts[0]
-    if names == output:
-        return x
-    return x.permute([names.index(n) for n in output])
+        terms = args[0]
+        operands = list(args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:])
+    made = plan(terms, tuple([x.shape for x in operands]))
+    for i, pairs in enumerate(made.diagonals):
+        for pair in pairs:
+            operands[i] = operands[i].diagonal(0, *pair)
+    for step in made.steps:
+        second, first = operands.pop(step.j), operands.pop(step.i)
+        operands.append(contract(step, first, second))
+    x = operands[0]
+    if made.summed:
+        x = x.sum(made.summed)
+    return x if made.order is None else x.permute(made.order)
 
 
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
