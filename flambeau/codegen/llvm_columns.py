@@ -18,9 +18,8 @@ from .llvm_prefetch import Prefetch
 # twice, and half of the smallest level-two cache in use.
 COLUMNS, TILE_BYTES = 1024, 131072
 # Rows of a lane that are added in one pass, so that its accumulators are read and written less often, where a step has
-# at most so many nodes; and how many rows ahead cache lines are asked for.
+# at most so many nodes.
 ROWS, SHORT = 4, 32
-AHEAD = 1
 ZERO = const(0, "i64")
 
 
@@ -36,20 +35,22 @@ class Tiles:
 
 
 def by_tiles(loop: For, k: int) -> Tiles | None:
-    """The loop with its first Reduce in the second order; None where it isn't Lets, a Reduce in lanes, and the rest."""
+    """The loop with its first Reduce in the second order; None where it isn't Lets, such a Reduce, and the rest."""
     at = next((j for j, s in enumerate(loop.body) if not isinstance(s, Let)), len(loop.body))
     if at == len(loop.body):
         return None
     r = loop.body[at]
-    if not isinstance(r, Reduce) or r.lanes != LANES:
+    if not isinstance(r, Reduce):
         return None
-    steps = [s for s in r.body if isinstance(s, Let)]
-    if len(steps) < len(r.body):
+    steps = [s for s in r.body if isinstance(s, Let | Store)]
+    # Lanes, or a scan; what only folds one value after the other does that best in registers.
+    scans = any(isinstance(s, Store) for s in steps)
+    if len(steps) < len(r.body) or r.lanes != (1 if scans else LANES):
         return None
     lets, rest = loop.body[:at], loop.body[at + 1 :]
     # Names with a dot are not identifiers, so none of these can be the kernel's own.
     size = sum(DTYPES[a.var.dtype].size for a in r.accumulators)
-    width = min(COLUMNS, TILE_BYTES // LANES // size // LANES * LANES)
+    width = min(COLUMNS, TILE_BYTES // r.lanes // size // LANES * LANES)
     # The same column's lanes would share few sets of the cache without some space between them.
     apart = width + LANES
     first, last, tile = var(f"first.{k}"), var(f"last.{k}"), var(f"tile.{k}")
@@ -63,16 +64,20 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     def fold(rows: list[Expr], lane: Expr) -> For:
         """One pass over the tile that adds these rows, all of one lane, in order."""
         place = lane * apart + (loop.var - start)
-        ahead = [Prefetch(str(x.attr), substitute(x.args, {r.var: row + AHEAD})[0]) for row in rows for x in apiece]
-        done: list[Statement] = [cast(Statement, p) for p in ahead]
+        lines = [Prefetch(str(x.attr), substitute(x.args, {r.var: row + ahead})[0]) for row in rows for x in apiece]
+        done: list[Statement] = [cast(Statement, p) for p in lines]
         done += lets
         done += [Let(a, load(b.name, b.dtype, place)) for a, b in zip(own, buffers, strict=True)]
         values = own
         for n, row in enumerate(rows):
             known = {r.var: row} | dict(zip(own, values, strict=True))
             for s in steps:
-                known[s.var] = var(f"{s.var.attr}.{n}", s.var.dtype)
-                done.append(Let(known[s.var], substitute((s.value,), known)[0]))
+                (value,) = substitute((s.value,), known)
+                if isinstance(s, Let):
+                    known[s.var] = var(f"{s.var.attr}.{n}", s.var.dtype)
+                    done.append(Let(known[s.var], value))
+                else:
+                    done.append(Store(s.buffer, substitute((s.index,), known)[0], value, s.stream))
             values = tuple(var(f"{a.attr}.next{n}", a.dtype) for a in own)
             done += map(Let, values, substitute(r.step, known))
         # Every step is taken before the first of them is stored.
@@ -81,18 +86,20 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
 
     rows = ROWS if len(postorder(*roots)) <= SHORT else 1
     group, lane, past = var(f"group.{k}"), var(f"lane.{k}"), var(f"past.{k}")
-    groups = idiv(r.stop - r.start, const(rows * LANES, "i64"))
-    at_once = [r.start + group * (rows * LANES) + lane + n * LANES for n in range(rows)]
+    groups = idiv(r.stop - r.start, const(rows * r.lanes, "i64"))
+    at_once = [r.start + group * (rows * r.lanes) + lane + n * r.lanes for n in range(rows)]
+    # The rows of the next pass.
+    ahead = 1 if r.lanes > 1 else rows
     folds: tuple[Statement, ...] = (
-        For(group, ZERO, groups, (For(lane, ZERO, const(LANES, "i64"), (fold(at_once, lane),)),)),
-        Let(past, r.start + groups * (rows * LANES)),
-        For(r.var, past, r.stop, (fold([r.var], node("and", "i64", (r.var - r.start, const(LANES - 1, "i64")))),)),
+        For(group, ZERO, groups, (For(lane, ZERO, const(r.lanes, "i64"), (fold(at_once, lane),)),)),
+        Let(past, r.start + groups * (rows * r.lanes)),
+        For(r.var, past, r.stop, (fold([r.var], node("and", "i64", (r.var - r.start, const(r.lanes - 1, "i64")))),)),
     )
 
-    lanes = [tuple(var(f"{a.var.attr}.lane{x}", a.var.dtype) for a in r.accumulators) for x in range(LANES)]
+    lanes = [tuple(var(f"{a.var.attr}.lane{x}", a.var.dtype) for a in r.accumulators) for x in range(r.lanes)]
     merging: list[Statement] = [
         Let(v, load(b.name, b.dtype, loop.var - start + x * apart))
-        for x in range(LANES)
+        for x in range(r.lanes)
         for v, b in zip(lanes[x], buffers, strict=True)
     ]
     values: list[tuple[Expr, ...]] = list(lanes)
@@ -105,10 +112,10 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     body = (
         Let(start, first + tile * width),
         Let(stop, minimum(start + width, last)),
-        For(row, ZERO, const(LANES, "i64"), (For(cell, row * apart, row * apart + (stop - start), tuple(
+        For(row, ZERO, const(r.lanes, "i64"), (For(cell, row * apart, row * apart + (stop - start), tuple(
             Store(b.name, cell, a.init) for a, b in zip(r.accumulators, buffers, strict=True)), vector=True),)),
         *folds,
         For(loop.var, start, stop, (*lets, *merging, *rest), vector=True),
     )  # fmt: skip
     count = idiv(last - first + (width - 1), const(width, "i64"))
-    return Tiles(first, last, buffers, LANES * apart, (For(tile, ZERO, count, body),))
+    return Tiles(first, last, buffers, r.lanes * apart, (For(tile, ZERO, count, body),))

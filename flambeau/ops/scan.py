@@ -25,7 +25,7 @@ from .table import TABLE
 from .typed import CODES
 
 BOOL, INT64 = DTYPES[0], DTYPES[5]
-COLUMNS = 64
+COLUMNS = 256
 GRAIN = 32768
 WHOLE, SUMS, CARRY, FINAL = range(4)
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
