@@ -1,6 +1,6 @@
-# Dispatch: from an operation and its arguments to a cached kernel, a launch and a tape node.
+# Op: an operation as it is called, and the kernels it remembers.
 #
-# An Op remembers kernels by what they depend on: the operands' dtypes and kinds, and the layout class (how many
+# Kernels are remembered by what they depend on: the operands' dtypes and kinds, and the layout class (how many
 # dimensions are left after merging, how each operand's innermost stride looks), never sizes. A miss asks
 # hooks["pointwise_miss"] or hooks["reduce_miss"], which compile and return an address.
 
@@ -184,6 +184,9 @@ cdef class Op:
             if key not in self.parameters or self.parameters.index(key) <= k:
                 raise TypeError(f"{self.name}_: unexpected argument {key!r}; it takes ({', '.join(self.parameters[1:])})")
             xs[<int> self.parameters.index(key)] = <PyObject *> value
+        for i in range(min(self.nin, self.nargs)):
+            if <object> xs[i] is DEFAULT:
+                raise TypeError(f"{self.name}_: argument {self.parameters[i]!r} is missing")
         return pointwise(self, xs, self.nargs, (target,), 1)
 
 

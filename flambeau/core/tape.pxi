@@ -1,4 +1,4 @@
-# The tape: Nodes that record what an operation saved, and the engine that walks them backwards without recursion.
+# The tape: Nodes that record what an operation saved; in-place writes; modes. The engine is in backward.pxi.
 #
 # An edge points to the Node that made an input, or to the input itself if that is a leaf. Nodes are numbered in the order
 # of their making, so taking the highest number first is a topological order, and sums of gradients have one order.

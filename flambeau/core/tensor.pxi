@@ -1,4 +1,4 @@
-# Tensor: geometry over a Storage, views, and the ways to and from Python. Operations are attached by `flambeau.ops`.
+# Tensor as programs see it: geometry over a Storage, its properties and methods. Operations are attached by `flambeau.ops`.
 
 cdef enum:
     MAXDIM = 64
@@ -427,6 +427,7 @@ cdef class Tensor:
                     f"expand: dimension {i} has length {self.dims[i - lead]} and can't become {sizes[i]}; "
                     f"got {[sizes[j] for j in range(nd)]} for shape {list(self.shape)}"
                 )
+        count_elements(nd, sizes, 1)
         return make_view(self, self.ptr, nd, sizes, strides, VIEW_EXPAND, None)
 
     def expand_as(self, Tensor other):
@@ -484,12 +485,12 @@ cdef class Tensor:
         """One index of a dimension, which is dropped."""
         if self.ndims == 0:
             raise IndexError("select: a 0-dimensional tensor has no dimension to select from; use x.item()")
-        return select_c(self, wrap_dim(dim, self.ndims), index)
+        return select_c(self, wrap_dim(dim, self.ndims), integer(index, "an index"))
 
     def narrow(self, dim, start, length):
         """`length` indices of a dimension from `start` on."""
         cdef int d = wrap_dim(dim, self.ndims)
-        cdef int64_t n = self.dims[d], a = start, k = length
+        cdef int64_t n = self.dims[d], a = integer(start, "start"), k = integer(length, "length")
         if a < -n or a > n:
             raise IndexError(f"narrow: start {a} is out of range for dimension {d} of length {n}")
         if a < 0:

@@ -1,7 +1,7 @@
 """flambeau.optim: optimizers and learning-rate schedules, with PyTorch's names, arguments and state_dicts.
 
 `optimizer.py` is the base; SGD, Adam and AdamW update all parameters in one fused pass. Imports the tensor core, and
-nn's hook handle. Read next: `optimizer.py`, `lr_scheduler.py`.
+nn's hook handle. Read next: `optimizer.py`, `lr_scheduler/`.
 """
 
 from flambeau.optim import lr_scheduler

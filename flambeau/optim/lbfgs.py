@@ -1,6 +1,6 @@
 """L-BFGS, with or without a line search that meets the strong Wolfe conditions.
 
-Imports `optimizer.py`. Read next: `lr_scheduler.py`.
+Imports `optimizer.py`. Read next: `lr_scheduler/`.
 """
 
 from __future__ import annotations

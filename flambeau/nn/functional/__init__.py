@@ -17,7 +17,7 @@ from flambeau.nn.functional.activation import (
     softmin,
 )
 from flambeau.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
-from flambeau.nn.functional.distance import cosine_similarity, normalize, pairwise_distance, pdist
+from flambeau.nn.functional.distance import cosine_similarity, normalize, pairwise_distance
 from flambeau.nn.functional.linear import bilinear
 from flambeau.nn.functional.losses import (
     cosine_embedding_loss,
@@ -112,4 +112,5 @@ from flambeau.ops import (
     tanhshrink,
     threshold,
 )  # fmt: skip
+from flambeau.ops.distance import pdist
 from flambeau.ops.softmax import log_softmax, softmax

@@ -1,4 +1,4 @@
-"""Distances, similarities and normalisation to a length.
+"""Distances, similarities and normalisation to a length; pdist stands in `ops/distance.py`.
 
 Imports the tensor core. Read next: `losses.py`, which uses them.
 """
@@ -12,7 +12,6 @@ from flambeau import Tensor
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """x / max(‖x‖_p, eps) along `dim`.
 
-    >>> import flambeau as fb
     >>> fb.nn.functional.normalize(fb.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
@@ -23,7 +22,6 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁ · x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps)) along `dim`, after broadcasting.
 
-    >>> import flambeau as fb
     >>> fb.nn.functional.cosine_similarity(fb.tensor([1.0, 0.0]), fb.tensor([1.0, 1.0]), dim=0)
     tensor(0.7071)
     """
@@ -33,14 +31,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """‖x₁ - x₂ + eps‖_p along the last dimension."""
+    """‖x₁ - x₂ + eps‖_p along the last dimension.
+
+    >>> fb.nn.functional.pairwise_distance(fb.tensor([[3.0, 0.0]]), fb.tensor([[0.0, 4.0]]))
+    tensor([5.])
+    """
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
-
-
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distances of all pairs i < j of rows of an (N, M) matrix, in row order."""
-    if input.dim() != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    n = input.shape[0]
-    first, second = fb.triu_indices(n, n, 1)
-    return (input[first] - input[second]).norm(p, -1)
