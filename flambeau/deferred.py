@@ -17,9 +17,9 @@ NAMES = {
     ".cross det .det geqrf .geqrf ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
-    "nn.functional": "adaptive_avg_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle cosine_embedding_loss "
-    "cosine_similarity ctc_loss feature_alpha_dropout max_pool1d max_pool3d pairwise_distance pixel_shuffle "
-    "pixel_unshuffle prelu .prelu rrelu triplet_margin_loss",
+    "nn.functional": "adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle "
+    "cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm max_pool1d "
+    "max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu triplet_margin_loss",
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
     "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
@@ -30,6 +30,11 @@ NAMES = {
     "ops.spectral": "istft .istft stft .stft",
     "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
     "serialization": "load save",
+    "settings": "are_deterministic_algorithms_enabled get_default_device get_deterministic_debug_mode "
+    "get_float32_matmul_precision get_num_interop_threads is_anomaly_enabled "
+    "is_deterministic_algorithms_warn_only_enabled is_storage is_warn_always_enabled set_anomaly_enabled "
+    "set_default_device set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision "
+    "set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms",
     "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
 }  # fmt: skip
 

@@ -210,6 +210,55 @@ def is_neg(input: Tensor) -> bool:
     return False
 
 
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of input's shape and dtype with every element the value.
+
+    >>> fb.fill(fb.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    return input.clone().fill_(value)
+
+
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of input with the elements at flat indices replaced by source, or added to.
+
+    >>> fb.put(fb.zeros(3), fb.tensor([2]), fb.tensor([5.0]))
+    tensor([0., 0., 5.])
+    """
+    return input.clone().put_(index, source, accumulate)
+
+
+def range(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Tensor:
+    """Numbers start, start + step, … up to and including end, floating by default.
+
+    >>> fb.range(1, 3)
+    tensor([1., 2., 3.])
+    """
+    from .factories import arange
+
+    if end is None:
+        raise TypeError("range: start and end are needed; use arange(end) to start from 0")
+    kwargs.setdefault("dtype", default(None))
+    count = int((end - start) / step) + 1
+    return arange(start, start + step * (count - 0.5), step, **kwargs)
+
+
+def in_place_function(name: str) -> Callable[..., Tensor]:
+    """relu_(x) and its kin: the op written over its argument."""
+
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return TABLE[name].inplace(input, *args, **kwargs)
+
+    function.__name__ = function.__qualname__ = name + "_"
+    function.__doc__ = f"In-place form of `{name}`."
+    return function
+
+
+celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
+    in_place_function(n) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
+)
+
+
 for _name in ("transpose", "squeeze", "unsqueeze", "t", "swapaxes", "swapdims"):
     setattr(Tensor, _name + "_", in_place(_name))
 for _function in (
@@ -217,6 +266,10 @@ for _function in (
 ):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)
 Tensor.as_strided_ = lambda self, *args: adopt("as_strided_", self, self.as_strided(*args))
+Tensor.put = put
+Tensor.split_with_sizes = lambda self, split_sizes, dim=0: self.split(split_sizes, dim)
+Tensor.unsafe_chunk = lambda self, chunks, dim=0: self.chunk(chunks, dim)
+Tensor.unsafe_split = lambda self, size, dim=0: self.split(size, dim)
 Tensor.new_empty_strided = new_empty_strided_like
 Tensor.is_pinned = lambda self, device=None: False
 Tensor.pin_memory = lambda self, device=None: self
@@ -224,6 +277,7 @@ Tensor.is_shared = lambda self: False
 
 __all__ = [
     "detach", "empty_permuted", "get_device", "is_conj", "is_inference", "is_neg", "is_nonzero", "is_signed",
+    "celu_", "elu_", "fill", "hardtanh_", "leaky_relu_", "put", "range", "selu_", "threshold_",
     "multinomial",
     "poisson", "resolve_conj", "resolve_neg",
 ]  # fmt: skip
