@@ -115,7 +115,7 @@ cdef object with_complex_numbers(Op op, PyObject **xs, int n, tuple given, int m
             wide = True
     for i in range(n):
         operands[i] = xs[i]
-        if i < op.nin and isinstance(<object> xs[i], complex):
+        if isinstance(<object> xs[i], complex):
             number = from_nested(<object> xs[i], DTYPES[C128 if wide else C64])
             keep.append(number)
             operands[i] = <PyObject *> number
@@ -162,7 +162,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             classes[i] = 0
         else:
             key = number_key(x)
-            if key == KEY_NUMBER + 3 and i < op.nin:
+            if key == KEY_NUMBER + 3:
                 return with_complex_numbers(op, xs, n, given, mode)
             classes[i] = 0
         keys[i // 10] |= (<uint64_t> key) << (6 * (i % 10))

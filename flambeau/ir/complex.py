@@ -2,15 +2,16 @@
 
 After `split` nothing complex is left: a c64 buffer is an f32 buffer of twice the length, real parts at even places, and
 every renderer gets complex arithmetic for nothing. Runs before `functions.expand`. Imports ir only.
-Read next: `kernel.py`, `interpret.py` (complex arithmetic as NumPy says it).
+Read next: `complex_functions.py` (exp, log, … of a pair), `kernel.py`, `interpret.py` (arithmetic as NumPy says it).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from .expr import Expr, bitcast, cast, const, eq, load, node, postorder, rebuild, var, where
-from .kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Statement, Store, expressions
+from .complex_functions import lower, product, quotient
+from .expr import Expr, bitcast, cast, const, load, node, postorder, rebuild, var, where
+from .kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Statement, Store, expressions, rewrite
 
 PART = {"c64": "f32", "c128": "f64"}
 
@@ -19,6 +20,7 @@ def split(kernel: Kernel) -> Kernel:
     """The same kernel with real types only; the kernel itself where it has no complex ones."""
     if all(x.dtype not in PART for x in postorder(*expressions(kernel.body))):
         return kernel
+    kernel = rewrite(kernel, lower)
     splitter = Splitter()
     params: list[Buffer | Scalar] = []
     for p in kernel.params:
@@ -100,7 +102,7 @@ class Splitter:
             c, d = self.pairs[x.args[1]]
             if x.op in ("add", "sub"):
                 return (a + c, b + d) if x.op == "add" else (a - c, b - d)
-            return (a * c - b * d, a * d + b * c) if x.op == "mul" else quotient(a, b, c, d)
+            return product((a, b), (c, d)) if x.op == "mul" else quotient((a, b), (c, d))
         raise TypeError(f"{x.op}: has no meaning on {x.dtype}; work on real and imag")
 
     def block(self, body: tuple[Statement, ...], buffers: frozenset[str]) -> tuple[Statement, ...]:
@@ -129,15 +131,3 @@ class Splitter:
         )
         step, merge, others = (tuple(p for x in xs for p in self.parts(x)) for xs in (s.step, s.merge, s.others))
         return [Reduce(s.var, start, stop, accumulators, step, merge, others, s.lanes, body)]
-
-
-def quotient(a: Expr, b: Expr, c: Expr, d: Expr) -> tuple[Expr, Expr]:
-    """(a + bi) / (c + di) by Smith's algorithm, which never squares the divisor; division by 0 as NumPy has it."""
-    swap = abs(c) < abs(d)
-    big, small = where(swap, d, c), where(swap, c, d)
-    zero = eq(big, 0.0)
-    ratio = where(zero, 0.0, small / big)
-    below = where(zero, abs(big), big + small * ratio)
-    first, second = where(swap, b, a), where(swap, a, b)
-    imag = where(swap, b * ratio - a, b - a * ratio)
-    return (first + second * ratio) / below, imag / below

@@ -70,7 +70,8 @@ def power_by_base(g: Expr, a: Expr, b: Expr) -> Expr | None:
 
 def power_by_exponent(g: Expr, y: Expr, a: Expr, b: Expr) -> Expr:
     # 0**b is constant for b >= 0: without the mask it would be 0 · log 0.
-    return where(eq(a, 0.0) & (b >= 0.0), zero(g), g * (y * log(a)))
+    rising = (real(b) if DTYPES[b.dtype].kind == "c" else b) >= 0.0
+    return where(eq(a, 0.0) & rising, zero(g), g * (y * log(a)))
 
 
 def next_order(n: Expr) -> Expr:
@@ -113,7 +114,7 @@ RULES: dict[str, Callable[..., Contributions]] = {
     "cosh": lambda g, y, x: (g * sinh(x),),
     "tanh": lambda g, y, x: (g * (1.0 - y * y),),
     "asinh": lambda g, y, x: (g * rsqrt(x * x + 1.0),),
-    "acosh": lambda g, y, x: (g * rsqrt((x - 1.0) * (x + 1.0)),),
+    "acosh": lambda g, y, x: (g * (rsqrt(x - 1.0) * rsqrt(x + 1.0)),),
     "atanh": lambda g, y, x: (g / ((1.0 - x) * (1.0 + x)),),
     "erf": lambda g, y, x: (g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),),
     "erfc": lambda g, y, x: (g * (exp(-(x * x)) * (-2 / math.sqrt(math.pi))),),

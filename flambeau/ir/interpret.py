@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .complex_functions import lower
 from .expr import DTYPES, Expr, postorder
 from .functions import expand
 from .kernel import Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
@@ -33,7 +34,7 @@ def evaluate(x: Expr, env: Env) -> Any:
 
 def evaluate_all(roots: Sequence[Expr], env: Env) -> list[Any]:
     """The values of several Exprs at once."""
-    roots = expand(tuple(roots))
+    roots = expand(lower(tuple(roots)))
     known: dict[Expr, Any] = {}
     with np.errstate(all="ignore"):
         for x in postorder(*roots):
@@ -205,7 +206,7 @@ def encode(x: Any, dtype: str) -> Any:
 
 def run(kernel: Kernel, args: Sequence[Any], begin: int, end: int) -> None:
     """Runs iterations begin … end - 1 of the kernel's parallel loop; `args` holds arrays and numbers in its order."""
-    kernel = rewrite(kernel, expand)
+    kernel = rewrite(kernel, lambda roots: expand(lower(roots)))
     env: dict[str, Any] = {}
     for p, value in zip(kernel.params, args, strict=True):
         env[p.name] = value.view(MEMORY[p.dtype]) if isinstance(p, Buffer) else NUMPY[p.dtype](value)

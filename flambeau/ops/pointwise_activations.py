@@ -11,7 +11,7 @@ import math
 from ..ir import expr as E
 from ..ir.expr import Expr, exp, expm1, log1p, where
 from .define import pointwise, uniform
-from .pointwise_arithmetic import abs
+from .pointwise_arithmetic import abs, kind
 from .pointwise_transcendental import sigmoid
 
 F = "torch.nn.functional."
@@ -179,14 +179,14 @@ def _silu_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
     return (g * (s * (1 + x * (1 - s))),)
 
 
-@pointwise(samples=uniform(-3, 3), like=F + "silu", domain="float", grad=_silu_grad)
+@pointwise(samples=uniform(-3, 3), like=F + "silu", domain="float+complex", grad=_silu_grad)
 def silu(x):
     """x · sigmoid(x), also called swish.
 
     >>> fb.nn.functional.silu(fb.tensor([-1.0, 2.0]))
     tensor([-0.2689,  1.7616])
     """
-    return x / (1 + exp(-x))
+    return x * sigmoid(x) if kind(x) == "c" else x / (1 + exp(-x))
 
 
 def _tanh_softplus(x: Expr) -> Expr:
@@ -247,7 +247,9 @@ def _tanhshrink_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
     return (g * (t * t),)
 
 
-@pointwise(samples=uniform(-3, 3), like=F + "tanhshrink", domain="number", promote="float", grad=_tanhshrink_grad)
+@pointwise(
+    samples=uniform(-3, 3), like=F + "tanhshrink", domain="number+complex", promote="float", grad=_tanhshrink_grad
+)
 def tanhshrink(x):
     """x − tanh(x).
 

@@ -175,11 +175,11 @@ def remainder(x, y):
 
 def _pow_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:
     to_base = E.where(E.eq(y, 0), 0.0, g * (y * E.pow(x, y - 1)))
-    flat = E.eq(x, 0) & (y >= 0)
+    flat = E.eq(x, 0) & ((parts(y)[0] if kind(y) == "c" else y) >= 0)
     return to_base, E.where(flat, 0.0, g * (out * E.log(E.where(flat, 1.0, x))))
 
 
-@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="number", inplace=True, grad=_pow_grad)
+@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="number+complex", inplace=True, grad=_pow_grad)
 def pow(x, exponent):
     """x to the power of exponent. Integers wrap around on overflow, and to a negative power are 0 but for ±1.
 
@@ -203,14 +203,15 @@ def _integer_pow(x: Expr, n: Expr) -> Expr:
     return E.where(n < 0, E.where(E.eq(x, 1) | E.eq(x, -1), sign, 0), result)
 
 
-@pointwise(samples=(above_zero(3), uniform(-2, 2)), inplace=True)
+@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="any", inplace=True)
 def float_power(x, exponent):
-    """x to the power of exponent, computed and returned in float64.
+    """x to the power of exponent, computed and returned in float64 or complex128.
 
     >>> fb.float_power(fb.tensor([2, 4]), -1)
     tensor([0.5000, 0.2500], dtype=flambeau.float64)
     """
-    return E.pow(E.cast(x, "f64"), E.cast(exponent, "f64"))
+    wide = "c128" if kind(x) == "c" else "f64"
+    return E.pow(E.cast(x, wide), E.cast(exponent, wide))
 
 
 @pointwise(samples=uniform(-3, 3), domain="number+complex", inplace=True, aliases=("negative",))
@@ -288,9 +289,9 @@ def reciprocal(x):
     return 1 / x
 
 
-@pointwise(samples=above_zero(4), promote="float", inplace=True, grad=lambda g, out, x: (g / (2 * out),))
+@pointwise(samples=above_zero(4), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g / (2 * out),))
 def sqrt(x):
-    """The square root of x; NaN for negative x.
+    """The square root of x; NaN for negative x, and the root to the right of the imaginary axis for complex x.
 
     >>> fb.sqrt(fb.tensor([4.0, 9.0]))
     tensor([2., 3.])
@@ -298,7 +299,13 @@ def sqrt(x):
     return E.sqrt(x)
 
 
-@pointwise(samples=above_zero(4), promote="float", inplace=True, grad=lambda g, out, x: (-0.5 * g * (out * out * out),))
+@pointwise(
+    samples=above_zero(4),
+    domain="any",
+    promote="float",
+    inplace=True,
+    grad=lambda g, out, x: (-0.5 * g * (out * out * out),),
+)
 def rsqrt(x):
     """1 / √x.
 
@@ -348,7 +355,9 @@ def _lerp_grad(g: Expr, out: Expr, x: Expr, end: Expr, weight: Expr) -> tuple[Ex
     return g * (1 - weight), g * weight, g * (end - x)
 
 
-@pointwise(samples=(uniform(-3, 3), uniform(-3, 3), uniform(0, 1)), domain="float", inplace=True, grad=_lerp_grad)
+@pointwise(
+    samples=(uniform(-3, 3), uniform(-3, 3), uniform(0, 1)), domain="float+complex", inplace=True, grad=_lerp_grad
+)
 def lerp(x, end, weight):
     """x + weight (end − x), computed from the nearer end, so that weight 1 gives `end` itself.
 
@@ -380,7 +389,7 @@ def addcdiv(x, tensor1, tensor2, value=1):
     return x + value * (tensor1 / tensor2)
 
 
-@pointwise(samples=(uniform(-3, 3), integers(-4, 4)), promote="float", inplace=True)
+@pointwise(samples=(uniform(-3, 3), integers(-4, 4)), domain="any", promote="float", inplace=True)
 def ldexp(x, y):
     """x 2^y.
 

@@ -12,7 +12,7 @@ import sys
 from ..ir import expr as E
 from ..ir.expr import DTYPES, Expr
 from .define import booleans, nonzero, pointwise, uniform
-from .pointwise_arithmetic import abs, kind
+from .pointwise_arithmetic import abs, kind, parts
 from .pointwise_logic import signbit
 
 # Largest finite number of each floating dtype.
@@ -239,16 +239,25 @@ def nextafter(x, y):
 
 
 def _nan_to_num_grad(g: Expr, out: Expr, x: Expr, nan: object, posinf: object, neginf: object) -> tuple[Expr]:
+    if kind(x) == "c":
+        pairs = zip(parts(g), parts(x), strict=True)
+        real, imag = (E.where(abs(part) < math.inf, p, 0.0) for p, part in pairs)
+        return (E.node("complex", x.dtype, (real, imag)),)
     return (E.where(abs(x) < math.inf, g, 0.0),)
 
 
-@pointwise(samples=uniform(-3, 3), promote="exact", inplace=True, grad=_nan_to_num_grad)
+@pointwise(samples=uniform(-3, 3), domain="any", promote="exact", inplace=True, grad=_nan_to_num_grad)
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     """x with NaN and the infinities replaced, by default by 0 and the dtype's largest and smallest numbers.
+
+    In complex x each part is.
 
     >>> fb.nan_to_num(fb.tensor([float("nan"), float("inf")]), posinf=9.0)
     tensor([0., 9.])
     """
+    if kind(x) == "c":
+        replaced = (nan_to_num(part, nan, posinf, neginf) for part in parts(x))
+        return E.node("complex", x.dtype, tuple(replaced))
     if kind(x) != "f":
         return x
     high = LARGEST[x.dtype] if posinf is None else posinf

@@ -70,7 +70,16 @@ def imag(x):
     return parts(x)[1]
 
 
-@pointwise(samples=nonzero(0.1, 3), domain="any", promote="float", method=True, grad=lambda g, out, x: (None,))
+def _angle_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr | None]:
+    if kind(x) != "c":
+        return (None,)
+    re, im = parts(x)
+    square = re * re + im * im
+    inverse = E.where(E.eq(square, 0), 0.0, g / square)
+    return (make(-inverse * im, inverse * re),)
+
+
+@pointwise(samples=nonzero(0.1, 3), domain="any", promote="float", method=True, grad=_angle_grad)
 def angle(x):
     """The angle of x in the complex plane: for a real x, 0 or π, or NaN.
 

@@ -75,7 +75,7 @@ def ge(x, y):
     return x >= y
 
 
-@pointwise(samples=uniform(-3, 3), method=True)
+@pointwise(samples=uniform(-3, 3), domain="any", method=True)
 def isclose(x, y, rtol=1e-5, atol=1e-8, equal_nan=False):
     """x = y, or both finite and |x − y| ≤ atol + rtol |y|.
 

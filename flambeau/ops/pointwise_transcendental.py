@@ -11,10 +11,10 @@ import math
 from ..ir import expr as E
 from ..ir.expr import Expr
 from .define import pointwise, positive, uniform
-from .pointwise_arithmetic import abs
+from .pointwise_arithmetic import abs, kind, parts
 
 
-@pointwise(samples=uniform(-3, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * out,))
+@pointwise(samples=uniform(-3, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * out,))
 def exp(x):
     """eˣ.
 
@@ -26,6 +26,7 @@ def exp(x):
 
 @pointwise(
     samples=uniform(-3, 3),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("special.exp2",),
@@ -42,6 +43,7 @@ def exp2(x):
 
 @pointwise(
     samples=uniform(-3, 3),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("special.expm1",),
@@ -56,7 +58,7 @@ def expm1(x):
     return E.expm1(x)
 
 
-@pointwise(samples=positive(4), promote="float", inplace=True, grad=lambda g, out, x: (g / x,))
+@pointwise(samples=positive(4), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g / x,))
 def log(x):
     """The natural logarithm of x; −∞ at 0, NaN below.
 
@@ -66,7 +68,9 @@ def log(x):
     return E.log(x)
 
 
-@pointwise(samples=positive(4), promote="float", inplace=True, grad=lambda g, out, x: (g / (x * math.log(2)),))
+@pointwise(
+    samples=positive(4), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g / (x * math.log(2)),)
+)
 def log2(x):
     """The logarithm of x to base 2.
 
@@ -76,7 +80,9 @@ def log2(x):
     return E.log2(x)
 
 
-@pointwise(samples=positive(4), promote="float", inplace=True, grad=lambda g, out, x: (g / (x * math.log(10)),))
+@pointwise(
+    samples=positive(4), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g / (x * math.log(10)),)
+)
 def log10(x):
     """The logarithm of x to base 10.
 
@@ -88,6 +94,7 @@ def log10(x):
 
 @pointwise(
     samples=positive(4),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("special.log1p",),
@@ -157,6 +164,7 @@ def xlogy(x, y):
 
 @pointwise(
     samples=uniform(-3, 3),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("special.expit",),
@@ -168,7 +176,12 @@ def sigmoid(x):
     >>> fb.sigmoid(fb.tensor([0.0, 2.0]))
     tensor([0.5000, 0.8808])
     """
-    return 1 / (1 + E.exp(-x))
+    if kind(x) != "c":
+        return 1 / (1 + E.exp(-x))
+    # Left of the axis eˣ is the small one: e⁻ˣ would make ∞/∞ of its two parts.
+    left = parts(x)[0] < 0
+    e = E.exp(E.where(left, x, -x))
+    return E.where(left, e, 1.0) / (1 + e)
 
 
 def _logit_grad(g: Expr, out: Expr, x: Expr, eps: Expr | None) -> tuple[Expr]:

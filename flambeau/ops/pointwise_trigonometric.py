@@ -12,7 +12,7 @@ from ..ir.expr import Expr
 from .define import nonzero, pointwise, uniform
 
 
-@pointwise(samples=nonzero(0.1, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * E.cos(x),))
+@pointwise(samples=nonzero(0.1, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * E.cos(x),))
 def sin(x):
     """The sine of x in radians.
 
@@ -22,7 +22,9 @@ def sin(x):
     return E.sin(x)
 
 
-@pointwise(samples=nonzero(0.1, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * -E.sin(x),))
+@pointwise(
+    samples=nonzero(0.1, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * -E.sin(x),)
+)
 def cos(x):
     """The cosine of x in radians.
 
@@ -32,7 +34,13 @@ def cos(x):
     return E.cos(x)
 
 
-@pointwise(samples=uniform(-1.2, 1.2), promote="float", inplace=True, grad=lambda g, out, x: (g * (1 + out * out),))
+@pointwise(
+    samples=uniform(-1.2, 1.2),
+    domain="any",
+    promote="float",
+    inplace=True,
+    grad=lambda g, out, x: (g * (1 + out * out),),
+)
 def tan(x):
     """The tangent of x in radians.
 
@@ -44,6 +52,7 @@ def tan(x):
 
 @pointwise(
     samples=uniform(-0.9, 0.9),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arcsin",),
@@ -60,6 +69,7 @@ def asin(x):
 
 @pointwise(
     samples=uniform(-0.9, 0.9),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arccos",),
@@ -76,6 +86,7 @@ def acos(x):
 
 @pointwise(
     samples=uniform(-3, 3),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arctan",),
@@ -106,7 +117,7 @@ def atan2(x, y):
     return E.atan2(x, y)
 
 
-@pointwise(samples=uniform(-3, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * E.cosh(x),))
+@pointwise(samples=uniform(-3, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * E.cosh(x),))
 def sinh(x):
     """The hyperbolic sine of x: (eˣ − e⁻ˣ) / 2.
 
@@ -116,7 +127,7 @@ def sinh(x):
     return E.sinh(x)
 
 
-@pointwise(samples=uniform(-3, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * E.sinh(x),))
+@pointwise(samples=uniform(-3, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * E.sinh(x),))
 def cosh(x):
     """The hyperbolic cosine of x: (eˣ + e⁻ˣ) / 2.
 
@@ -126,7 +137,9 @@ def cosh(x):
     return E.cosh(x)
 
 
-@pointwise(samples=uniform(-3, 3), promote="float", inplace=True, grad=lambda g, out, x: (g * (1 - out * out),))
+@pointwise(
+    samples=uniform(-3, 3), domain="any", promote="float", inplace=True, grad=lambda g, out, x: (g * (1 - out * out),)
+)
 def tanh(x):
     """The hyperbolic tangent of x.
 
@@ -138,6 +151,7 @@ def tanh(x):
 
 @pointwise(
     samples=uniform(-3, 3),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arcsinh",),
@@ -154,10 +168,11 @@ def asinh(x):
 
 @pointwise(
     samples=uniform(1.2, 4),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arccosh",),
-    grad=lambda g, out, x: (g / E.sqrt(x * x - 1),),
+    grad=lambda g, out, x: (g / (E.sqrt(x - 1) * E.sqrt(x + 1)),),
 )
 def acosh(x):
     """The number not below 0 whose hyperbolic cosine is x; NaN for x below 1.
@@ -170,6 +185,7 @@ def acosh(x):
 
 @pointwise(
     samples=uniform(-0.9, 0.9),
+    domain="any",
     promote="float",
     inplace=True,
     aliases=("arctanh",),
@@ -189,7 +205,9 @@ def _sinc_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
     return (E.where(E.eq(square, 0), 0.0, g * ((angle * E.cos(angle) - E.sin(angle)) / square)),)
 
 
-@pointwise(samples=nonzero(0.1, 3), promote="float", inplace=True, aliases=("special.sinc",), grad=_sinc_grad)
+@pointwise(
+    samples=nonzero(0.1, 3), domain="any", promote="float", inplace=True, aliases=("special.sinc",), grad=_sinc_grad
+)
 def sinc(x):
     """sin(πx) / (πx), and 1 at 0.
 

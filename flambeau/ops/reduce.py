@@ -56,7 +56,8 @@ def prod_vjp(ctx: Any, g: Tensor) -> Tensor:
     y_full, g_full = spread(y, x.shape, ctx.dims, ctx.keepdim), spread(g, x.shape, ctx.dims, ctx.keepdim)
     safe = where(zero, 1.0, x)
     single = where(zero, others.expand(x.shape), 0.0)
-    return g_full * where(eq(zeros, 0).expand(x.shape), y_full / safe, where(eq(zeros, 1).expand(x.shape), single, 0.0))
+    rest = where(eq(zeros, 0).expand(x.shape), y_full / safe, where(eq(zeros, 1).expand(x.shape), single, 0.0))
+    return g_full * (TABLE["conj_physical"](rest) if rest.is_complex() else rest)
 
 
 def prod_dims(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -224,6 +225,9 @@ def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
     """
     if isinstance(dim, bool):
         dim, unbiased = None, dim
+    if x.is_complex():
+        real, imag = (var(part, dim, unbiased, keepdim, correction=correction) for part in (x.real, x.imag))
+        return real + imag
     return _var(x, dim, correction_of(unbiased, correction), keepdim)
 
 
@@ -276,6 +280,8 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtyp
         x = to(x, dtype)
     floating("norm", x, None)
     absolute = TABLE["abs"]
+    if x.is_complex():
+        x = absolute(x)
     if p in ("fro", None, 2):
         return norm2(x, dim, keepdim)
     if p == 1:

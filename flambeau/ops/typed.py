@@ -2,7 +2,7 @@
 
 Operand i is the Expr variable `x<i>` at its storage dtype; results are Exprs at their storage dtype, casts included, so
 whatever is derived from them (gradients, fused kernels) has the same roundings. May import ir and define.
-Read next: `codegen/schedule.py` (typed Exprs to kernels), `eager/pointwise.py` (who asks).
+Read next: `codegen/schedule.py` (typed Exprs to kernels), `eager/kernels.py` (who asks).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..ir.derive import add as add_gradients
-from ..ir.derive import derivative, saved
+from ..ir.derive import conj, convert, derivative, saved
 from ..ir.expr import DTYPES, Expr, cast, const, postorder, promote, substitute, var
 from .define import DOMAINS, PointwiseDef
 
@@ -85,7 +85,7 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
     if DTYPES[result].kind not in DOMAINS[op.domain]:
         wanted = {"b": "bool", "u": "uint8", "i": "integer", "f": "floating", "c": "complex"}
         names = " or ".join(dict.fromkeys(wanted[k] for k in DOMAINS[op.domain]))
-        raise TypeError(
+        raise NotImplementedError(
             f"{op.name}: takes {names} tensors, got {PUBLIC[CODES[result]]}; convert with x.to(dtype) first"
         )
     inner = result if op.promote == "exact" else computation(result)
@@ -100,6 +100,10 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
             dtype = (inner if not own else "bool") if number else NAMES[key & 15]
             if number and dtype in PART and NUMBER_DTYPES[key - NUMBER] != "c64":
                 dtype = PART[dtype]  # a real number beside complex tensors
+            if own and dtype not in ("bool", "u8"):
+                raise RuntimeError(
+                    f"{op.name}: {op.operands[i]} must be a boolean tensor, got {PUBLIC[CODES[dtype]]}; compare, as in x != 0"
+                )
             x = var(f"x{i}", dtype)
             inputs.append(x)
             given.append(x if own else cast(x, inner))
@@ -109,6 +113,12 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
             inputs.append(None)
             given.append(default)
             continue
+        if not number and NAMES[key & 15] in PART and inner in PART:
+            # A kernel's argument has no room for it: the number comes as a tensor.
+            x = var(f"x{i}", NAMES[key & 15])
+            inputs.append(x)
+            given.append(x)
+            continue
         if not number:
             raise TypeError(f"{op.name}: {attributes[i - count]} must be a Python number, got a tensor; use .item()")
         kind = DTYPES[inner].kind
@@ -116,7 +126,8 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
         if kind in "bui" and weak in ("f32", "c64") and isinstance(default, int):
             raise TypeError(f"{op.name}: for integral tensors {attributes[i - count]} must be an integer, got a float")
         integer = isinstance(default, int) and weak in ("bool", "i64")
-        x = var(f"x{i}", inner if kind in "fc" else ("i64" if kind == "b" else inner) if integer else "f32")
+        real = PART.get(inner, inner) if weak != "c64" else inner
+        x = var(f"x{i}", real if kind in "fc" else ("i64" if kind == "b" else inner) if integer else "f32")
         inputs.append(x)
         given.append(cast(x, inner) if integer else x)
     body = op.body(*given)
@@ -136,7 +147,10 @@ def static_names(op: PointwiseDef) -> tuple[str, ...]:
 
 
 def override(op: PointwiseDef, t: Typed, seeds: tuple[Expr, ...], inner: str) -> tuple[Expr | None, ...]:
-    """Gradients by the definition's own rule, which works at the computation dtype."""
+    """Gradients by the definition's own rule, which works at the computation dtype.
+
+    A rule gives g · f'; the gradient of a holomorphic function is g · conj(f').
+    """
     assert op.grad is not None
     attributes = [v for name, v in op.attributes.items() if name not in static_names(op)]
     values: list[Any] = []
@@ -150,10 +164,11 @@ def override(op: PointwiseDef, t: Typed, seeds: tuple[Expr, ...], inner: str) ->
             values.append(x if DTYPES[x.dtype].kind == "c" and DTYPES[inner].kind != "c" else cast(x, inner))
     (body,) = t.exprs
     unrounded = body.args[0] if body.op == "cast" and body.args[0].dtype == inner else body
-    found = op.grad(cast(seeds[0], inner), unrounded, *values)
+    turned = conj if DTYPES[inner].kind == "c" else lambda g: g
+    found = op.grad(turned(cast(seeds[0], inner)), unrounded, *values)
     found = found if isinstance(found, tuple) else (found,)
     return tuple(
-        None if g is None or x is None else cast(g if isinstance(g, Expr) else const(g, inner), x.dtype)
+        None if g is None or x is None else convert(turned(g if isinstance(g, Expr) else const(g, inner)), x.dtype)
         for g, x in zip(found, t.inputs, strict=False)
     )
 
@@ -169,10 +184,16 @@ class Derived:
     def typed(self, keys: tuple[int, ...]) -> Typed:
         """The fixed Exprs; a gradient that is absent arrives as the number 0."""
         is_number = tuple(k >= NUMBER for k in keys)
+        real = {
+            x: var(str(x.attr), PART[x.dtype])
+            for k, x in zip(keys, self.form.inputs, strict=True)
+            if NUMBER <= k < NUMBER + 3 and x is not None and x.dtype in PART
+        }
         for key, x in zip(keys, self.form.inputs, strict=True):
             if key < NUMBER and x is not None and NAMES[key & 15] != x.dtype:
                 raise TypeError(f"{self.name}: expected {PUBLIC[CODES[x.dtype]]}, got {PUBLIC[key & 15]}")
-        return Typed(self.form.exprs, self.form.inputs, is_number)
+        exprs = substitute(self.form.exprs, {x: cast(y, x.dtype) for x, y in real.items()})
+        return Typed(exprs, tuple(real.get(x, x) if x is not None else None for x in self.form.inputs), is_number)
 
 
 @dataclass(frozen=True, slots=True)
