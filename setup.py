@@ -24,14 +24,6 @@ extension = Extension(
     extra_compile_args=["-std=c11", "-O3", "-g0", "-fno-fast-math", "-ffp-contract=off", "-pthread"],
     extra_link_args=["-pthread"],
 )
-extension.cython_directives = {
-    "language_level": "3",
-    "boundscheck": False,
-    "wraparound": False,
-    "cdivision": True,
-    "embedsignature": True,
-    "embedsignature.format": "python",
-}
 
 # This build_ext runs Cython when it builds; asking for the package's metadata stays quick.
 setup(ext_modules=[extension], cmdclass={"build_ext": build_ext})

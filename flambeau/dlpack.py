@@ -34,7 +34,8 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     made, writable = _core.from_dlpack_capsule(capsule_of(ext_tensor, copy))
     if not writable and not copy:
         warnings.warn(
-            "from_dlpack: the memory isn't writable; writing to the tensor would write to it all the same. Pass copy=True",
+            "from_dlpack: the memory isn't writable; writing to the tensor would write to it all the same. "
+            "Pass copy=True",
             stacklevel=2,
         )
     return made.clone() if copy else made
@@ -51,7 +52,9 @@ def capsule_of(x: Any, copy: bool | None) -> Any:
         )
     where = tuple(x.__dlpack_device__()) if hasattr(x, "__dlpack_device__") else CPU
     if where[0] != CPU[0]:
-        raise BufferError(f"from_dlpack: memory of the CPU is needed, got DLPack device {where}; move the array there first")
+        raise BufferError(
+            f"from_dlpack: memory of the CPU is needed, got DLPack device {where}; move the array there first"
+        )
     options = {} if copy is None else {"copy": copy}
     try:
         return x.__dlpack__(max_version=VERSION, **options)

@@ -116,5 +116,3 @@ HIP = Dialect(
     "\n#include <hip/hip_runtime.h>" + GPU,
     ("-ffp-contract=off", "-fhip-fp32-correctly-rounded-divide-sqrt"),
 )
-
-DIALECTS = {d.name: d for d in (C99, CUDA, OPENCL, HIP)}

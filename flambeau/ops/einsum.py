@@ -204,16 +204,20 @@ class Plan(NamedTuple):
 def plan(terms: Any, shapes: tuple[Shape, ...]) -> Plan:
     """The plan for an equation, or for what sublists say."""
     ndims = tuple(map(len, shapes))
-    labels, output = parse(terms, ndims) if isinstance(terms, str) else resolve(*terms, ndims, "the sublists")
+    if isinstance(terms, str):
+        labels, output = parse(terms, ndims)
+    else:
+        named, result = terms
+        labels, output = resolve(named, result, ndims, "the sublists")
     check_sizes(labels, shapes)
     found = [diagonals_of(names, tuple(shape)) for names, shape in zip(labels, shapes, strict=True)]
     parts = [(names, shape) for _, names, shape in found]
     steps = []
     for i, j in path(tuple(names for names, _ in parts), tuple(shape for _, shape in parts), output):
         second, first = parts.pop(j), parts.pop(i)
-        step, *result = step_of(i, j, *first, *second, {*output, *(n for names, _ in parts for n in names)})
+        step, *part = step_of(i, j, *first, *second, {*output, *(n for names, _ in parts for n in names)})
         steps.append(step)
-        parts.append(tuple(result))
+        parts.append((part[0], part[1]))
     names, _ = parts[0]
     summed = [d for d, n in enumerate(names) if n not in output]
     names = tuple(n for n in names if n in output)

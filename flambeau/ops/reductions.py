@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core._core import Reduction, Tensor, dtype_named
+from ..core._core import Reduction, Tensor
 from ..ir import expr as E
 from ..ir.expr import DTYPES, Expr, as_expr, cast, const, eq, isnan, var, where
 from ..ir.kernel import Scalar
-from .typed import CODES, PUBLIC, computation
+from .typed import computation
 
 Exprs = tuple[Expr, ...]
 
@@ -290,7 +290,3 @@ def dims_of(x: Tensor, dim: Any) -> tuple[int, ...]:
         return tuple(range(x.ndim))
     given = dim if isinstance(dim, (tuple, list)) else (dim,)
     return tuple(d + x.ndim if d < 0 else d for d in given)
-
-
-def dtype_of(name: str) -> Any:
-    return dtype_named(PUBLIC[CODES[name]])

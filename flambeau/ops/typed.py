@@ -8,7 +8,7 @@ Read next: `codegen/schedule.py` (typed Exprs to kernels), `eager/kernels.py` (w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ..ir.derive import add as add_gradients
 from ..ir.derive import conj, convert, derivative, saved
@@ -32,10 +32,6 @@ class Typed:
     exprs: tuple[Expr, ...]
     inputs: tuple[Expr | None, ...]
     is_number: tuple[bool, ...]
-
-
-class Definition(Protocol):
-    def typed(self, keys: tuple[int, ...]) -> Typed: ...
 
 
 def result_type(keys: tuple[int, ...], default_float: str = "f32") -> str:
@@ -102,7 +98,8 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
                 dtype = PART[dtype]  # a real number beside complex tensors
             if own and dtype not in ("bool", "u8"):
                 raise RuntimeError(
-                    f"{op.name}: {op.operands[i]} must be a boolean tensor, got {PUBLIC[CODES[dtype]]}; compare, as in x != 0"
+                    f"{op.name}: {op.operands[i]} must be a boolean tensor, got {PUBLIC[CODES[dtype]]}; compare, as in "
+                    "x != 0"
                 )
             x = var(f"x{i}", dtype)
             inputs.append(x)
