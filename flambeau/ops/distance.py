@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core._core import Tensor, broadcast_shapes
+from ..core._core import Tensor, broadcast_shapes, launch, new_empty
+from ..ir.expr import const, eq, fma, idiv, load, maximum, sqrt, var
+from ..ir.expr import where as where_expr
+from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Store
 from .arguments import into_out
 from .basic import sum_to
 from .calls import where
 from .matmul import matrix_product
-from .primitive import primitive
+from .primitive import generated, primitive
 from .reduce import amax, norm, norm2
 from .table import TABLE
 from .triangles import triu_indices
@@ -24,8 +27,8 @@ __all__ = ["cdist", "dist", "pdist", "renorm"]
 MANY = 25
 
 
-def euclidean_vjp(ctx: Any, g: Tensor) -> tuple:
-    x, y, d = ctx.saved
+def euclidean_gradients(x: Tensor, y: Tensor, d: Tensor, g: Tensor) -> tuple:
+    """Σ_j g_ij (x_i − y_j) / d_ij and its counterpart, 0 where a distance is."""
     zero = d == 0
     w = where(zero, 0.0, g / where(zero, 1.0, d))
     gx = x * w.sum(-1, True) - matrix_product(w, y)
@@ -33,16 +36,77 @@ def euclidean_vjp(ctx: Any, g: Tensor) -> tuple:
     return sum_to(gx, x.shape, "cdist"), sum_to(gy, y.shape, "cdist")
 
 
+def euclidean_vjp(ctx: Any, g: Tensor) -> tuple:
+    return euclidean_gradients(*ctx.saved, g)
+
+
 @primitive(euclidean_vjp, name="euclidean_distance")
-def euclidean(ctx, x, y, product):
-    """√Σ (x − y)² for all pairs of rows; by way of |x|² + |y|² − 2 x·y if `product`."""
-    if product:
-        squares = (x * x).sum(-1, True) + (y * y).sum(-1, True).mT
-        d = TABLE["sqrt"](TABLE["clamp_min"](squares - matrix_product(x, y.mT) * 2, 0.0))
-    else:
-        d = norm2(x.unsqueeze(-2) - y.unsqueeze(-3), -1)
+def euclidean(ctx, x, y):
+    """The Euclidean distances of all pairs of rows by way of |x|² + |y|² − 2 x·y."""
+    squares = (x * x).sum(-1, True) + (y * y).sum(-1, True).mT
+    d = TABLE["sqrt"](TABLE["clamp_min"](squares - matrix_product(x, y.mT) * 2, 0.0))
     ctx.save(x, y, d)
     return d
+
+
+FOLDS = {
+    0.0: lambda d, s: s + where_expr(eq(d, 0), 0.0, 1.0),
+    1.0: lambda d, s: s + maximum(d, -d),
+    2.0: lambda d, s: fma(d, d, s),
+    math.inf: lambda d, s: maximum(s, maximum(d, -d)),
+}
+
+
+@generated
+def distance_kernel(dtype: str, p: float) -> Kernel:
+    """Row t of the result: element by element over the columns of the other operand, which stands transposed."""
+    t, j, k, total = var("t"), var("j"), var("k"), var("total", dtype)
+    rows, columns, width, batch = var("rows"), var("columns"), var("width"), var("batch")
+    d = load("x", dtype, t * width + k) - load("z", dtype, (batch * width + k) * columns + j)
+    zero = const(0, "i64")
+    fold = Reduce(k, zero, width, (Accumulator(total, const(0.0, dtype)),), (FOLDS[p](d, total),), lanes=1)
+    store = Store("y", t * columns + j, sqrt(total) if p == 2 else total)
+    body = (Let(batch, idiv(t, rows)), For(j, zero, columns, (fold, store), vector=True))
+    params = (
+        Buffer("y", dtype, "w"), Buffer("x", dtype), Buffer("z", dtype), Scalar("rows"), Scalar("columns"),
+        Scalar("width"), Scalar("extent"),
+    )  # fmt: skip
+    return Kernel("cdist", params, (For(t, zero, var("extent"), body, parallel=True),))
+
+
+def pairwise_vjp(ctx: Any, g: Tensor) -> tuple:
+    x, y, d = ctx.saved
+    if ctx.p == 2:
+        return euclidean_gradients(x, y, d, g)
+    if ctx.p == 0:
+        return TABLE["mul"](x, 0.0), TABLE["mul"](y, 0.0)
+    difference = x.unsqueeze(-2) - y.unsqueeze(-3)
+    slope = TABLE["sign"](difference)
+    if ctx.p != 1:
+        slope = slope * (TABLE["abs"](difference) == d.unsqueeze(-1)).to(slope.dtype)
+    each = slope * g.unsqueeze(-1)
+    return sum_to(each.sum(-2), x.shape, "cdist"), sum_to(-each.sum(-3), y.shape, "cdist")
+
+
+@primitive(pairwise_vjp, name="pairwise_distance")
+def pairwise(ctx, x, y, p):
+    """The distances of all pairs of rows for p = 0, 1, 2, ∞, without their differences in memory."""
+    batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    rows, width, columns = x.shape[-2], x.shape[-1], y.shape[-2]
+    out = new_empty((*batch, rows, columns), x.dtype)
+    a, b = x.expand(*batch, rows, width).contiguous(), y.mT.expand(*batch, width, columns).contiguous()
+    extent = out.numel() // columns if columns else 0
+    if extent:
+        launch(
+            distance_kernel(x.dtype.ir, p),
+            [out, a, b, rows, columns, width, extent],
+            extent,
+            1,
+            extent * columns * width,
+        )
+    ctx.p = p
+    ctx.save(x, y, out)
+    return out
 
 
 def lengths(x: Tensor, p: float) -> Tensor:
@@ -88,10 +152,13 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
             f"cdist: compute_mode is one of {[m for m in modes if isinstance(m, str)]}, got {compute_mode!r}"
         )
     product = modes[compute_mode]
-    broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
-    if p == 2 and x1.shape[-1]:
-        return euclidean(x1, x2, x1.shape[-2] > MANY or x2.shape[-2] > MANY if product is None else product)
-    return lengths(x1.unsqueeze(-2) - x2.unsqueeze(-3), float(p))
+    p = float(p)
+    many = max(x1.shape[-2], x2.shape[-2]) > MANY
+    if p == 2 and x1.shape[-1] and (many if product is None else product):
+        return euclidean(x1, x2)
+    if p in FOLDS and x1.dtype is x2.dtype and x1.dtype.itemsize >= 4:
+        return pairwise(x1, x2, p)
+    return lengths(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
