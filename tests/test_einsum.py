@@ -262,3 +262,43 @@ def test_conjugation_is_carried_out():
     assert not z.conj().is_conj()
     x = fb.ones(1)
     assert x.conj() is x
+
+
+COPIES = {
+    "alias_copy": ((), lambda x: x),
+    "as_strided_copy": (((2, 2), (1, 3)), lambda x: x.as_strided((2, 2), (1, 3))),
+    "detach_copy": ((), lambda x: x.detach()),
+    "diagonal_copy": ((), lambda x: x.diagonal()),
+    "expand_copy": (((2, 3, 4),), lambda x: x.expand(2, 3, 4)),
+    "permute_copy": (((1, 0),), lambda x: x.permute(1, 0)),
+    "select_copy": ((1, 2), lambda x: x.select(1, 2)),
+    "slice_copy": ((1, 1, 4, 2), lambda x: x[:, 1:4:2]),
+    "squeeze_copy": ((), lambda x: x.squeeze()),
+    "t_copy": ((), lambda x: x.t()),
+    "transpose_copy": ((0, 1), lambda x: x.transpose(0, 1)),
+    "unfold_copy": ((1, 2, 1), lambda x: x.unfold(1, 2, 1)),
+    "unsqueeze_copy": ((1,), lambda x: x.unsqueeze(1)),
+    "view_copy": (((4, 3),), lambda x: x.view(4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copied_views_have_their_own_memory(name):
+    args, view = COPIES[name]
+    x = fb.arange(12.0).reshape(3, 4)
+    y = getattr(fb, name)(x, *args)
+    assert fb.equal(y, view(x)) and y.data_ptr() != view(x).data_ptr()
+    y.zero_()
+    assert x.tolist() == fb.arange(12.0).reshape(3, 4).tolist()
+
+
+def test_copied_parts_have_their_own_memory():
+    x = fb.arange(6.0).reshape(3, 2)
+    for parts in (fb.split_copy(x, 2), fb.split_with_sizes_copy(x, [2, 1]), fb.unbind_copy(x)):
+        assert fb.equal(parts[0], x[:2] if parts[0].ndim == 2 else x[0])
+        parts[0].zero_()
+        assert x.tolist() == [[0, 1], [2, 3], [4, 5]]
+    z = fb.view_as_complex_copy(x)
+    assert fb.equal(fb.view_as_real_copy(z), x) and z.data_ptr() != x.data_ptr()
+    out = fb.empty(2, 3)
+    assert fb.t_copy(x, out=out) is out and fb.equal(out, x.t())

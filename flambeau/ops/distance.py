@@ -37,7 +37,8 @@ def euclidean_gradients(x: Tensor, y: Tensor, d: Tensor, g: Tensor) -> tuple:
 
 
 def euclidean_vjp(ctx: Any, g: Tensor) -> tuple:
-    return euclidean_gradients(*ctx.saved, g)
+    x, y, d = ctx.saved
+    return euclidean_gradients(x, y, d, g)
 
 
 @primitive(euclidean_vjp, name="euclidean_distance")
