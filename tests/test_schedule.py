@@ -135,6 +135,8 @@ class Sum:
 
     def merge(self, a, b): return (a[0] + b[0],)  # fmt: skip
 
+    def step(self, a, b): return self.merge(a, b)  # fmt: skip
+
     def finish(self, a, n: Expr): return (a[0] / cast(n, "f32"),)  # fmt: skip
 
     def out_dtypes(self, results): return tuple(r.dtype for r in results)  # fmt: skip

@@ -128,8 +128,8 @@ def reduction(
 ) -> tuple[Kernel, tuple[str, ...]]:
     """A fold over the middle dimension of (outer, length, inner), and the dtypes it writes.
 
-    `fold` offers element(x, index), initial, merge(a, b), finish(a, n) and names of number parameters. Stages: SINGLE
-    folds at most REDUCE_BLOCK elements; PARTIAL writes accumulators for each block; FINAL folds those.
+    `fold` offers element(x, index), initial, merge(a, b), step(a, element), finish(a, n) and its parameters.
+    Stages: SINGLE folds at most REDUCE_BLOCK elements; PARTIAL writes accumulators for each block; FINAL folds those.
     Parameters: inputs, outputs, length (or number of blocks), (total length | blocks), inner, chunks, numbers.
     """
     t, r, i = var("t"), var("r"), var("i")
@@ -155,7 +155,8 @@ def reduction(
     place = (outer * length + r) * inner + i if column else outer * length + r
     loads = tuple(load(b.name, b.dtype, place) for b in buffers)
     element = loads if stage == FINAL else fold.element(loads[0], r)
-    step = tuple(cast(e, d) for e, d in zip(fold.merge(accs, element), inside, strict=True))
+    entering = fold.merge(accs, element) if stage == FINAL else fold.step(accs, element)
+    step = tuple(cast(e, d) for e, d in zip(entering, inside, strict=True))
     merge = tuple(cast(e, d) for e, d in zip(fold.merge(accs, others), inside, strict=True))
     reduce = Reduce(
         r, start, stop,

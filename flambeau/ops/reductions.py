@@ -8,7 +8,7 @@ May import core, ir and neighbours in ops. Read next: `codegen/schedule.py` (the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core._core import Reduction, Tensor
@@ -28,12 +28,14 @@ class Fold:
     element  the accumulators of one element
     merge    of two lots of accumulators
     finish   the results, given the accumulators and how many elements there were
+    step     merge, where the second lot is one element that comes after all of the first, if that is simpler
     """
 
     initial: Exprs
     element: Exprs
     merge: Callable[[Exprs, Exprs], Exprs]
     finish: Callable[[Exprs, Expr], Exprs]
+    step: Callable[[Exprs, Exprs], Exprs] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class BoundFold:
 
     def merge(self, a: Exprs, b: Exprs) -> Exprs:
         return self.at(var("x", self.dtype), var("r")).merge(a, b)
+
+    def step(self, a: Exprs, b: Exprs) -> Exprs:
+        fold = self.at(var("x", self.dtype), var("r"))
+        return (fold.step or fold.merge)(a, b)
 
     def finish(self, a: Exprs, n: Expr) -> Exprs:
         return self.at(var("x", self.dtype), var("r")).finish(a, n)
@@ -166,17 +172,23 @@ def extremum(x: Expr, index: Expr, start: float, better: Callable[[Expr, Expr], 
     """Value and index of the best element: NaN beats all, the first of equals wins."""
     x = cast(x, "u8") if kind(x) == "b" else x
 
-    def merge(a: Exprs, b: Exprs) -> Exprs:
-        wins = better(b[0], a[0])
-        tie = eq(a[0], b[0])
-        if kind(a[0]) == "f":
-            wins = (wins | isnan(b[0])) & ~isnan(a[0])
-            tie = tie | (isnan(a[0]) & isnan(b[0]))
-        takes = wins | (tie & (b[1] < a[1]))
+    def wins(a: Exprs, b: Exprs) -> Expr:
+        ahead = better(b[0], a[0])
+        return (ahead | isnan(b[0])) & ~isnan(a[0]) if kind(a[0]) == "f" else ahead
+
+    def chosen(takes: Expr, a: Exprs, b: Exprs) -> Exprs:
         return where(takes, b[0], a[0]), where(takes, b[1], a[1])
 
-    # No element has the index 2^62, so the first one met always wins against nothing.
-    return Fold((const(start, x.dtype), as_expr(2**62)), (x, index), merge, lambda a, n: a)
+    def merge(a: Exprs, b: Exprs) -> Exprs:
+        tie = eq(a[0], b[0])
+        if kind(a[0]) == "f":
+            tie = tie | (isnan(a[0]) & isnan(b[0]))
+        return chosen(wins(a, b) | (tie & (b[1] < a[1])), a, b)
+
+    # What only equals the start leaves its index; if nothing was better, all do, and the first of them has the index 0.
+    nothing = as_expr(2**62)
+    finish = lambda a, n: (a[0], where(eq(a[1], nothing), as_expr(0), a[1]))  # noqa: E731
+    return Fold((const(start, x.dtype), nothing), (x, index), merge, finish, lambda a, b: chosen(wins(a, b), a, b))
 
 
 @reduction(outputs=2)
@@ -184,7 +196,7 @@ def max_with_index(x, index):
     """The largest element and the index of its first occurrence."""
     inner = "u8" if kind(x) == "b" else x.dtype
     fold = extremum(x, index, lowest(inner), lambda a, b: a > b)
-    return fold if kind(x) != "b" else Fold(fold.initial, fold.element, fold.merge, lambda a, n: (E.ne(a[0], 0), a[1]))
+    return fold if kind(x) != "b" else replace(fold, finish=lambda a, n: (E.ne(a[0], 0), fold.finish(a, n)[1]))
 
 
 @reduction(outputs=2)
@@ -192,7 +204,7 @@ def min_with_index(x, index):
     """The smallest element and the index of its first occurrence."""
     inner = "u8" if kind(x) == "b" else x.dtype
     fold = extremum(x, index, highest(inner), lambda a, b: a < b)
-    return fold if kind(x) != "b" else Fold(fold.initial, fold.element, fold.merge, lambda a, n: (E.ne(a[0], 0), a[1]))
+    return fold if kind(x) != "b" else replace(fold, finish=lambda a, n: (E.ne(a[0], 0), fold.finish(a, n)[1]))
 
 
 @reduction()
@@ -200,7 +212,7 @@ def argmax(x, index):
     """The index of the first largest element."""
     inner = "u8" if kind(x) == "b" else x.dtype
     fold = extremum(x, index, lowest(inner), lambda a, b: a > b)
-    return Fold(fold.initial, fold.element, fold.merge, lambda a, n: (a[1],))
+    return replace(fold, finish=lambda a, n: fold.finish(a, n)[1:])
 
 
 @reduction()
@@ -208,7 +220,7 @@ def argmin(x, index):
     """The index of the first smallest element."""
     inner = "u8" if kind(x) == "b" else x.dtype
     fold = extremum(x, index, highest(inner), lambda a, b: a < b)
-    return Fold(fold.initial, fold.element, fold.merge, lambda a, n: (a[1],))
+    return replace(fold, finish=lambda a, n: fold.finish(a, n)[1:])
 
 
 def truth(x: Expr) -> Expr:
