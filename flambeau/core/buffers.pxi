@@ -24,7 +24,8 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
         raise BufferError(f"{t.dtype} has no buffer format; use x.float(), or x.view(flambeau.int16) for the bits")
     if requires_grad(t):
         raise BufferError("a tensor that requires grad can't lend its memory; use x.detach()")
-    if not t.contig and not flags & PyBUF_STRIDES:
+    # Who doesn't ask for strides takes the memory as one piece in C's order, and so do some who do.
+    if not t.contig and (flags & PyBUF_STRIDES != PyBUF_STRIDES or flags & (PyBUF_C_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES):
         raise BufferError("the tensor isn't contiguous; use x.contiguous()")
     if fb_interpreters:
         interpret(LEND, (t,), {}, None, 0)
@@ -43,7 +44,7 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
     view.format = <char *> form if flags & PyBUF_FORMAT else NULL
     view.ndim = t.ndims
     view.shape = geometry if flags & PyBUF_ND else NULL
-    view.strides = geometry + t.ndims if flags & PyBUF_STRIDES else NULL
+    view.strides = geometry + t.ndims if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     view.suboffsets = NULL
     return 0
 

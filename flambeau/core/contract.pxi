@@ -52,7 +52,8 @@ cdef const fb_contraction *plan_of(int code, str bias, bint dots) except NULL:
     if found is None:
         if code == BOOL:
             raise RuntimeError("matmul: not defined for bool; convert with x.to(fb.uint8)")
-        found = plans[key] = hooks["contraction_plan"](DTYPES[code], bias, bool(dots))
+        # Another thread may have made one meanwhile, and be using it: the first stays.
+        found = plans.setdefault(key, hooks["contraction_plan"](DTYPES[code], bias, bool(dots)))
     return <const fb_contraction *> <char *> <bytes> found
 
 

@@ -143,7 +143,19 @@ cdef inline int wrap_dim_c(int64_t d, int nd) except -1:
 
 
 cdef inline int wrap_dim(object dim, int nd) except -1:
-    return wrap_dim_c(dim, nd)
+    return wrap_dim_c(integer(dim, "a dimension"), nd)
+
+
+cdef int64_t integer(object x, str what) except? -1:
+    """x as a whole number: an int or what has __index__, never a float."""
+    if not PyLong_CheckExact(x):
+        if not hasattr(x, "__index__"):
+            raise TypeError(f"{what} must be an integer, got {x!r:.80} of type {type(x).__name__}")
+        x = x.__index__()
+    try:
+        return x
+    except OverflowError:
+        raise RuntimeError(f"{what} of {x} doesn't fit in 64 bits") from None
 
 
 cdef int parse_shape(object args, int64_t *out) except -1:
@@ -155,16 +167,7 @@ cdef int parse_shape(object args, int64_t *out) except -1:
         raise RuntimeError(f"a tensor has at most {MAXDIM} dimensions, got {nd}")
     cdef Py_ssize_t i
     for i in range(nd):
-        x = args[i]
-        try:
-            out[i] = x
-        except (TypeError, OverflowError):
-            try:
-                out[i] = x.__index__()
-            except (AttributeError, TypeError):
-                raise TypeError(f"sizes must be integers, got {x!r} of type {type(x).__name__}") from None
-            except OverflowError:
-                raise RuntimeError(f"size {x} doesn't fit in 64 bits") from None
+        out[i] = integer(args[i], "a size")
     return <int> nd
 
 

@@ -119,9 +119,12 @@ def reset_peak_memory_stats():
     fb_memory_reset_peak()
 
 
-def set_memory_limit(size_t nbytes):
+def set_memory_limit(nbytes):
     """The most bytes the allocator may reserve; 0 lifts the limit."""
-    fb_memory_set_limit(nbytes)
+    cdef int64_t limit = integer(nbytes, "a memory limit")
+    if limit < 0:
+        raise RuntimeError(f"set_memory_limit: a number of bytes is needed, got {nbytes}")
+    fb_memory_set_limit(limit)
 
 
 def empty_cache():
@@ -134,11 +137,12 @@ def get_num_threads():
     return fb_num_threads()
 
 
-def set_num_threads(int n):
+def set_num_threads(n):
     """Sets how many threads kernels run on; results don't depend on it."""
-    if n < 1:
-        raise RuntimeError(f"set_num_threads: at least one thread is needed, got {n}")
-    fb_set_num_threads(n)
+    cdef int64_t count = integer(n, "a number of threads")
+    if count < 1 or count > 65536:
+        raise RuntimeError(f"set_num_threads: at least one thread is needed and at most 65536, got {n}")
+    fb_set_num_threads(<int> count)
 
 
 def load_code(const uint8_t[::1] image):
