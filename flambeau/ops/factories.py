@@ -146,6 +146,8 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     whole = builtins.all(isinstance(x, int) or hasattr(x, "__index__") for x in (start, end, step))
     if step == 0:
         raise RuntimeError("arange: step must not be zero")
+    if not whole and not math.isfinite((end - start) / step) or abs((end - start) / step) >= 2**62:
+        raise RuntimeError(f"arange: {start} to {end} in steps of {step} isn't a range that memory could hold")
     if (end - start) / step < 0:
         raise RuntimeError(f"arange: {start} to {end} can't be reached in steps of {step}; change the sign of step")
     n = -((start - end) // step) if whole else math.ceil((end - start) / step)
@@ -433,6 +435,13 @@ def legacy_constructor(args: tuple, dtype: DType | None) -> Tensor:
     return new_empty(sizes("Tensor", args), dtype)
 
 
+def shallow_copy(x: Tensor) -> Tensor:
+    """copy.copy: another tensor over the same memory, a leaf with the same attributes."""
+    made = x.detach() if type(x) is Tensor else make_subclass(type(x), x.detach())
+    made.__dict__.update(x.__dict__)
+    return made.requires_grad_(x.requires_grad)
+
+
 def deepcopy(x: Tensor, memo: dict) -> Tensor:
     """copy.deepcopy of a leaf: its data, its gradient and its attributes; shared storage stays shared in the copy."""
     if id(x) in memo:
@@ -508,6 +517,7 @@ def install() -> None:
         data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad
     )
     Tensor.new = lambda self, *args: legacy_constructor(args, self.dtype)
+    Tensor.__copy__ = shallow_copy
     _core.set_hook("legacy_constructor", legacy_constructor)
     _core.set_hook("deepcopy", deepcopy)
     _core.set_hook("reduce", reduce)
