@@ -23,8 +23,8 @@ NAMES = {
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
     "ops.copies": "alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy "
-    "slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsafe_chunk "
-    "unsafe_split unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
+    "slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy "
+    "unsafe_chunk unsafe_split unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
     "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
     "ops.einsum": "chain_matmul einsum kron .kron",
     "ops.histogram": "corrcoef .corrcoef cov .cov histogramdd",

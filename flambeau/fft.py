@@ -22,6 +22,7 @@ from .ops.rearrange import pad, roll
 from .ops.table import TABLE
 
 FLOATING = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])
+MANY = 1 << 18  # elements from which on threads pay
 NORMS = (None, "backward", "ortho", "forward")
 
 __all__ = [
@@ -36,6 +37,11 @@ def scaled(y: Any, scale: float) -> Any:
     return y
 
 
+def workers(x: Tensor) -> int:
+    """How many threads share the rows; each row has the same bits however many there are."""
+    return _core.get_num_threads() if x.numel() > MANY else 1
+
+
 def complex_vjp(ctx: Any, g: Tensor) -> Tensor:
     gx = transform(g, ctx.dims, not ctx.forward, ctx.scale)
     return TABLE["real"](gx) if ctx.real else gx
@@ -48,7 +54,7 @@ def transform(ctx, x, dims, forward, scale):
 
     ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
     run, norm = (library.fftn, "backward") if forward else (library.ifftn, "forward")
-    return tensor(scaled(run(array(x), axes=dims, norm=norm), scale))
+    return tensor(scaled(run(array(x), axes=dims, norm=norm, workers=workers(x)), scale))
 
 
 def half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -62,7 +68,7 @@ def half_spectrum(ctx, x, dim, scale):
     from scipy import fft as library
 
     ctx.dim, ctx.n, ctx.scale = dim, x.shape[dim], scale
-    return tensor(scaled(library.rfft(array(x), axis=dim), scale))
+    return tensor(scaled(library.rfft(array(x), axis=dim, workers=workers(x)), scale))
 
 
 def from_half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -79,7 +85,7 @@ def from_half(ctx, x, dim, n, scale):
     from scipy import fft as library
 
     ctx.dim, ctx.n, ctx.scale = dim, n, scale
-    return tensor(scaled(library.irfft(array(x), n, axis=dim, norm="forward"), scale))
+    return tensor(scaled(library.irfft(array(x), n, axis=dim, norm="forward", workers=workers(x)), scale))
 
 
 def prepare(name: str, x: Tensor, real: bool = False) -> Tensor:

@@ -207,3 +207,16 @@ def test_stft_errors():
         fb.istft(fb.ones(3, 4, dtype=fb.complex64), 4, window=fb.zeros(4))
     with pytest.raises(RuntimeError, match="complex"):
         fb.istft(fb.ones(3, 4), 4)
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    x = T(draw("float32", 600, 512))
+    before = fb.get_num_threads()
+    try:
+        fb.set_num_threads(1)
+        first = fb.fft.rfft(x), fb.fft.fft2(x)
+        for threads in (2, 3):
+            fb.set_num_threads(threads)
+            assert all(fb.equal(a, b) for a, b in zip(first, (fb.fft.rfft(x), fb.fft.fft2(x)), strict=True))
+    finally:
+        fb.set_num_threads(before)
