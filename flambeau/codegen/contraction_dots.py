@@ -1,11 +1,15 @@
-"""LLVM text of the kernel for one row times a transposed matrix: c[j] (+)= sum over k of a[a_off[k]] * b[j * row + k].
+"""LLVM text of the kernel for one row times a matrix, `dots` in runtime/contract.h. It reads b once, in order of memory.
 
-A vector's worth of rows of b is read a whole cache line at a time, transposed in registers, and its columns multiplied
-and added in the order of k, so that every sum is the chain it is in the micro-kernel while b is read once, in order.
+b[j * row + k]: a vector's worth of rows is read a whole cache line at a time, transposed in registers, and its columns
+multiplied and added in the order of k. b[k * row + j]: eight rows at a time are multiplied and added to sums that wait
+in memory. Either way every sum is the chain that it is in the micro-kernel.
+
 Imports ir's dtypes and Target. Read next: `contraction_micro.py`, `runtime/contract.h`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ..ir.expr import DTYPES
 from .contraction_micro import FIELDS, POINTERS, lanes, multiply_add
@@ -14,6 +18,7 @@ from .llvm_ops import REGISTER, SUFFIX, wide
 from .target import Target
 
 LANE_BYTES = 16  # stretches of a vector within which most shuffles work
+GROUP = 8  # rows added at a time
 
 
 def render(dtype: str, target: Target) -> str:
@@ -41,7 +46,19 @@ class Dots(Text):
         self.do(f"%whole = and i64 %k, {-n}")
         self.do("%rest = sub i64 %k, %whole")
         self.do("%adding = icmp ne i64 %accumulate, 0")
-        self.loop("j", "start", "%n", n, self.rows)
+        self.do("%across = icmp eq ptr %b_off, null")
+        self.do("br i1 %across, label %columns.first, label %rows.first")
+        self.lines.append("columns.first:")
+        self.loop("j", "columns.first", "%n", n, self.rows)
+        self.do("ret void")
+        self.lines.append("rows.first:")
+        self.do(f"%grouped = and i64 %k, {-GROUP}")
+        self.do("%single = sub i64 %k, %grouped")
+        self.do(f"%n.whole = and i64 %n, {-n}")
+        self.do("%n.rest = sub i64 %n, %n.whole")
+        self.loop("g", "rows.first", "%grouped", GROUP, lambda k: self.add_rows("g", k, GROUP))
+        self.loop("s", "g.end", "%single", 1, lambda k: self.add_rows("s", self.emit(f"add i64 %grouped, {k}"), 1))
+        self.along("out", "s.end", self.emit_sums)
         self.do("ret void")
         return "\n".join([
             "define void @dots(ptr noalias readonly %tile) #0 {", "start:", *self.lines, "}",
@@ -72,10 +89,63 @@ class Dots(Text):
         use = self.emit(f"select i1 %adding, {wide('i1', self.width)} {mask}, {wide('i1', self.width)} zeroinitializer")
         before, total = self.masked_load(out, use), self.emit(f"load {self.vector}, ptr %sum")
         after = self.emit(f"{'fadd' if self.dtype[0] == 'f' else 'add'} {self.vector} {before}, {total}")
-        self.do(
-            f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {after}, ptr align {self.size} {out}, "
-            f"{wide('i1', self.width)} {mask})"
-        )
+        self.store(after, out, mask)
+
+    def along(self, name: str, entered_from: str, body: Callable[[str, str | None], None]) -> None:
+        """body(j, mask) for vectors of columns, whole ones and at last a partial one."""
+        self.loop(name, entered_from, "%n.whole", self.width, lambda j: body(j, None))
+        self.do(f"%{name}.none = icmp eq i64 %n.rest, 0")
+        self.do(f"br i1 %{name}.none, label %{name}.over, label %{name}.last")
+        self.lines.append(f"{name}.last:")
+        body("%n.whole", self.mask("%n.rest"))
+        self.do(f"br label %{name}.over")
+        self.lines.append(f"{name}.over:")
+
+    def add_rows(self, name: str, k: str, count: int) -> None:
+        """sums += a[k + i] * row k + i of b for i < count, one after the other; the first k starts them from +0."""
+        first = self.emit(f"icmp eq i64 {k}, 0")
+        factors, rows = [], []
+        for i in range(count):
+            at = self.emit(f"add i64 {k}, {i}")
+            offset = self.emit(f"load i64, ptr {self.place('%a_off', 'i64', at)}")
+            x = self.emit(f"load {self.scalar}, ptr {self.place('%a', self.scalar, offset)}, align {self.size}")
+            factors.append(self.splat(x))
+            rows.append(self.place("%b", self.scalar, self.emit(f"mul i64 {at}, %a_row")))
+
+        def body(j: str, mask: str | None) -> None:
+            place = self.place("%b_off", self.scalar, j)
+            total = self.emit(
+                f"select i1 {first}, {self.vector} zeroinitializer, {self.vector} {self.load(place, mask)}"
+            )
+            for factor, row in zip(factors, rows, strict=True):
+                result = f"%t{next(self.numbers)}"
+                value = self.load(self.place(row, self.scalar, j), mask)
+                self.lines += multiply_add(self.dtype, self.width, result, factor, value, total)
+                total = result
+            self.store(total, place, mask)
+
+        self.along(f"{name}.along", f"{name}.do", body)
+
+    def emit_sums(self, j: str, mask: str | None) -> None:
+        """c[j] = (c[j] or +0) + sum, for a vector."""
+        out, total = self.place("%c", self.scalar, j), self.load(self.place("%b_off", self.scalar, j), mask)
+        before = self.emit(f"select i1 %adding, {self.vector} {self.load(out, mask)}, {self.vector} zeroinitializer")
+        add = "fadd" if self.dtype[0] == "f" else "add"
+        self.store(self.emit(f"{add} {self.vector} {before}, {total}"), out, mask)
+
+    def load(self, pointer: str, mask: str | None) -> str:
+        if mask is not None:
+            return self.masked_load(pointer, mask)
+        return self.emit(f"load {self.vector}, ptr {pointer}, align {self.size}")
+
+    def store(self, value: str, pointer: str, mask: str | None) -> None:
+        if mask is None:
+            self.do(f"store {self.vector} {value}, ptr {pointer}, align {self.size}")
+        else:
+            self.do(
+                f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr align {self.size} {pointer}, "
+                f"{wide('i1', self.width)} {mask})"
+            )
 
     def square(self, k: str) -> None:
         total = self.emit(f"load {self.vector}, ptr %sum")

@@ -16,6 +16,8 @@ enum {
     SHARED_ROWS = 128,      /* the fewest, where b is packed once for all chunks */
     SHARED_TASKS = 8,       /* enough tasks then, for threads to end together */
     SHARED_BYTES = 64 << 20, /* the largest b to be packed at once */
+    ROW_TASKS = 4,          /* of one row: long stretches of b for each */
+    ROW_BYTES = 8192,       /* of sums, then */
     PANELS = 8              /* as many to a chunk of that */
 };
 
@@ -24,7 +26,7 @@ typedef struct {
     fb_matmul_problem p;
     int64_t m_chunk, n_chunk, m_chunks, n_chunks;
     int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
-    int copy_a, by_dots;
+    int copy_a, by_row;
     char *packed;          /* all of b, [batch, block of K, panel, k, b_pitch], if that is needed more than once */
     int64_t panels, packs; /* panels in a row of b, and how many there are in all */
     double work;           /* multiply-adds */
@@ -60,8 +62,8 @@ static void schedule(job *j, int64_t batches) {
     int64_t kc = fb_min(p->k, FB_KC), size = plan->sum_size;
     int convert = plan->operand_size != size;
 
-    j->by_dots = plan->dots && !convert && p->m == 1 && p->n > 1 && p->k > 1 && p->b_k == 1 && p->b_n != 1;
-    if (!j->by_dots && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
+    j->by_row = plan->dots && !convert && p->m == 1 && p->n > 1 && p->k > 1 && (p->b_k == 1 || p->b_n == 1);
+    if (!j->by_row && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->panels = fb_div_up(p->n, plan->nr);
     int64_t copies = (p->b_batch[0] ? p->batch[0] : 1) * (p->b_batch[1] ? p->batch[1] : 1);
     j->packs = copies * fb_div_up(p->k, FB_KC) * j->panels;
@@ -73,7 +75,7 @@ static void schedule(job *j, int64_t batches) {
     j->m_chunks = fb_div_up(p->m, j->m_chunk);
     j->m_chunk = fb_round_up(fb_div_up(p->m, j->m_chunks), shared ? 8 : 2);
     j->m_chunks = fb_div_up(p->m, j->m_chunk);
-    int64_t tasks = shared ? SHARED_TASKS : FB_TASKS;
+    int64_t tasks = j->by_row ? ROW_TASKS : shared ? SHARED_TASKS : FB_TASKS;
     int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(tasks, batches * j->m_chunks);
     int64_t per_chunk = fb_div_up(j->panels, fb_min(j->panels, wanted));
     j->n_chunk = per_chunk * plan->nr;
@@ -115,17 +117,20 @@ static void pack_all(const int64_t *args, int64_t begin, int64_t end) {
     }
 }
 
-/* One row times columns [j0, j1) of a b with its columns next to each other in memory: a few at a time, all of K. */
-static void dots(const job *j, const char *a, const char *b, char *c, const char *bias, int64_t j0, int64_t j1) {
+/* One row times columns [j0, j1): as many at a time as are read together or, where rows of b run along c, have room
+ * for their sums in the first-level cache. */
+static void one_row(const job *j, const char *a, const char *b, char *c, const char *bias, int64_t j0, int64_t j1) {
     const fb_contraction *plan = j->plan;
     const fb_matmul_problem *p = &j->p;
-    int64_t size = plan->sum_size, a_off[FB_KC];
+    int64_t size = plan->sum_size, a_off[FB_KC], across = p->b_k == 1 && p->b_n != 1, row = across ? p->b_n : p->b_k;
+    _Alignas(64) char room[ROW_BYTES];
     for (int64_t k = 0; k < fb_min(FB_KC, p->k); k++) a_off[k] = k * p->a_k;
-    for (int64_t col = j0; col < j1; col += plan->lanes) {
-        int64_t n = fb_min(plan->lanes, j1 - col);
+    for (int64_t col = j0, n; col < j1; col += n) {
+        n = fb_min(across ? plan->lanes : ROW_BYTES / size, j1 - col);
         for (int64_t k0 = 0; k0 < p->k; k0 += FB_KC) {
-            fb_tile t = {fb_at(a, k0 * p->a_k, size), fb_at(b, col * p->b_n + k0, size), fb_at(c, col, size), a_off, NULL,
-                         p->b_n, 0, 1, n, fb_min(FB_KC, p->k - k0), k0 > 0};
+            fb_tile t = {fb_at(a, k0 * p->a_k, size), fb_at(b, k0 * p->b_k + col * p->b_n, size), fb_at(c, col, size),
+                         a_off, across ? NULL : (const int64_t *)(const void *)room, row, 0, 1, n,
+                         fb_min(FB_KC, p->k - k0), k0 > 0};
             plan->dots(&t);
         }
     }
@@ -150,8 +155,8 @@ static void chunk(const job *j, int64_t task, char *scratch) {
     int64_t a_off[FB_KC], b_off[FB_KC];
     int64_t k0 = 0;
 
-    if (j->by_dots) {
-        dots(j, a, bs, c, bias, j0, j1);
+    if (j->by_row) {
+        one_row(j, a, bs, c, bias, j0, j1);
         return;
     }
     do {

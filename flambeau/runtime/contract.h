@@ -43,6 +43,9 @@ typedef struct {
 } fb_packing;
 typedef void (*fb_pack_kernel)(const fb_packing *);
 
+/* `dots` reads whole rows of b, for one row of c (m = 1) and any n: c[j] (+)= sum over k of a[a_off[k]] * b[j * a_row + k]
+ * if b_off is NULL; else b_off is room for n sums, and b[j + k * a_row] stands there. */
+
 /* What codegen.contraction.plan fills: ten 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    with a bias along columns
@@ -55,7 +58,7 @@ typedef struct {
     int64_t lanes;        /* elements of a vector */
     int64_t overread;     /* 1: the micro-kernel reads nr elements of b (lanes, if n <= lanes) whatever n is */
     fb_micro_kernel micro;
-    fb_micro_kernel dots; /* m = 1, any n, b transposed: c[j] (+)= sum over k of a[a_off[k]] * b[j * a_row + k]; or NULL */
+    fb_micro_kernel dots; /* one row, below; or NULL */
     fb_pack_kernel pack, pack_sums; /* from operands to sums, from sums to sums */
     fb_kernel finish;
 } fb_contraction;
