@@ -425,3 +425,10 @@ class TestLeadingParts:
         np.testing.assert_allclose(values.numpy(), expected[::-1][:2] if largest else expected[:2], rtol=1e-5)
         residual = a @ vectors.numpy() - m @ vectors.numpy() * values.numpy()
         assert np.abs(residual).max() < 1e-4
+
+
+def test_the_nuclear_norm_has_an_older_name():
+    a = draw("float64", 4, 3)
+    assert fb.norm(T(a), "nuc").item() == pytest.approx(np.linalg.norm(a, "nuc"))
+    with pytest.raises(RuntimeError, match="two different dimensions"):
+        fb.ones(2, 3, 4).norm("nuc")

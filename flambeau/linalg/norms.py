@@ -53,7 +53,7 @@ def pair(name: str, x: Tensor, dim: Any) -> tuple[int, int]:
     dims = tuple(d % x.ndim for d in dim) if x.ndim > 1 else ()
     if len(dims) != 2 or dims[0] == dims[1]:
         raise RuntimeError(
-            f"{name}: dim names two different dimensions of a matrix, got {tuple(dim)} for shape {tuple(x.shape)}"
+            f"{name}: dim names two different dimensions of a matrix, got {list(dim)} for shape {tuple(x.shape)}"
         )
     return dims
 

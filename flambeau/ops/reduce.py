@@ -279,6 +279,10 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtyp
     if dtype is not None:
         x = to(x, dtype)
     floating("norm", x, None)
+    if p == "nuc":
+        from ..linalg.norms import matrix_norm
+
+        return matrix_norm(x, "nuc", range(x.ndim) if dim is None else dim, keepdim)
     absolute = TABLE["abs"]
     if x.is_complex():
         x = absolute(x)
