@@ -138,7 +138,7 @@ def pointwise_cases(dtype: str) -> Iterator[Case]:
         keys = (CODES[dtype],) * len(d.operands) + (DEFAULT,) * attributes
         try:
             t = typed(d, keys)
-        except TypeError:
+        except NotImplementedError:
             continue  # the op isn't for this dtype
         if not renderable(t):
             continue

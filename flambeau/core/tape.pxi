@@ -138,8 +138,10 @@ cdef int refresh_view(Tensor t) except -1:
 
 
 cdef tuple relative_geometry(Tensor t, Tensor base):
-    return (to_tuple(t.ndims, t.dims), to_tuple(t.ndims, t.dims + t.ndims), (t.ptr - base.ptr) // ITEMSIZE[base.code],
-            to_tuple(base.ndims, base.dims + base.ndims))
+    """Where t's elements are in its base, counted in t's own; a base of another dtype stands at the end."""
+    cdef tuple found = (to_tuple(t.ndims, t.dims), to_tuple(t.ndims, t.dims + t.ndims),
+                        (t.ptr - base.ptr) // ITEMSIZE[t.code], to_tuple(base.ndims, base.dims + base.ndims))
+    return found if t.code == base.code else (*found, DTYPES[base.code])
 
 
 cdef inline object edge_of(Tensor t):

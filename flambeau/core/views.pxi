@@ -106,6 +106,15 @@ def raw_view(Tensor self, dtype, size, stride, int64_t offset):
     return over(self.store, self.store.ptr + offset * ITEMSIZE[code], code, nd, sizes, strides)
 
 
+def shown_by(Tensor out, Tensor self):
+    """out, over self's memory in another dtype, as a view of self: a write to either is seen in the other's history."""
+    if not fb_interpreters and out.store is self.store:
+        out.base = self.base if self.base is not None else self
+        out.view_version = self.store.count
+        out.unrecorded = not fb_grad_enabled
+    return out
+
+
 cdef Tensor basic_index(Tensor self, object index):
     """The view for integers, slices, None and …; None where the index holds anything else."""
     cdef Tensor out = self

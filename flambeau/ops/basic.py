@@ -163,9 +163,10 @@ def embed_part(ctx, g, how, shape):
     """Zeros of `shape` with g written into the part that the view `how` shows: the transpose of that view."""
     ctx.how = how
     if how[0] == "_part_of_base":
-        size, stride, offset, base_stride = how[1]
-        whole = zeros_like_shape(g, (span(shape, base_stride),), g.dtype)
-        out = _core.raw_view(whole, g.dtype, shape, base_stride, 0)
+        size, stride, offset, base_stride, *other = how[1]
+        dtype = other[0] if other else g.dtype
+        whole = zeros_like_shape(g, (span(shape, base_stride),), dtype)
+        out = _core.raw_view(whole, dtype, shape, base_stride, 0)
         part = _core.raw_view(whole, g.dtype, size, stride, offset)
     else:
         out = whole = zeros_like_shape(g, shape, g.dtype)
@@ -200,8 +201,15 @@ def apply_view(x: Tensor, how: tuple, recorded: bool) -> Tensor:
     name, args = how
     if name == "_part_of_base":
         # Geometry within the base, whose own strides may differ from those of the gradient that stands for it.
-        size, stride, offset, base_stride = args
-        return _core.part_view(x if x.stride() == base_stride else laid_out(x, base_stride), size, stride, offset, how)
+        size, stride, offset, base_stride, *other = args
+        x = x if x.stride() == base_stride else laid_out(x, base_stride)
+        if other:
+            from .shape import view_as_complex, view_as_real
+
+            pairs = (span(x.shape, x.stride()) // 2, 2)
+            x = view_as_real(x) if other[0].is_complex else view_as_complex(x.as_strided(pairs, (2, 1)))
+            how = (name, (size, stride, offset, x.stride()))
+        return _core.part_view(x, size, stride, offset, how)
     return getattr(x, name)(*args) if recorded else getattr(x.detach(), name)(*args)
 
 

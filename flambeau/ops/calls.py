@@ -250,8 +250,6 @@ Tensor.max, Tensor.min, Tensor.aminmax = max, min, aminmax
 Tensor.masked_fill, Tensor.masked_fill_ = masked_fill, masked_fill_
 Tensor.where = lambda self, condition, other: where(condition, self, other)
 Tensor.equal, Tensor.allclose, Tensor.fill_diagonal_ = equal, allclose, fill_diagonal_
-Tensor.real = property(lambda self: self if not self.is_complex() else TABLE["real"](self))
-Tensor.imag = property(lambda self: TABLE["imag"](self))
 
 __all__ = [
     "allclose", "aminmax", "can_cast", "clamp", "div", "equal", "is_complex", "is_floating_point", "is_same_size",

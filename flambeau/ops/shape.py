@@ -26,7 +26,7 @@ __all__ = [
     "cartesian_prod", "combinations", "diagonal", "diagonal_scatter", "flatten", "meshgrid", "moveaxis",
     "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter",
     "slice_scatter", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
-    "view_as_complex", "view_as_real",
+    "view_as_complex", "view_as_real", "real", "imag",
 ]  # fmt: skip
 
 
@@ -317,13 +317,8 @@ def view_as_complex_vjp(ctx: Any, g: Tensor) -> Tensor:
     return view_as_real(g)
 
 
-@primitive(view_as_complex_vjp)
-def view_as_complex(ctx, input):
-    """Pairs of floats in the last dimension as complex numbers, over the same memory.
-
-    >>> fb.view_as_complex(fb.tensor([[1.0, 2.0]]))
-    tensor([1.+2.j])
-    """
+@primitive(view_as_complex_vjp, name="view_as_complex")
+def pairs_as_complex(ctx, input):
     if input.dtype not in (DTYPES[8], DTYPES[9]) or not input.ndim or input.shape[-1] != 2:
         raise RuntimeError(
             f"view_as_complex: float32 or float64 of shape (…, 2) is needed, got {input.dtype} {list(input.shape)}"
@@ -336,21 +331,64 @@ def view_as_complex(ctx, input):
     return raw_view(input, input.dtype.to_complex(), input.shape[:-1], strides, input.storage_offset() // 2)
 
 
+def view_as_complex(input: Tensor) -> Tensor:
+    """Pairs of floats in the last dimension as complex numbers, over the same memory.
+
+    >>> fb.view_as_complex(fb.tensor([[1.0, 2.0]]))
+    tensor([1.+2.j])
+    """
+    return _core.shown_by(pairs_as_complex(input), input)
+
+
 def view_as_real_vjp(ctx: Any, g: Tensor) -> Tensor:
     return view_as_complex(g.contiguous())
 
 
-@primitive(view_as_real_vjp)
-def view_as_real(ctx, input):
+@primitive(view_as_real_vjp, name="view_as_real")
+def complex_as_pairs(ctx, input):
+    if not input.is_complex():
+        raise RuntimeError(f"view_as_real: a complex tensor is needed, got {input.dtype}")
+    strides = [*(2 * s for s in input.stride()), 1]
+    return raw_view(input, input.dtype.to_real(), (*input.shape, 2), strides, 2 * input.storage_offset())
+
+
+def view_as_real(input: Tensor) -> Tensor:
     """Complex numbers as pairs of floats in a new last dimension, over the same memory.
 
     >>> fb.view_as_real(fb.tensor([1 + 2j]))
     tensor([[1., 2.]])
     """
+    return _core.shown_by(complex_as_pairs(input), input)
+
+
+def real(input: Tensor) -> Tensor:
+    """The real part, as a view; a real tensor itself.
+
+    >>> z = fb.tensor([1 + 2j])
+    >>> _ = z.real.mul_(3)
+    >>> z
+    tensor([3.+2.j])
+    """
+    return view_as_real(input).select(-1, 0) if input.is_complex() else input
+
+
+def imag(input: Tensor) -> Tensor:
+    """The imaginary part of a complex tensor, as a view.
+
+    >>> fb.imag(fb.tensor([1 + 2j]))
+    tensor([2.])
+    """
     if not input.is_complex():
-        raise RuntimeError(f"view_as_real: a complex tensor is needed, got {input.dtype}")
-    strides = [*(2 * s for s in input.stride()), 1]
-    return raw_view(input, input.dtype.to_real(), (*input.shape, 2), strides, 2 * input.storage_offset())
+        raise RuntimeError(f"imag: a complex tensor is needed, got {input.dtype}; a real one has no imaginary part")
+    return view_as_real(input).select(-1, 1)
+
+
+def set_part(index: int) -> Any:
+    def write(self: Tensor, value: Any) -> None:
+        part = (real, imag)[index](self)
+        part.copy_(value) if isinstance(value, Tensor) else part.fill_(value)
+
+    return write
 
 
 # ---- a view written in a copy
@@ -385,4 +423,5 @@ for _function in (
     setattr(Tensor, _function.__name__, _function)
 Tensor.moveaxis, Tensor.swapdims = movedim, swapaxes
 Tensor.mH = property(adjoint)
+Tensor.real, Tensor.imag = property(real, set_part(0)), property(imag, set_part(1))
 Tensor.H = property(adjoint)
