@@ -1,4 +1,4 @@
-"""LLVM text of the kernel for one row times a matrix, `dots` in runtime/contract.h. It reads b once, in order of memory.
+"""LLVM text of the kernel for one row times a matrix, `dots` in runtime/contract.h, which reads b in order of memory.
 
 b[j * row + k]: a vector's worth of rows is read a whole cache line at a time, transposed in registers, and its columns
 multiplied and added in the order of k. b[k * row + j]: eight rows at a time are multiplied and added to sums that wait
@@ -143,8 +143,8 @@ class Dots(Text):
             self.do(f"store {self.vector} {value}, ptr {pointer}, align {self.size}")
         else:
             self.do(
-                f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, ptr align {self.size} {pointer}, "
-                f"{wide('i1', self.width)} {mask})"
+                f"call void @llvm.masked.store.{self.suffix}.p0({self.vector} {value}, "
+                f"ptr align {self.size} {pointer}, {wide('i1', self.width)} {mask})"
             )
 
     def square(self, k: str) -> None:

@@ -6,6 +6,7 @@ from the same three. Imports core and neighbours in ops. Read next: `core/contra
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from .arguments import ntuple
 from .primitive import primitive
 from .reduce import sum
 
-Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # stride, padding, dilation, groups
+Shape = tuple[int, ...]
+Geometry = tuple[Shape, Shape, Shape, int]  # stride, padding, dilation, groups
 
 
 def laid_out_like(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -89,40 +91,43 @@ def conv_weight(ctx, y, x, shape, geometry):
     return w
 
 
-def check(name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, groups: int, transposed: bool) -> None:
-    if w.ndim != n + 2:
-        raise RuntimeError(f"{name}: the weight must have {n + 2} dimensions, got shape {list(w.shape)}")
-    if x.ndim not in (n + 1, n + 2):
-        raise RuntimeError(
-            f"{name}: the input must have {n + 1} (unbatched) or {n + 2} (batched) dimensions, "
-            f"got shape {list(x.shape)}"
-        )
+def check_dtypes(name: str, x: Tensor, w: Tensor, bias: Tensor | None) -> None:
     if x.dtype is not w.dtype or (bias is not None and bias.dtype is not x.dtype):
         raise RuntimeError(
             f"{name}: input, weight and bias must have one dtype, got {x.dtype}, {w.dtype}"
             + ("" if bias is None else f", {bias.dtype}")
         )
-    channels = w.shape[0] if transposed else w.shape[1] * groups
-    if x.shape[-1 - n] != channels:
+
+
+def check_shapes(name: str, n: int, x: Shape, w: Shape, bias: Shape | None, groups: int, transposed: bool) -> None:
+    if len(w) != n + 2:
+        raise RuntimeError(f"{name}: the weight must have {n + 2} dimensions, got shape {list(w)}")
+    if len(x) not in (n + 1, n + 2):
         raise RuntimeError(
-            f"{name}: given groups={groups}, weight of size {list(w.shape)}, expected input {list(x.shape)} to have "
-            f"{channels} channels, but got {x.shape[-1 - n]} channels instead"
+            f"{name}: the input must have {n + 1} (unbatched) or {n + 2} (batched) dimensions, got shape {list(x)}"
         )
-    if groups < 1 or w.shape[0] % groups:
-        raise RuntimeError(f"{name}: groups={groups} must divide the {w.shape[0]} leading channels of the weight")
-    out = w.shape[1] * groups if transposed else w.shape[0]
-    if bias is not None and tuple(bias.shape) != (out,):
+    channels = w[0] if transposed else w[1] * groups
+    if x[-1 - n] != channels:
         raise RuntimeError(
-            f"{name}: bias must have {out} elements, one for each output channel, got shape {list(bias.shape)}"
+            f"{name}: given groups={groups}, weight of size {list(w)}, expected input {list(x)} to have "
+            f"{channels} channels, but got {x[-1 - n]} channels instead"
+        )
+    if groups < 1 or w[0] % groups:
+        raise RuntimeError(f"{name}: groups={groups} must divide the {w[0]} leading channels of the weight")
+    out = w[1] * groups if transposed else w[0]
+    if bias is not None and bias != (out,):
+        raise RuntimeError(
+            f"{name}: bias must have {out} elements, one for each output channel, got shape {list(bias)}"
         )
 
 
-def conv(
-    name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Tensor:
-    """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
-    check(name, n, x, w, bias, groups, False)
-    kernel = tuple(w.shape[2:])
+@functools.lru_cache(4096)
+def shapes(
+    name: str, n: int, x: Shape, w: Shape, bias: Shape | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> tuple[Shape, Geometry]:
+    """The output's spatial sizes and the geometry, or an error that says what doesn't fit."""
+    check_shapes(name, n, x, w, bias, groups, False)
+    kernel = w[2:]
     stride, dilation = ntuple(stride, n, f"{name}: stride"), ntuple(dilation, n, f"{name}: dilation")
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
@@ -137,20 +142,34 @@ def conv(
             f"{name}: stride and dilation must be positive and padding not negative, "
             f"got {stride}, {dilation}, {padding}"
         )
-    batched = x if x.ndim == n + 2 else x.unsqueeze(0)
+    padded = [size + b for size, b in zip(x[-n:], both, strict=True)]
     out = tuple(
-        (size + b - d * (k - 1) - 1) // s + 1
-        for size, b, d, k, s in zip(batched.shape[2:], both, dilation, kernel, stride, strict=True)
+        (size - d * (k - 1) - 1) // s + 1 for size, d, k, s in zip(padded, dilation, kernel, stride, strict=True)
     )
     if any(o < 1 for o in out):
-        padded = [size + b for size, b in zip(batched.shape[2:], both, strict=True)]
         raise RuntimeError(
             f"{name}: calculated padded input size {padded} is smaller than the kernel {list(kernel)} "
             f"(dilation {list(dilation)})"
         )
-    geometry = (stride, tuple(b // 2 for b in both), dilation, groups)
-    y = conv_forward(batched, w, bias, out, geometry)
-    return y if x.ndim == n + 2 else y.squeeze(0)
+    return out, (stride, tuple(b // 2 for b in both), dilation, groups)
+
+
+def hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def conv(
+    name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
+    check_dtypes(name, x, w, bias)
+    out, geometry = shapes(
+        name, n, tuple(x.shape), tuple(w.shape), None if bias is None else tuple(bias.shape),
+        hashable(stride), hashable(padding), hashable(dilation), groups,
+    )  # fmt: skip
+    if x.ndim == n + 2:
+        return conv_forward(x, w, bias, out, geometry)
+    return conv_forward(x.unsqueeze(0), w, bias, out, geometry).squeeze(0)
 
 
 def conv_transpose(
@@ -166,7 +185,10 @@ def conv_transpose(
     dilation: Any,
 ) -> Tensor:
     """The transpose of `conv` as a linear map: (N, C, …) with a weight (C, O / groups, …)."""
-    check(name, n, x, w, bias, groups, True)
+    check_dtypes(name, x, w, bias)
+    check_shapes(
+        name, n, tuple(x.shape), tuple(w.shape), None if bias is None else tuple(bias.shape), groups, transposed=True
+    )
     kernel = tuple(w.shape[2:])
     stride, dilation = ntuple(stride, n, f"{name}: stride"), ntuple(dilation, n, f"{name}: dilation")
     padding, extra = ntuple(padding, n, f"{name}: padding"), ntuple(output_padding, n, f"{name}: output_padding")

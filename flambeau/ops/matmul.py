@@ -140,7 +140,8 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([[1.],
             [2.]])
     """
-    expects("mm", (2, 2), input, mat2)
+    if not input.ndim == 2 == mat2.ndim:
+        expects("mm", (2, 2), input, mat2)
     y = matrix_product(input, mat2)
     return into_out(out, y)
 
