@@ -14,7 +14,7 @@ from ..ir.expr import DTYPES as IR
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import ntuple
-from .factories import arange, tensor
+from .factories import arange
 from .gather import gather
 from .matmul import matmul
 from .primitive import generated, primitive
@@ -284,13 +284,9 @@ def avg_pool2d(
 
 def averaging(n: int, size: int, like: Tensor) -> Tensor:
     """The (size, n) matrix whose row i takes the mean from ⌊i n / size⌋ to ⌈(i + 1) n / size⌉."""
-    at = arange(n)
-    rows = [
-        ((at >= i * n // size) & (at < -(-(i + 1) * n // size))).to(like.dtype)
-        / (-(-(i + 1) * n // size) - i * n // size)
-        for i in range(size)
-    ]
-    return tensor([r.tolist() for r in rows], dtype=like.dtype) if rows else new_empty((0, n), like.dtype)
+    at, row = arange(n), arange(size).reshape(-1, 1)
+    start, stop = row * n // size, -(-(row + 1) * n // size)
+    return ((at >= start) & (at < stop)).to(like.dtype) / (stop - start).to(like.dtype)
 
 
 def adaptive_avg_pool2d(input, output_size) -> Tensor:
@@ -304,6 +300,11 @@ def adaptive_avg_pool2d(input, output_size) -> Tensor:
     given = (output_size, output_size) if output_size is None or isinstance(output_size, int) else tuple(output_size)
     h, w = input.shape[-2:]
     oh, ow = h if given[0] is None else given[0], w if given[1] is None else given[1]
+    if 0 in input.shape[-3:] or oh < 0 or ow < 0:
+        raise RuntimeError(
+            f"adaptive_avg_pool2d: channels, height and width can't be empty and output sizes not negative, got shape "
+            f"{list(input.shape)} and {(oh, ow)}"
+        )
     if (oh, ow) == (1, 1):
         return mean(input, (-2, -1), True)
     if oh and ow and h % oh == 0 and w % ow == 0:
