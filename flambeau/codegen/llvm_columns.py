@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from ..ir.expr import DTYPES, Expr, const, idiv, load, minimum, node, postorder, substitute, var
+from ..ir.expr import DTYPES, Expr, const, idiv, load, minimum, node, postorder, substitute, var, where
 from ..ir.kernel import LANES, Buffer, For, Let, Reduce, Statement, Store, expressions
 from .llvm_prefetch import Prefetch
 
@@ -20,6 +20,7 @@ COLUMNS, TILE_BYTES = 1024, 131072
 # Rows of a lane that are added in one pass, so that its accumulators are read and written less often, where a step has
 # at most so many nodes.
 ROWS, SHORT = 4, 32
+FAR = 16384
 ZERO = const(0, "i64")
 
 
@@ -88,8 +89,10 @@ def by_tiles(loop: For, k: int) -> Tiles | None:
     group, lane, past = var(f"group.{k}"), var(f"lane.{k}"), var(f"past.{k}")
     groups = idiv(r.stop - r.start, const(rows * r.lanes, "i64"))
     at_once = [r.start + group * (rows * r.lanes) + lane + n * r.lanes for n in range(rows)]
-    # The rows of the next pass.
-    ahead = 1 if r.lanes > 1 else rows
+    # The rows of the next pass; where rows are short, as many as lie FAR elements on, for passes of LANES such rows run
+    # to and fro too closely for the processor to see where they go.
+    near = const(1 if r.lanes > 1 else rows, "i64")
+    ahead = where(stop - start < COLUMNS // 2, idiv(const(FAR, "i64"), stop - start), near)
     folds: tuple[Statement, ...] = (
         For(group, ZERO, groups, (For(lane, ZERO, const(r.lanes, "i64"), (fold(at_once, lane),)),)),
         Let(past, r.start + groups * (rows * r.lanes)),
