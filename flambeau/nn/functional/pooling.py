@@ -133,11 +133,12 @@ def _max_pool(input: Tensor, tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _adaptive(size: int, count: int) -> Tensor:
-    starts = [i * size // count for i in range(count)]
-    ends = [-(-(i + 1) * size // count) for i in range(count)]
-    longest = max((b - a for a, b in zip(starts, ends, strict=True)), default=0)
-    rows = [[a + k if a + k < b else -1 for k in range(longest)] for a, b in zip(starts, ends, strict=True)]
-    return fb.tensor(rows, dtype=fb.int64).reshape(count, longest)
+    if size < 1 or count < 1:
+        raise RuntimeError(f"adaptive pooling: sizes must be positive, got {count} windows over {size} elements")
+    row = fb.arange(count).reshape(-1, 1)
+    start, stop = row * size // count, -(-(row + 1) * size // count)
+    at = start + fb.arange(int((stop - start).max()))
+    return fb.where(at < stop, at, -1)
 
 
 def _adaptive_max_pool(
