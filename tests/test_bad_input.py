@@ -81,7 +81,8 @@ ERRORS = [
     (lambda: x.index_select(0, fb.tensor([3])), IndexError, r"out of (bounds|range)"),
     (lambda: x.take(fb.tensor([12])), IndexError, r"out of (bounds|range)"),
     (lambda: fb.zeros(3).scatter_(0, fb.tensor([5]), 1.0), (IndexError, RuntimeError), r"out of (bounds|range)"),
-    (lambda: fb.zeros(3).index_add_(0, fb.tensor([-1 - 3]), fb.ones(1)), (IndexError, RuntimeError), r"out of (bounds|range)"),
+    (lambda: fb.zeros(3).index_add_(0, fb.tensor([-1 - 3]), fb.ones(1)), (IndexError, RuntimeError),
+        r"out of (bounds|range)"),
     (lambda: fb.zeros(3).index_put_((fb.tensor([3]),), fb.ones(1)), IndexError, r"out of (bounds|range)"),
     (lambda: F.embedding(fb.tensor([7]), fb.ones(5, 2)), IndexError, r"out of (bounds|range)|embedding"),
     (lambda: F.embedding(fb.tensor([-1]), fb.ones(5, 2)), IndexError, r"out of (bounds|range)|embedding"),
@@ -187,13 +188,17 @@ def test_the_process_survives_running_out_of_memory():
     fb.set_memory_limit(64 << 20)
     try:
         kept = fb.ones(1 << 20)
-        for attempt in (lambda: fb.ones(1 << 26), lambda: kept.expand(64, 1 << 20).contiguous(), lambda: kept[:, None] + kept[: 1 << 10]):
+        for attempt in (
+            lambda: fb.ones(1 << 26),
+            lambda: kept.expand(64, 1 << 20).contiguous(),
+            lambda: kept[:, None] + kept[: 1 << 10],
+        ):
             with pytest.raises(fb.OutOfMemoryError, match=r"tried to allocate .*limit 64.0 MiB"):
                 attempt()
         assert kept.sum().item() == 1 << 20
     finally:
         fb.set_memory_limit(0)
-    del kept
+    kept = None
     assert fb.memory_stats()["live"] == before
     assert fb.ones(1 << 20).sum().item() == 1 << 20
 
@@ -218,40 +223,51 @@ FUZZ = """
     inf, nan = float("inf"), float("nan")
 
     def tensors():
-        a = fb.arange(12.0).reshape(3, 4)
         return [
-            lambda: fb.arange(12.0).reshape(3, 4), lambda: fb.arange(12.0).reshape(3, 4).t(), lambda: fb.zeros(0), lambda: fb.zeros(2, 0, 3),
-            lambda: fb.tensor(1.5), lambda: fb.tensor([0, 2, 1]), lambda: fb.tensor([[0, -9], [2**62, 3]]), lambda: fb.ones(2, 2, dtype=fb.bool),
-            lambda: fb.ones(4, dtype=fb.bfloat16), lambda: fb.tensor([1 + 2j, nan]), lambda: fb.full((3,), nan), lambda: fb.ones(1).expand(5, 3),
-            lambda: fb.arange(24.0).reshape(2, 3, 4)[:, ::2, 1:], lambda: fb.ones(3, requires_grad=True), lambda: fb.ones(2, 3, requires_grad=True) * 2,
-            lambda: fb.tensor([-128, 127], dtype=fb.int8), lambda: fb.tensor([inf, -inf, 0.0]), lambda: fb.randn(2, 3, 4, 5), lambda: fb.ones(1, 1, 1, 1, 1, 1, 1, 2),
+            lambda: fb.arange(12.0).reshape(3, 4), lambda: fb.arange(12.0).reshape(3, 4).t(), lambda: fb.zeros(0),
+            lambda: fb.zeros(2, 0, 3),
+            lambda: fb.tensor(1.5), lambda: fb.tensor([0, 2, 1]), lambda: fb.tensor([[0, -9], [2**62, 3]]),
+            lambda: fb.ones(2, 2, dtype=fb.bool),
+            lambda: fb.ones(4, dtype=fb.bfloat16), lambda: fb.tensor([1 + 2j, nan]), lambda: fb.full((3,), nan),
+            lambda: fb.ones(1).expand(5, 3),
+            lambda: fb.arange(24.0).reshape(2, 3, 4)[:, ::2, 1:], lambda: fb.ones(3, requires_grad=True),
+            lambda: fb.ones(2, 3, requires_grad=True) * 2,
+            lambda: fb.tensor([-128, 127], dtype=fb.int8), lambda: fb.tensor([inf, -inf, 0.0]),
+            lambda: fb.randn(2, 3, 4, 5), lambda: fb.ones(1, 1, 1, 1, 1, 1, 1, 2),
         ]
 
     MAKE = tensors()
-    ODD = [0, 1, -1, 2, 3, 7, -5, 2**31, -(2**31), 2**62, -(2**62), 2**63 - 1, 2**63, 2**64, -(2**63), 0.0, 1.5, -2.5, nan, inf, -inf, 1e300,
-           True, False, None, "", "mean", "a", b"x", (), [], (0,), (1, 2), [0, 1], (-1, -1), (2**62, 2**62), (0, 0), [[0], [1, 2]], {{}}, slice(None),
-           slice(-9, 9, 2), slice(5, 1), slice(2**62, -(2**62), 2**61), Ellipsis, 1j, fb.float32, fb.int64, fb.bool, fb.complex64, "cpu", object(), len,
-           np.float32(2), np.zeros(2), np.array(["s"]), np.int64(3), fb.Size([2]), range(3), (None, 0), (slice(None), 1), (Ellipsis, None, 2**40)]
+    ODD = [0, 1, -1, 2, 3, 7, -5, 2**31, -(2**31), 2**62, -(2**62), 2**63 - 1, 2**63, 2**64, -(2**63), 0.0, 1.5,
+           -2.5, nan, inf, -inf, 1e300, True, False, None, "", "mean", "a", b"x", (), [], (0,), (1, 2), [0, 1],
+           (-1, -1), (2**62, 2**62), (0, 0), [[0], [1, 2]], {{}}, slice(None), slice(-9, 9, 2), slice(5, 1),
+           slice(2**62, -(2**62), 2**61), Ellipsis, 1j, fb.float32, fb.int64, fb.bool, fb.complex64, "cpu",
+           object(), len, np.float32(2), np.zeros(2), np.array(["s"]), np.int64(3), fb.Size([2]), range(3),
+           (None, 0), (slice(None), 1), (Ellipsis, None, 2**40)]
 
     def argument():
         return rng.choice(MAKE)() if rng.random() < 0.35 else rng.choice(ODD)
 
     SKIP = {{"register_hook", "register_post_accumulate_grad_hook", "backward"}}
     METHODS = sorted(n for n in dir(fb.Tensor) if (not n.startswith("_") or n in (
-        "__getitem__", "__setitem__", "__add__", "__rsub__", "__iadd__", "__pow__", "__rpow__", "__lshift__", "__matmul__", "__eq__", "__lt__", "__and__",
-        "__contains__", "__floordiv__", "__mod__", "__imul__", "__itruediv__", "__array__", "__dlpack__", "__format__", "__deepcopy__", "__init__")) and n not in SKIP)
+        "__getitem__", "__setitem__", "__add__", "__rsub__", "__iadd__", "__pow__", "__rpow__", "__lshift__",
+        "__matmul__", "__eq__", "__lt__", "__and__",
+        "__contains__", "__floordiv__", "__mod__", "__imul__", "__itruediv__", "__array__", "__dlpack__", "__format__",
+        "__deepcopy__", "__init__")) and n not in SKIP)
     FUNCTIONS = sorted(n for n in dir(fb) if not n.startswith("_") and callable(getattr(fb, n)) and n not in (
-        "set_default_dtype", "set_num_threads", "set_memory_limit", "set_printoptions", "set_grad_enabled", "save", "load", "Any", "DType", "set_rng_state", "frombuffer"))
+        "set_default_dtype", "set_num_threads", "set_memory_limit", "set_printoptions", "set_grad_enabled", "save",
+        "load", "Any", "DType", "set_rng_state", "frombuffer"))
     NN = sorted(n for n in dir(F) if not n.startswith("_") and callable(getattr(F, n)))
 
     def step():
         kind = rng.random()
         args = [argument() for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))]
-        kwargs = {{k: argument() for k in rng.sample(("dim", "keepdim", "dtype", "out", "inplace", "reduction", "weight"), rng.choice((0, 0, 0, 0, 1, 2)))}}
+        kwargs = {{k: argument() for k in rng.sample(("dim", "keepdim", "dtype", "out", "inplace", "reduction",
+            "weight"), rng.choice((0, 0, 0, 0, 1, 2)))}}
         if kind < 0.5:
             owner, name = rng.choice(MAKE)(), rng.choice(METHODS)
         elif kind < 0.8:
-            owner, name, args = fb, rng.choice(FUNCTIONS), [rng.choice(MAKE)() if rng.random() < 0.5 else argument(), *args]
+            owner, name, args = fb, rng.choice(FUNCTIONS), [rng.choice(MAKE)() if rng.random() < 0.5 else argument(),
+                *args]
         else:
             owner, name, args = F, rng.choice(NN), [rng.choice(MAKE)(), *args]
         print(name, owner if isinstance(owner, fb.Tensor) else "", args, kwargs, file=log, flush=True)

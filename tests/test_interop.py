@@ -109,7 +109,13 @@ def test_numpy_functions_of_tensors():
 def test_buffers():
     t = fb.arange(6, dtype=fb.int32).reshape(2, 3)
     m = memoryview(t)
-    assert (m.format, m.shape, m.strides, m.readonly, m.tolist()) == ("i", (2, 3), (12, 4), False, [[0, 1, 2], [3, 4, 5]])
+    assert (m.format, m.shape, m.strides, m.readonly, m.tolist()) == (
+        "i",
+        (2, 3),
+        (12, 4),
+        False,
+        [[0, 1, 2], [3, 4, 5]],
+    )
     m[1, 2] = 50
     assert t[1, 2].item() == 50
     assert memoryview(t.t()).tolist() == [[0, 3], [1, 4], [2, 50]]
@@ -145,9 +151,15 @@ def test_lists_and_numbers():
         assert fb.tensor(source).data_ptr() != source.data_ptr()
     assert fb.as_tensor(source) is source
     assert fb.tensor([2**63 - 1]).item() == 2**63 - 1
-    for bad, error in (([[1, 2], [3]], ValueError), ([1, [2]], (ValueError, TypeError)), (["a"], (TypeError, ValueError)),
-                       ([None], (TypeError, RuntimeError)), ([2**63], (RuntimeError, OverflowError)), ({}, (TypeError, RuntimeError)),
-                       ("abc", (TypeError, RuntimeError, ValueError))):
+    for bad, error in (
+        ([[1, 2], [3]], ValueError),
+        ([1, [2]], (ValueError, TypeError)),
+        (["a"], (TypeError, ValueError)),
+        ([None], (TypeError, RuntimeError)),
+        ([2**63], (RuntimeError, OverflowError)),
+        ({}, (TypeError, RuntimeError)),
+        ("abc", (TypeError, RuntimeError, ValueError)),
+    ):
         with pytest.raises(error):
             fb.tensor(bad)
 
@@ -172,10 +184,21 @@ def test_dlpack_both_ways(dtype):
 
 
 def test_dlpack_between_tensors():
-    for x in (fb.ones(2, 3, dtype=fb.bfloat16), fb.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1)[::2], fb.ones(1).expand(4)):
-        for capsule in (fb.to_dlpack(x), x.__dlpack__(), x.__dlpack__(max_version=(1, 0)), x.__dlpack__(max_version=(0, 8))):
+    for x in (
+        fb.ones(2, 3, dtype=fb.bfloat16),
+        fb.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1)[::2],
+        fb.ones(1).expand(4),
+    ):
+        for capsule in (
+            fb.to_dlpack(x),
+            x.__dlpack__(),
+            x.__dlpack__(max_version=(1, 0)),
+            x.__dlpack__(max_version=(0, 8)),
+        ):
             y = fb.from_dlpack(capsule)
-            assert y.data_ptr() == x.data_ptr() and y.dtype is x.dtype and y.shape == x.shape and y.stride() == x.stride()
+            assert (
+                y.data_ptr() == x.data_ptr() and y.dtype is x.dtype and y.shape == x.shape and y.stride() == x.stride()
+            )
             assert fb.equal(x, y)
     x = fb.ones(3)
     assert x.__dlpack_device__() == (1, 0)
@@ -221,7 +244,12 @@ def test_dlpack_lifetimes():
 
 def test_dlpack_refuses():
     x = fb.ones(2, requires_grad=True)
-    for attempt in (lambda: x.__dlpack__(), lambda: fb.to_dlpack(x), lambda: x.__dlpack__(copy=True), lambda: np.from_dlpack(x)):
+    for attempt in (
+        lambda: x.__dlpack__(),
+        lambda: fb.to_dlpack(x),
+        lambda: x.__dlpack__(copy=True),
+        lambda: np.from_dlpack(x),
+    ):
         with pytest.raises(BufferError, match="detach"):
             attempt()
     capsule = fb.to_dlpack(fb.ones(2))
