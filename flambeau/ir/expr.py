@@ -314,8 +314,6 @@ def idiv(a: Expr | int, b: Expr | int) -> Expr: return binary("idiv", a, b)  # f
 def irem(a: Expr | int, b: Expr | int) -> Expr: return binary("irem", a, b)  # fmt: skip
 
 
-
-
 def sqrt(x: Expr) -> Expr: return function("sqrt", x)  # fmt: skip
 
 

@@ -116,7 +116,6 @@ def shift(pick: Any, a: Any, b: Any) -> Any:
     return pick(a, b & np.result_type(b).type(np.result_type(a).itemsize * 8 - 1))
 
 
-
 def join(real: Any, imag: Any) -> Any:
     """A complex number of its parts, with nothing computed on the way."""
     real, imag = np.broadcast_arrays(real, imag)
