@@ -107,22 +107,22 @@ static void compute(const job *j, const char *staged, char *sums, int64_t group,
     int64_t size = plan->sum_size, n = x[2].out, panels = q->across ? q->panels : 1;
     for (int64_t panel = 0; panel < panels; panel++) {
         const char *weights = fb_at(q->weights, group * q->w_group + panel * q->k * q->panel, size);
-        for (int64_t i = 0; i < rows * n; i++) {
-            int64_t oy = row + i / n, ox = i % n;
-            const int64_t *start = j->start + (j->class_y[oy] * j->classes_x + j->class_x[ox]) * j->blocks;
-            const char *at = fb_at(staged, (x[1].step * oy - x[1].start - first_row) * j->pitch +
-                                               (x[2].step * ox - x[2].start) * j->column, size);
-            char *to = fb_at(sums, i * j->position + panel * q->panel, size);
-            for (int64_t b = 0; b < j->blocks; b++) {
-                const int64_t *w_off = j->w_off + start[b], *in_off = j->in_off + start[b];
-                fb_tile t = {weights, at, to, w_off, in_off, q->w_row, rows * n * j->position, q->m, images,
-                             start[b + 1] - start[b], b > 0};
+        /* Block by block, so that its weights and inputs stay in cache over all positions. */
+        for (int64_t b = 0; b < j->blocks; b++)
+            for (int64_t i = 0; i < rows * n; i++) {
+                int64_t oy = row + i / n, ox = i % n;
+                const int64_t *start = j->start + (j->class_y[oy] * j->classes_x + j->class_x[ox]) * j->blocks + b;
+                const char *at = fb_at(staged, (x[1].step * oy - x[1].start - first_row) * j->pitch +
+                                                   (x[2].step * ox - x[2].start) * j->column, size);
+                char *to = fb_at(sums, i * j->position + panel * q->panel, size);
+                const int64_t *w_off = j->w_off + start[0], *in_off = j->in_off + start[0];
+                int64_t k = start[1] - start[0];
+                fb_tile t = {weights, at, to, w_off, in_off, q->w_row, rows * n * j->position, q->m, images, k, b > 0};
                 if (q->across)
                     t = (fb_tile){at, weights, to, in_off, w_off, j->in_image, j->out_image, images,
-                                  fb_min(q->panel, q->m - panel * q->panel), start[b + 1] - start[b], b > 0};
+                                  fb_min(q->panel, q->m - panel * q->panel), k, b > 0};
                 plan->micro(&t);
             }
-        }
     }
 }
 
