@@ -18,7 +18,7 @@ import pytest
 import test_llvm
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernels import REAL, ZERO, I, N, exprs, pointwise, row_reduce, same, sample, slot
+from kernels import ARITHMETIC, REAL, ZERO, I, N, exprs, pointwise, row_reduce, same, sample, slot
 from op_kernels import Case, compare, library, numbered, pointwise_cases, reduction_cases, row_cases
 
 import flambeau as fb
@@ -26,7 +26,7 @@ from flambeau.codegen import ccompile
 from flambeau.codegen.cfamily import parameter_types, render, symbol
 from flambeau.codegen.dialects import C99, CUDA, OPENCL
 from flambeau.core import _core
-from flambeau.ir.expr import cast, const, load, var
+from flambeau.ir.expr import DTYPES, PRIMITIVES, cast, const, load, node, var
 from flambeau.ir.interpret import MEMORY, encode, evaluate
 from flambeau.ir.kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Store
 
@@ -126,6 +126,53 @@ def test_every_conversion_at_its_limits():
         want = encode(evaluate(cast(load("x", source, I), dtype), {"x": x, "i": np.arange(len(x))}), dtype)
         case = Case(kernel, [x, np.empty(len(x), MEMORY[dtype]), len(x)], len(x))
         assert same(case.call(address(kernel)).outputs()[0][1], want, dtype), (source, dtype)
+
+
+CORNERS = {
+    "f": [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3e38, -3e38, 65504.0],
+    "i": [0, 1, -1, 2, -2, 7, 8, 31, 32, 63, 64, 100],
+    "u": [0, 1, 2, 7, 8, 31, 32, 63, 64, 100, 255],
+    "b": [False, True],
+}
+
+
+def corner_pairs(dtype: str) -> np.ndarray:
+    """Three arrays whose rows are all triples of corner values, the type's limits among them."""
+    kind = DTYPES[dtype].kind
+    values = np.array(CORNERS[kind], float if kind == "f" else None)
+    if kind in "iu":
+        limits = np.iinfo(MEMORY[dtype])
+        values = np.concatenate([values.astype(MEMORY[dtype]), np.array([limits.min, limits.max], MEMORY[dtype])])
+    with np.errstate(all="ignore"):
+        values = encode(values.astype(np.float32) if dtype in ("f16", "bf16") else values.astype(MEMORY[dtype]), dtype)
+    return np.stack(np.meshgrid(values, values, values[:5], indexing="ij")).reshape(3, -1)
+
+
+def corner_cases(dtypes: list[str]) -> tuple[list[Case], list[np.ndarray]]:
+    """Every primitive on all pairs of corners, and the interpreter's results."""
+    cases, wants = [], []
+    for dtype in dtypes:
+        arrays = dict(zip("xyz", corner_pairs(dtype), strict=True))
+        loads = [load(name, dtype, I) for name in arrays]
+        comparisons = ["eq", "ne"] + ["lt", "le"] * (dtype != "bool")
+        for op in ARITHMETIC[DTYPES[dtype].kind] + comparisons:
+            value = node(op, "bool" if op in comparisons else dtype, tuple(loads[: PRIMITIVES[op]]))
+            n = len(arrays["x"])
+            with np.errstate(all="ignore"):
+                wants.append(encode(evaluate(value, arrays | {"i": np.arange(n)}), value.dtype))
+            kernel = pointwise(value, dict.fromkeys(arrays, dtype), f"{op}_{dtype}")
+            cases.append(Case(kernel, [*arrays.values(), np.empty(n, MEMORY[value.dtype]), n], n))
+    return cases, wants
+
+
+def test_every_primitive_at_the_corners():
+    """All pairs of limits, zeros, infinities, NaN, -1 and counts beyond the width; triples for fma."""
+    cases, wants = corner_cases(REAL)
+    for level in ("-O0", "-O3"):
+        address = library([c.kernel for c in cases], level)
+        for c, want in zip(cases, wants, strict=True):
+            ((dtype, got),) = c.call(address(c.kernel)).outputs()
+            assert same(got, want, dtype), (c.kernel.name, level)
 
 
 def test_names_that_mean_something_in_c():
@@ -235,7 +282,7 @@ def sanitized(tmp_path: Path, cases: list[Case]) -> subprocess.CompletedProcess:
     if not os.path.isabs(runtime):
         pytest.skip("the C compiler has no address sanitizer")
     path = str(tmp_path / "kernels.so")
-    flags = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    flags = ("-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
     ccompile.shared_library(render([c.kernel for c in cases], C99), path, flags)
     with open(tmp_path / "cases", "wb") as f:
         slots = [[v if isinstance(v, np.ndarray) else slot(v) for v in c.values] for c in cases]
@@ -247,8 +294,9 @@ def sanitized(tmp_path: Path, cases: list[Case]) -> subprocess.CompletedProcess:
 
 def test_nothing_undefined_happens(tmp_path):
     """Overflow, shifts, division, conversions, bounds: the sanitizers find nothing to say."""
-    cases = [*pointwise_cases("i32")][::2] + [*pointwise_cases("i8")][::3] + [*pointwise_cases("i64")][1::3]
-    cases += [*reduction_cases("i16")][::4] + [*reduction_cases("f32")][::4] + [*row_cases("bf16")][:3]
+    cases, _ = corner_cases(["i8", "i32", "i64", "u32"])
+    cases += [*pointwise_cases("i32")][::6] + [*pointwise_cases("i64")][1::6]
+    cases += [*reduction_cases("i16")][::7] + [*reduction_cases("f32")][::7] + [*row_cases("bf16")][:2]
     for s, d in ((s, d) for s in ("f32", "f64", "i64") for d in REAL if s != d):
         kernel = pointwise(cast(load("x", s, I), d), {"x": s})
         cases.append(Case(kernel, [test_llvm.corners(s)[:150], np.empty(150, MEMORY[d]), 150], 150))
