@@ -1,10 +1,11 @@
-"""The house stands: imports go downwards, pages tell the truth, docstring examples run, nothing names a machine."""
+"""The house stands: imports go downwards, pages tell the truth, nothing names a machine.
+
+The examples in docstrings are test_doctests.py's.
+"""
 
 from __future__ import annotations
 
 import ast
-import builtins
-import doctest
 import importlib
 import re
 import subprocess
@@ -123,29 +124,6 @@ def test_nothing_names_a_machine():
             if forbidden.search(line):
                 wrong.append(f"{name}:{number}: {line.strip()[:100]}")
     assert not wrong, "\n".join(wrong)
-
-
-MODULES = [module_name(p) for p in sources() if p.name != "__main__.py"]
-# Importing these needs what isn't always installed; the message names it.
-OPTIONAL = ("pyopencl", "cupy", "cuda", "scipy")
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_docstring_examples_run(name):
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in OPTIONAL:
-            pytest.skip(f"needs {error.name}")
-        raise
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    # As in a reader's own program, fb is there and Python's own names (float, max, …) mean Python's.
-    names = {k: v for k, v in vars(module).items() if not hasattr(builtins, k)}
-    names |= {"__name__": name, "fb": importlib.import_module("flambeau")}
-    runner = doctest.DocTestRunner(optionflags=flags)
-    for example in doctest.DocTestFinder().find(module, globs=names):
-        runner.run(example)
-    assert runner.failures == 0
 
 
 PAGES = [p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")] if p.is_file()]
