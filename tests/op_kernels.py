@@ -215,7 +215,7 @@ def row_cases(dtype: str) -> Iterator[Case]:
         cols, count = 37, 5
         by_row = [o for o in program.outputs if o[1] != "col"]
         by_column = [o for o in program.outputs if o[1] == "col"]
-        sizes = {"rows": count, "cols": cols}
+        sizes = {"rows": count, "cols": cols, "chunks": 1}
         yield filled(row_schedule.by_rows(program, by_row), sizes, count * cols, count, tame=True)
         for final in (False, True) if by_column else ():
             yield filled(row_schedule.by_columns(program, by_column, final), sizes, count * cols, 1, tame=True)
