@@ -20,6 +20,7 @@ from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import new_like, to_dtype
 from .factories import default, finish, sizes
 from .primitive import generated, primitive
+from .shape import view_as_real
 
 INT64 = DTYPES[5]
 GRAIN = 8192
@@ -204,7 +205,14 @@ def integer_sampler(dtype: str) -> Kernel:
 
 
 def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None) -> Tensor:
-    """Fills out, in the order of its elements."""
+    """Fills out, in the order of its elements; a complex normal number's parts share its variance."""
+    if out.is_complex():
+        pairs = view_as_real(out.detach())
+        if name != "normal":
+            draw(pairs, name, a, b, generator)
+            return out
+        draw(pairs, name, 0, b * math.sqrt(0.5), generator)
+        return out if a == 0 else out.add_(a)
     if not out.is_contiguous():
         _core.plain_copy(out, draw(new_empty(out.shape, out.dtype), name, a, b, generator))
         out._bump_version()

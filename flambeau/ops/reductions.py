@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core._core import Reduction, Tensor
 from ..ir import expr as E
-from ..ir.expr import DTYPES, Expr, as_expr, cast, const, eq, isnan, var, where
+from ..ir.expr import DTYPES, Expr, Type, as_expr, cast, const, eq, isnan, var, where
 from ..ir.kernel import Scalar
 from .typed import computation
 
@@ -125,15 +125,22 @@ def simple(x: Expr, initial: float, merge: Callable[[Expr, Expr], Expr]) -> Fold
     return Fold((const(initial, x.dtype),), (x,), lambda a, b: (merge(a[0], b[0]),), lambda a, n: a)
 
 
+def ordered(dtype: str) -> Type:
+    """The dtype's type, if its numbers can be compared."""
+    if DTYPES[dtype].kind == "c":
+        raise NotImplementedError("max, min: complex numbers have no order; take the extremes of abs() or of a part")
+    return DTYPES[dtype]
+
+
 def lowest(dtype: str) -> float:
     """The identity of max."""
-    t = DTYPES[dtype]
+    t = ordered(dtype)
     return {"f": -float("inf"), "b": False, "u": 0}.get(t.kind, -(2 ** (8 * t.size - 1)))
 
 
 def highest(dtype: str) -> float:
     """The identity of min."""
-    t = DTYPES[dtype]
+    t = ordered(dtype)
     return {"f": float("inf"), "b": True, "u": 2 ** (8 * t.size) - 1}.get(t.kind, 2 ** (8 * t.size - 1) - 1)
 
 
