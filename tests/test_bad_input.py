@@ -211,7 +211,7 @@ def run(code: str) -> str:
 
 
 FUZZ = """
-    import contextlib, faulthandler, random, sys, warnings
+    import contextlib, faulthandler, os, random, warnings
     import numpy as np
     import flambeau as fb
     import flambeau.nn.functional as F
@@ -222,21 +222,18 @@ FUZZ = """
     rng = random.Random(seed)
     inf, nan = float("inf"), float("nan")
 
-    def tensors():
-        return [
-            lambda: fb.arange(12.0).reshape(3, 4), lambda: fb.arange(12.0).reshape(3, 4).t(), lambda: fb.zeros(0),
-            lambda: fb.zeros(2, 0, 3),
-            lambda: fb.tensor(1.5), lambda: fb.tensor([0, 2, 1]), lambda: fb.tensor([[0, -9], [2**62, 3]]),
-            lambda: fb.ones(2, 2, dtype=fb.bool),
-            lambda: fb.ones(4, dtype=fb.bfloat16), lambda: fb.tensor([1 + 2j, nan]), lambda: fb.full((3,), nan),
-            lambda: fb.ones(1).expand(5, 3),
-            lambda: fb.arange(24.0).reshape(2, 3, 4)[:, ::2, 1:], lambda: fb.ones(3, requires_grad=True),
-            lambda: fb.ones(2, 3, requires_grad=True) * 2,
-            lambda: fb.tensor([-128, 127], dtype=fb.int8), lambda: fb.tensor([inf, -inf, 0.0]),
-            lambda: fb.randn(2, 3, 4, 5), lambda: fb.ones(1, 1, 1, 1, 1, 1, 1, 2),
-        ]
-
-    MAKE = tensors()
+    MAKE = [
+        lambda: fb.arange(12.0).reshape(3, 4), lambda: fb.arange(12.0).reshape(3, 4).t(), lambda: fb.zeros(0),
+        lambda: fb.zeros(2, 0, 3),
+        lambda: fb.tensor(1.5), lambda: fb.tensor([0, 2, 1]), lambda: fb.tensor([[0, -9], [2**62, 3]]),
+        lambda: fb.ones(2, 2, dtype=fb.bool),
+        lambda: fb.ones(4, dtype=fb.bfloat16), lambda: fb.tensor([1 + 2j, nan]), lambda: fb.full((3,), nan),
+        lambda: fb.ones(1).expand(5, 3),
+        lambda: fb.arange(24.0).reshape(2, 3, 4)[:, ::2, 1:], lambda: fb.ones(3, requires_grad=True),
+        lambda: fb.ones(2, 3, requires_grad=True) * 2,
+        lambda: fb.tensor([-128, 127], dtype=fb.int8), lambda: fb.tensor([inf, -inf, 0.0]),
+        lambda: fb.randn(2, 3, 4, 5), lambda: fb.ones(1, 1, 1, 1, 1, 1, 1, 2),
+    ]
     ODD = [0, 1, -1, 2, 3, 7, -5, 2**31, -(2**31), 2**62, -(2**62), 2**63 - 1, 2**63, 2**64, -(2**63), 0.0, 1.5,
            -2.5, nan, inf, -inf, 1e300, True, False, None, "", "mean", "a", b"x", (), [], (0,), (1, 2), [0, 1],
            (-1, -1), (2**62, 2**62), (0, 0), [[0], [1, 2]], {{}}, slice(None), slice(-9, 9, 2), slice(5, 1),
@@ -280,15 +277,7 @@ FUZZ = """
                 if found.requires_grad and found.is_floating_point():
                     found.sum().backward()
 
-    class Log:
-        last = ""
-        def write(self, text):
-            self.last = text
-        def flush(self):
-            pass
-
-    import os
-    log = open(os.environ.get("FUZZ_LOG", os.devnull), "w")
+    log = open(os.environ.get("FUZZ_LOG", os.devnull), "w")  # the last line names the culprit
     for _ in range({steps}):
         step()
     assert fb.ones(3).sum().item() == 3
@@ -296,6 +285,6 @@ FUZZ = """
 """
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_odd_arguments_never_crash_the_process(seed):
-    assert run(FUZZ.format(seed=seed, steps=2500)).endswith("alive\n")
+    assert run(FUZZ.format(seed=seed, steps=1500)).endswith("alive\n")
