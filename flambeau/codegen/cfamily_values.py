@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ..ir.expr import Expr, postorder
+from ..ir.expr import Expr, Reads, postorder
 from ..ir.kernel import If, Kernel, Let, Reduce, Statement, Store, expressions
 from .cfamily_ops import REGISTER, Operations, Text, literal, typed
 
@@ -51,7 +51,7 @@ class Values(Operations):
         self.dtypes = {name: b.dtype for name, b in kernel.buffers.items()}
         self.names: dict[str, str] = {}
         self.count = 0
-        self.read_sets: dict[Expr, frozenset[str]] = {}
+        self.reads = Reads()
         self.uses: dict[Expr, int] = {}
         for p in kernel.params:
             self.identifier(p.name)
@@ -170,19 +170,11 @@ class Values(Operations):
             scope = scope.parent
         return scope.depth
 
-    def reads(self, x: Expr) -> frozenset[str]:
-        if x not in self.read_sets:
-            for y in postorder(x):
-                if y not in self.read_sets:
-                    own = {str(y.attr)} if y.op == "load" else ()
-                    self.read_sets[y] = frozenset(own).union(*(self.read_sets[a] for a in y.args))
-        return self.read_sets[x]
-
     def forget(self, buffers: set[str]) -> None:
         """Drops what was computed from buffers that are written now."""
         scope: Scope | None = self.scope
         while scope is not None:
-            for x in [x for x in scope.values if x.op != "var" and self.reads(x) & buffers]:
+            for x in [x for x in scope.values if x.op != "var" and self.reads[x] & buffers]:
                 del scope.values[x]
             scope = scope.parent
 

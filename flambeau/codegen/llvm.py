@@ -84,7 +84,7 @@ class Renderer(Loops):
     def let(self, s: Let) -> None:
         scope = self.scope
         varies = self.varies(s.value)
-        if self.reads(s.value):
+        if self.reads[s.value]:
             width = scope.width if varies else 1
             scope.bind(s.var, self.value(s.value, width), width, varies)
         else:

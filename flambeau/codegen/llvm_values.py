@@ -7,7 +7,7 @@ Imports ir and its neighbours. Read next: `llvm.py` (statements), `llvm_ops.py` 
 
 from __future__ import annotations
 
-from ..ir.expr import DTYPES, Expr, binary, const, postorder
+from ..ir.expr import DTYPES, Expr, Reads, binary, const, postorder
 from ..ir.kernel import LANES, Kernel, Store
 from .llvm_ops import MEMORY, SUFFIX, apply, decode, encode, literal, wide
 from .llvm_scope import Scope, reverse, splat
@@ -25,7 +25,7 @@ class Values:
         self.scope = Scope(None, "entry")
         self.pointers: dict[str, str] = {}
         self.dtypes = {name: b.dtype for name, b in kernel.buffers.items()}
-        self.read_sets: dict[Expr, frozenset[str]] = {}
+        self.reads = Reads()
         self.streamed: Store | None = None
 
     def find(self, x: Expr, width: int) -> str | None:
@@ -73,7 +73,7 @@ class Values:
         while scope is not None:
             found = scope.places.get(x)
             # A load's place, and that of all built on it, depends on the scope that asks.
-            if found is not None and (scope is self.scope or not self.reads(x)):
+            if found is not None and (scope is self.scope or not self.reads[x]):
                 return found
             scope = scope.parent
         return None
@@ -144,19 +144,11 @@ class Values:
             result = apply(scope.emit, x, [self.value(a, width) for a in x.args], width)
         scope.values[x, width] = result
 
-    def reads(self, x: Expr) -> frozenset[str]:
-        if x not in self.read_sets:
-            for y in postorder(x):
-                if y not in self.read_sets:
-                    own = {str(y.attr)} if y.op == "load" else ()
-                    self.read_sets[y] = frozenset(own).union(*(self.read_sets[a] for a in y.args))
-        return self.read_sets[x]
-
     def forget(self, buffers: set[str]) -> None:
         """Drops what was computed from buffers that are written now."""
         scope: Scope | None = self.scope
         while scope is not None:
-            stale = [k for k in scope.values if k[0].op != "var" and self.reads(k[0]) & buffers]
+            stale = [k for k in scope.values if k[0].op != "var" and self.reads[k[0]] & buffers]
             for k in stale:
                 del scope.values[k]
             scope = scope.parent

@@ -368,6 +368,17 @@ def postorder(*roots: Expr) -> list[Expr]:
     return order
 
 
+class Reads(dict[Expr, frozenset[str]]):
+    """reads[x]: the buffers that x, or anything it is made of, loads from; found once for each node."""
+
+    def __missing__(self, x: Expr) -> frozenset[str]:
+        for y in postorder(x):
+            if y not in self:
+                own = {str(y.attr)} if y.op == "load" else ()
+                self[y] = frozenset(own).union(*(self[a] for a in y.args))
+        return self[x]
+
+
 def rebuild(x: Expr, args: tuple[Expr, ...]) -> Expr:
     """x with other arguments."""
     return x if args == x.args else node(x.op, x.dtype, args, x.attr)

@@ -21,9 +21,10 @@ def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
     A path is replaced atomically: a kill or a full disk leaves the old file as it was. Raises TypeError naming the
     place of what can't be stored, OSError where the disk refuses.
 
-    >>> import flambeau as fb
-    >>> fb.save({"epoch": 3, "w": fb.ones(2)}, "/tmp/flambeau-doctest.pt")
-    >>> fb.load("/tmp/flambeau-doctest.pt")
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fb.save({"epoch": 3, "w": fb.ones(2)}, f"{folder}/state.pt")
+    ...     fb.load(f"{folder}/state.pt")
     {'epoch': 3, 'w': tensor([1., 1.])}
     """
     from . import archive, safetensors

@@ -161,10 +161,11 @@ def fields(source: Source, name: str, entry: Any) -> tuple[str, tuple[int, ...],
 def save_file(tensors: Mapping[str, Any], path: str | os.PathLike, metadata: Mapping[str, str] | None = None) -> None:
     """Writes a flat dict of tensors as .safetensors, each in full and row-major.
 
-    >>> import flambeau as fb
+    >>> import tempfile
     >>> from flambeau.serialization.safetensors import load_file, save_file
-    >>> save_file({"w": fb.ones(2)}, "/tmp/flambeau-doctest.safetensors")
-    >>> load_file("/tmp/flambeau-doctest.safetensors")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_file({"w": fb.ones(2)}, f"{folder}/w.safetensors")
+    ...     load_file(f"{folder}/w.safetensors")
     {'w': tensor([1., 1.])}
     """
     from .archive import flat_entries
