@@ -1,10 +1,10 @@
 /* Batched matrix products: blocking, packing and threads around a plan's micro-kernel.
  *
  * c is cut into chunks, one task each. A task walks K block by block; within a block it goes through its columns in
- * panels of nr, and the micro-kernel runs down all its rows. Panels that several chunks use are packed beforehand. Operands are read where they lie as long as that is fast,
+ * panels of nr, and the micro-kernel runs down all its rows. Operands are read where they lie as long as that is fast,
  * and copied to scratch, in the order they are used in, where it isn't: vectors run along n, so b must have stride 1
- * there, and rows whose addresses share cache sets evict each other. Every choice here is about time only; contract.h
- * says what fixes the bits. Read next: convolve.c. */
+ * there, and rows whose addresses share cache sets evict each other. Panels that several chunks use are packed
+ * beforehand. Every choice here is about time only; contract.h says what fixes the bits. Read next: convolve.c. */
 #include "contract.h"
 
 #include <stdatomic.h>
@@ -135,7 +135,8 @@ static void one_row(const job *j, const char *a, const char *b, char *c, const c
         }
     }
     char *out = fb_at(c, j0, size);
-    int64_t args[] = {fb_slot(out), fb_slot(out), fb_slot(fb_at(bias, j0 * p->bias_n, size)), 0, 0, p->bias_m, j1 - j0, 1};
+    int64_t args[] = {fb_slot(out), fb_slot(out), fb_slot(fb_at(bias, j0 * p->bias_n, size)), 0, 0, p->bias_m,
+                      j1 - j0, 1};
     if (plan->finish) plan->finish(args, 0, 1);
 }
 

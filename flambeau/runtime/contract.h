@@ -43,8 +43,9 @@ typedef struct {
 } fb_packing;
 typedef void (*fb_pack_kernel)(const fb_packing *);
 
-/* `dots` reads whole rows of b, for one row of c (m = 1) and any n: c[j] (+)= sum over k of a[a_off[k]] * b[j * a_row + k]
- * if b_off is NULL; else b_off is room for n sums, and b[j + k * a_row] stands there. */
+/* `dots` reads whole rows of b, for one row of c (m = 1) and any n:
+ *   c[j] (+)= sum over k of a[a_off[k]] * b[j * a_row + k]    if b_off is NULL
+ *   c[j] (+)= sum over k of a[a_off[k]] * b[j + k * a_row]    else; then b_off is room for n sums. */
 
 /* What codegen.contraction.plan fills: ten 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):

@@ -222,7 +222,8 @@ static void pack_weights(fb_correlation *q, char *copy, int64_t *one_by_one) {
 
 /* Where w's elements don't lie together nobody looks. */
 static int has_finite_weights(const fb_contraction *plan, const fb_conv_problem *p) {
-    int64_t sizes[5] = {p->out_channels, p->in_channels / p->groups, p->kernel[0], p->kernel[1], p->kernel[2]}, count = 1;
+    int64_t sizes[5] = {p->out_channels, p->in_channels / p->groups, p->kernel[0], p->kernel[1], p->kernel[2]};
+    int64_t count = 1;
     for (int d = 4; d >= 0; count *= sizes[d--])
         if (sizes[d] > 1 && p->w_stride[d] != count) return 0;
     int64_t whole = count / plan->nr, rest = count % plan->nr;

@@ -71,7 +71,8 @@ static double cost(const fb_correlation *q, double products, int across) {
     if (!rows || (!across && q->batch < lanes)) return INFINITY;
     int64_t tall = across ? images : q->m, groups = fb_div_up(q->batch, images), bands = fb_div_up(x[1].out, rows);
     double outputs = (double)(q->groups * q->m * q->batch) * (double)(x[1].out * x[2].out);
-    double inputs = (double)(q->groups * q->channels * q->batch) * (double)(bands * fb_most_rows(&x[1], rows) * x[2].size);
+    int64_t staged = bands * fb_most_rows(&x[1], rows) * x[2].size;
+    double inputs = (double)(q->groups * q->channels * q->batch) * (double)staged;
     double vectors = (double)(across ? fb_div_up(q->m, lanes) * q->batch : fb_div_up(q->batch, lanes) * q->m);
     double tiles = across ? (double)(groups * fb_div_up(q->m, q->plan->nr)) : (double)(groups * fb_div_up(q->m, 8));
     tiles *= (double)(q->groups * x[1].out * x[2].out * fb_div_up(q->k, FB_KC));
@@ -177,10 +178,12 @@ static void task(const job *j, int64_t number, char *scratch) {
     int64_t row = number % j->bands * j->rows, rows = fb_min(j->rows, x[1].out - row);
     int64_t images = fb_min(j->images, q->batch - image), m = group * q->m;
     fb_rows_needed(&x[1], row, rows, &low, &high);
-    stage(j, fb_at(q->in, image * q->in_image + group * q->in_group + low * x[2].size, size), scratch, high - low, images);
+    const char *from = fb_at(q->in, image * q->in_image + group * q->in_group + low * x[2].size, size);
+    char *to = fb_at(q->out, image * q->out_image + m * q->out_channel + row * q->out_stride[1], size);
+    stage(j, from, scratch, high - low, images);
     compute(j, scratch, scratch + q->stage_bytes, group, row, rows, low, images);
-    emit(j, scratch + q->stage_bytes, fb_at(q->out, image * q->out_image + m * q->out_channel + row * q->out_stride[1], size),
-         q->bias ? fb_at(q->bias, m * q->bias_stride, size) : NULL, rows * x[2].out, images);
+    emit(j, scratch + q->stage_bytes, to, q->bias ? fb_at(q->bias, m * q->bias_stride, size) : NULL, rows * x[2].out,
+         images);
 }
 
 static void tasks(const int64_t *args, int64_t begin, int64_t end) {

@@ -149,7 +149,8 @@ int fb_all_finite(const fb_contraction *plan, const void *data, int64_t rows, in
     for (int64_t i = 0; i < rows; i += FB_KC)
         for (int64_t j = 0; j < columns; j += plan->nr) {
             int64_t n = fb_min(plan->nr, columns - j);
-            fb_tile t = {&zero, fb_at(data, i * pitch + j, size), sums, none, off, 0, 0, 1, n, fb_min(FB_KC, rows - i), 0};
+            const char *b = fb_at(data, i * pitch + j, size);
+            fb_tile t = {&zero, b, sums, none, off, 0, 0, 1, n, fb_min(FB_KC, rows - i), 0};
             plan->micro(&t);
             if (memcmp(sums, zeros, (size_t)(n * size)) != 0) return 0;
         }

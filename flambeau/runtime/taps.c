@@ -66,8 +66,8 @@ void fb_taps_plan(fb_gradient *q) {
     q->scratch_bytes = q->a_bytes + (size_t)((q->stage_rows + 16) * width * size);
 }
 
-/* Stages what a block meets of x, channels j0 … j0 + n - 1, and lists its segments. Returns how many there are. Element
- * `stage_rows` of each channel is 0. */
+/* Stages what a block meets of n channels of x and lists its segments. Returns how many these are. Element `stage_rows`
+ * of each channel is 0. */
 static int64_t stage(const fb_gradient *q, const char *x, int64_t k0, int64_t kc, int64_t n, char *to, segment *list) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
@@ -77,7 +77,8 @@ static int64_t stage(const fb_gradient *q, const char *x, int64_t k0, int64_t kc
     for (int64_t k = 0; k < kc; count++) {
         int64_t run = fb_row_run(q, k0 + k, kc - k, at);
         if (!k || !(at[2] | at[3])) {
-            int64_t low, high, left = kc - k - run, rows = fb_min(axis[1].out - at[2], 1 + fb_div_up(left, axis[2].out));
+            int64_t low, high, left = kc - k - run;
+            int64_t rows = fb_min(axis[1].out - at[2], 1 + fb_div_up(left, axis[2].out));
             fb_rows_needed(&axis[1], at[2], rows, &low, &high);
             origin = staged - low * width;
             const char *from = fb_at(x, at[0] * p->x_stride[0] + low * p->x_stride[3], size);
@@ -85,11 +86,13 @@ static int64_t stage(const fb_gradient *q, const char *x, int64_t k0, int64_t kc
             fb_packing t = {from, fb_at(to, staged * plan->nr, size), NULL, p->x_stride[1], p->x_stride[4], plan->nr, n,
                             elements};
             if (q->way == FB_ACROSS_OUTPUTS)
-                t = (fb_packing){from, fb_at(to, staged, size), NULL, p->x_stride[4], p->x_stride[1], pitch, elements, n};
+                t = (fb_packing){from, fb_at(to, staged, size), NULL, p->x_stride[4], p->x_stride[1], pitch, elements,
+                                 n};
             if (elements > 0) plan->pack(&t);
             staged += elements;
         }
-        list[count] = (segment){k, run, axis[1].step * at[2] - axis[1].start, axis[2].step * at[3] - axis[2].start, origin};
+        list[count] = (segment){k, run, axis[1].step * at[2] - axis[1].start, axis[2].step * at[3] - axis[2].start,
+                                origin};
         k += run;
     }
     for (int64_t i = 0; i < n; i++) {
@@ -99,11 +102,13 @@ static int64_t stage(const fb_gradient *q, const char *x, int64_t k0, int64_t kc
     return count;
 }
 
-/* Tables for a tap that is dy rows and dx columns from the first: where y's and x's elements are. Returns their length. */
+/* Tables for a tap that is dy rows and dx columns from the first: where y's and x's elements are, those outside x only
+ * if `all`. Returns their length. */
 static int64_t fill_tables(const fb_gradient *q, const segment *list, int64_t count, int64_t dy, int64_t dx, int all,
                            int64_t y_step, int64_t x_step, int64_t *y_off, int64_t *x_off) {
     const fb_axis *axis = q->stage.axis;
-    int64_t entries = 0, height = axis[1].size, width = axis[2].size, step = axis[2].step, zero = q->stage_rows * x_step;
+    int64_t entries = 0, height = axis[1].size, width = axis[2].size, step = axis[2].step;
+    int64_t zero = q->stage_rows * x_step;
     for (int64_t s = 0; s < count; s++) {
         int64_t y = list[s].y + dy, x = list[s].x + dx, low = 0, high = list[s].run;
         if (x < 0) low = fb_min(high, fb_div_up(-x, step));
@@ -125,7 +130,8 @@ void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
     const fb_axis *axis = q->stage.axis;
-    int64_t size = plan->sum_size, nr = plan->nr, channels = p->in_channels / p->groups, inputs = q->way == FB_ACROSS_INPUTS;
+    int64_t size = plan->sum_size, nr = plan->nr, channels = p->in_channels / p->groups;
+    int inputs = q->way == FB_ACROSS_INPUTS;
     int64_t chunk = task % q->chunks, group = task / q->chunks % p->groups, part = task / q->chunks / p->groups;
     int64_t j0 = chunk * q->chunk, n = fb_min(q->chunk, (inputs ? channels : q->m) - j0);
     int64_t k0 = (q->first + part) * FB_KC, kc = fb_min(FB_KC, q->k - k0), y_off[FB_KC], x_off[FB_KC];
@@ -156,7 +162,8 @@ void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
         int64_t dy = t / axis[2].taps * axis[1].dilation, dx = t % axis[2].taps * axis[2].dilation, shift = 0;
         if (!outside) shift = (dy * axis[2].size + dx) * (inputs ? nr : 1);
         if (outside || !t)
-            entries = fill_tables(q, list, count, dy, dx, outside && !finite, inputs ? 1 : nr, inputs ? nr : 1, y_off, x_off);
+            entries = fill_tables(q, list, count, dy, dx, outside && !finite, inputs ? 1 : nr, inputs ? nr : 1, y_off,
+                                  x_off);
         const char *b = fb_at(staged, shift, size);
         fb_tile tile = {scratch, b, fb_at(sums, t * channels + j0, size), y_off, x_off, FB_KC + 16, q->taps * channels,
                         q->m, n, entries, !q->part && q->first > 0};
@@ -169,7 +176,8 @@ void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
 
 void fb_taps_finish(const fb_gradient *q) {
     const fb_conv_problem *p = q->p;
-    int64_t size = q->plan->sum_size, channels = p->in_channels / p->groups, rows = p->kernel[1], columns = p->kernel[2];
+    int64_t size = q->plan->sum_size, channels = p->in_channels / p->groups;
+    int64_t rows = p->kernel[1], columns = p->kernel[2];
     int64_t merged = rows == 1 || columns == 1 || p->w_stride[3] == columns * p->w_stride[4];
     int64_t stretches = merged ? 1 : rows, taps = q->taps / stretches;
     int64_t w_tap = columns > 1 ? p->w_stride[4] : merged ? p->w_stride[3] : 1;

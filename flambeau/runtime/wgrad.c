@@ -37,8 +37,8 @@ void fb_pack_rows(const fb_gradient *q, const char *y, int64_t k0, int64_t kc, c
 }
 
 /* Panels [column / nr][k][column % nr] of x for columns j0 … j0 + n - 1. */
-static void pack_columns(const fb_gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc, char *staged,
-                         char *to) {
+static void pack_columns(const fb_gradient *q, const char *x, int64_t j0, int64_t n, int64_t k0, int64_t kc,
+                         char *staged, char *to) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, nr = plan->nr;
     int64_t channel = j0 / q->taps, channels = (j0 + n - 1) / q->taps - channel + 1;
