@@ -20,6 +20,7 @@ from .cfamily_values import Scope, Values
 from .dialects import Dialect
 from .llvm import stored, vectorisable
 from .llvm_columns import by_tiles
+from .llvm_prefetch import without_prefetches
 
 INDENT = "    "
 
@@ -167,13 +168,14 @@ class Renderer(Values):
         if tiled is None:
             return False
         self.tiled.add(s.var)
-        self.learn(tiled.body)
+        body = without_prefetches(tiled.body)
+        self.learn(body)
         for b in tiled.buffers:
             self.dtypes[b.name] = b.dtype
             self.write(f"{MEMORY[b.dtype]} {self.identifier(b.name)}[{tiled.size}];")
         self.bind(tiled.first, first)
         self.bind(tiled.last, last)
-        self.block(tiled.body)
+        self.block(body)
         self.tiled.remove(s.var)
         return True
 

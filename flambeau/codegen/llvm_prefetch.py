@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from ..ir.expr import Expr, postorder, substitute
-from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
+from ..ir.kernel import For, If, Kernel, Reduce, Statement, expressions
 from .llvm_scope import Scope
 
 
@@ -33,6 +33,12 @@ def hint(scope: Scope, address: str, offset: int) -> None:
     """
     line = scope.emit(f"getelementptr i8, ptr {address}, i64 {offset}")
     scope.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
+
+
+def without_prefetches(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Statements for a renderer that asks for nothing ahead."""
+    kept = (s for s in body if not isinstance(s, Prefetch))
+    return tuple(replace(s, body=without_prefetches(s.body)) if isinstance(s, If | For | Reduce) else s for s in kept)
 
 
 def read_ahead(kernel: Kernel) -> Kernel:
