@@ -2,7 +2,7 @@
 
 Down the columns of a matrix each row is another page, and 16 columns are one cache line of it. So a vector loop around
 a Reduce is rewritten to go over a tile of columns row by row, which reads memory as it lies; what each column adds to
-which lane in what order is the same, hence every bit. Imports ir only. Read next: `llvm.py`.
+which lane in what order is the same, hence every bit. Imports ir and llvm_prefetch. Read next: `llvm.py`.
 """
 
 from __future__ import annotations
