@@ -229,7 +229,8 @@ ONE = [
     "sinc", "neg", "nan_to_num", "conj", "real", "imag", "view_as_real",
 ]  # fmt: skip
 SEVERAL = {
-    "silu": (F.silu, "c"), "tanhshrink": (F.tanhshrink, "c"), "z ** w": (fb.pow, "cc"), "z ** x": (fb.pow, "cr"),
+    "silu": (F.silu, "c"), "softsign": (F.softsign, "c"), "tanhshrink": (F.tanhshrink, "c"),
+    "l1_loss": (F.l1_loss, "cc"), "z ** w": (fb.pow, "cc"), "z ** x": (fb.pow, "cr"),
     "x ** z": (fb.pow, "rc"), "z ** 2": (lambda z: z**2, "c"), "z ** -3": (lambda z: z**-3, "c"),
     "z ** 2.5": (lambda z: z**2.5, "c"), "2 ** z": (lambda z: 2**z, "c"), "(1+i) ** z": (lambda z: (1 + 1j) ** z, "c"),
     "z w": (fb.mul, "cc"), "z x": (fb.mul, "cr"), "z / w": (fb.div, "cc"), "x / z": (fb.div, "rc"),
@@ -268,9 +269,9 @@ def test_gradients_are_conjugated_as_in_pytorch():
     (z * z.conj()).real.sum().backward()
     assert z.grad.item() == 2 + 4j
     zero = fb.zeros(1, dtype=fb.complex128, requires_grad=True)
-    for f in (fb.abs, fb.angle):
+    for f in (fb.abs, fb.angle, fb.sgn, lambda w: fb.zeros(1, dtype=fb.complex128) ** w):
         zero.grad = None
-        f(zero).sum().backward()
+        f(zero).real.sum().backward()
         assert zero.grad.item() == 0
     with pytest.raises(RuntimeError, match="real scalar outputs"):
         fb.exp(z).sum().backward()

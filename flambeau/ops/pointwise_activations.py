@@ -11,7 +11,8 @@ import math
 from ..ir import expr as E
 from ..ir.expr import Expr, exp, expm1, log1p, where
 from .define import pointwise, uniform
-from .pointwise_arithmetic import abs, kind
+from .pointwise_arithmetic import abs, kind, parts, sgn
+from .pointwise_complex import conj_physical
 from .pointwise_transcendental import sigmoid
 
 F = "torch.nn.functional."
@@ -229,10 +230,12 @@ def softplus(x, beta=1.0, threshold=20.0):
 
 def _softsign_grad(g: Expr, out: Expr, x: Expr) -> tuple[Expr]:
     size = abs(x) + 1
+    if kind(x) == "c":  # not holomorphic: |x| turns with the other side of x
+        return (g / size - parts(g * x)[0] / (size * size) * conj_physical(sgn(x)),)
     return (g / (size * size),)
 
 
-@pointwise(samples=uniform(-3, 3), like=F + "softsign", domain="number", promote="float", grad=_softsign_grad)
+@pointwise(samples=uniform(-3, 3), like=F + "softsign", domain="number+complex", promote="float", grad=_softsign_grad)
 def softsign(x):
     """x / (1 + |x|).
 

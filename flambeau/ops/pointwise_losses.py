@@ -12,7 +12,7 @@ from ..ir import expr as E
 from ..ir.expr import Expr, exp, log, log1p, where
 from .define import integers, pointwise, positive, uniform
 from .pointwise_activations import F, logsigmoid
-from .pointwise_arithmetic import abs, sign
+from .pointwise_arithmetic import abs, sgn
 from .pointwise_transcendental import sigmoid, xlogy
 
 
@@ -29,11 +29,11 @@ def mse_loss(x, target):
 
 
 def _l1_grad(g: Expr, out: Expr, x: Expr, target: Expr) -> tuple[Expr, Expr]:
-    slope = g * sign(x - target)
+    slope = g * sgn(x - target)
     return slope, -slope
 
 
-@pointwise(samples=uniform(-3, 3), like=F + "l1_loss", domain="number", grad=_l1_grad)
+@pointwise(samples=uniform(-3, 3), like=F + "l1_loss", domain="number+complex", grad=_l1_grad)
 def l1_loss(x, target):
     """|x − target|."""
     return abs(x - target)
