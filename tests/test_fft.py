@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle import draw
+from oracle import tensor as T
 
 import flambeau as fb
 from flambeau.autograd import gradcheck, gradgradcheck
@@ -12,16 +14,6 @@ signal = pytest.importorskip("scipy.signal")
 scipy_fft = pytest.importorskip("scipy.fft")
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "complex64": 1e-5, "complex128": 1e-12}
-
-
-def draw(dtype, *shape, seed=0):
-    rng = np.random.default_rng([seed, *shape])
-    x = rng.normal(size=shape)
-    return (x + 1j * rng.normal(size=shape) if dtype.startswith("complex") else x).astype(dtype)
-
-
-def T(x):
-    return fb.from_numpy(np.ascontiguousarray(x))
 
 
 def close(got, expected, dtype):

@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+from oracle import draw
+from oracle import tensor as T
 
 import flambeau as fb
 import flambeau.linalg as LA
@@ -14,16 +16,6 @@ from flambeau.autograd import gradcheck, gradgradcheck
 scipy_linalg = pytest.importorskip("scipy.linalg")
 
 DTYPES = {"float32": 1e-4, "float64": 1e-10, "complex64": 1e-4, "complex128": 1e-10}
-
-
-def draw(dtype, *shape, seed=0):
-    rng = np.random.default_rng([seed, *shape])
-    x = rng.normal(size=shape)
-    return (x + 1j * rng.normal(size=shape) if dtype.startswith("complex") else x).astype(dtype)
-
-
-def T(x):
-    return fb.from_numpy(np.ascontiguousarray(x))
 
 
 def ct(x):

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle import array, both_orders, leaf, same
 
 import flambeau as fb
-from flambeau.autograd import gradcheck, gradgradcheck
 
 RNG = np.random.default_rng(0)
 NAN, INF = float("nan"), float("inf")
 REAL = [
     fb.bool, fb.uint8, fb.int8, fb.int16, fb.int32, fb.int64, fb.float16, fb.bfloat16, fb.float32, fb.float64,
 ]  # fmt: skip
-
-
-def array(x: fb.Tensor) -> np.ndarray:
-    return np.array(x.tolist()).reshape(tuple(x.shape))
-
-
-def same(x: fb.Tensor, expected: np.ndarray) -> None:
-    assert tuple(x.shape) == expected.shape
-    np.testing.assert_array_equal(array(x), expected)
-
-
-def leaf(*shape: int, seed: int = 0) -> fb.Tensor:
-    values = np.random.default_rng(seed).standard_normal(shape)
-    return fb.tensor(values.tolist(), dtype=fb.float64).reshape(shape).requires_grad_()
-
-
-def both_orders(function, *inputs) -> None:
-    assert gradcheck(function, inputs)
-    assert gradgradcheck(function, inputs)
 
 
 # ---- scans

@@ -158,13 +158,6 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     return finish(made, requires_grad)
 
 
-def range_(start, end, step=1, **kwargs) -> Tensor:
-    """Numbers start, start + step, … up to and including end."""
-    return arange(
-        start, end + step * 1e-9 if isinstance(step, float) else end + (1 if step > 0 else -1), step, **kwargs
-    )
-
-
 @generated
 def between(dtype: str) -> Kernel:
     """steps numbers from start to end, counted from whichever end is nearer, so that both are exact."""
