@@ -234,6 +234,8 @@ def polygamma(x, n: int = 0):
     """
     if n < 0:
         raise ValueError(f"polygamma: n is not negative, got {n}")
+    if n > 170:
+        raise ValueError(f"polygamma: n is at most 170, beyond which n! is no floating number, got {n}")
     return digamma(x) if n == 0 else E.polygamma(float(n), x)
 
 
