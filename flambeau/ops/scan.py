@@ -17,6 +17,7 @@ from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import into_out, return_type, to, wrap
+from .factories import full_like
 from .joining import cat
 from .picking import scatter_into_zeros
 from .primitive import generated, primitive
@@ -236,7 +237,7 @@ def along(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
 def shifted(x: Tensor, dim: int, by: int, fill: float) -> Tensor:
     """x moved one place forward (by = 1) or backward (by = -1) along a dimension, `fill` entering."""
     n = x.shape[dim]
-    edge = along(x, dim, 0, 1).detach() * 0 + fill
+    edge = full_like(along(x, dim, 0, 1).detach(), fill)
     return cat([edge, along(x, dim, 0, n - 1)], dim) if by > 0 else cat([along(x, dim, 1, n), edge], dim)
 
 
@@ -296,7 +297,7 @@ def logcumsumexp_vjp(ctx: Any, g: Tensor) -> Tensor:
     lost = TABLE["eq"](y, -float("inf"))
     finite = TABLE["where"](lost, 0.0, y)
     decay = TABLE["exp"](finite - shifted(finite, ctx.dim, -1, 0.0))
-    decay = TABLE["where"](lost | shifted(lost, ctx.dim, -1, 0), 0.0, TABLE["clamp_max"](decay, 1.0))
+    decay = TABLE["where"](lost | shifted(lost, ctx.dim, -1, False), 0.0, TABLE["clamp_max"](decay, 1.0))
     tail = linear_recurrence(g, decay, ctx.dim, True)
     return TABLE["where"](lost, 0.0, TABLE["exp"](x - finite) * tail)
 
