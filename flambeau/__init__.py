@@ -82,7 +82,7 @@ channels_last_3d = "channels_last_3d"
 newaxis = None
 
 _subpackages = frozenset(
-    ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "types", "utils")
+    ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "testing", "types", "utils")
 )
 
 
