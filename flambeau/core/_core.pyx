@@ -18,6 +18,7 @@ One extension in several rooms, each included below:
     reduce.pxi     reductions: layout, blocks, launch
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
+    sparse.pxi     what an operation becomes when an operand is sparse
     contract.pxi   matrix products and convolutions, for the C driver
     moves.pxi      small moves of bytes: zeros, joins, rows
     dlpack.pxi     memory exchanged with other array libraries
@@ -84,6 +85,7 @@ include "pointwise.pxi"
 include "reduce.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
+include "sparse.pxi"
 include "contract.pxi"
 include "moves.pxi"
 include "dlpack.pxi"

@@ -59,7 +59,7 @@ cdef inline int deposit(Heap heap, uint64_t run, Node n, int nr, Tensor g) excep
 
 cdef Tensor fit(Tensor g, Tensor t, str what):
     """A gradient for t in t's shape and dtype; broadcast dimensions are summed."""
-    if not same_shape(g, t):
+    if not fits(g, t):
         g = hooks["sum_to"](g, size_tuple(t.ndims, t.dims), what)
     if g.code != t.code:
         g = hooks["cast"](g, DTYPES[t.code])
@@ -72,14 +72,14 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
     if leaf.backward_hooks is not None:
         g = run_tensor_hooks(leaf.backward_hooks, g)
     if leaf.grad_tensor is None:
-        if create_graph:
+        if create_graph or g.sparse:
             leaf.grad_tensor = g
         elif (g.contig and g.base is None and not g.store.borrowed
               and (<PyObject *> g.store).ob_refcnt == 1 and Py_REFCNT(g) <= 2 and g.store.total == <size_t> (g.count * ITEMSIZE[g.code])):
             leaf.grad_tensor = alias(g)
         else:
             leaf.grad_tensor = copy_of(alias(g))
-    elif create_graph:
+    elif create_graph or leaf.grad_tensor.sparse > g.sparse:
         leaf.grad_tensor = operate(ADD, leaf.grad_tensor, g)
     else:
         operate_into(ADD, leaf.grad_tensor, g)
@@ -93,7 +93,7 @@ cdef Tensor run_tensor_hooks(dict which, Tensor g):
     for hook in list(which.get("hooks", {}).values()):
         new = hook(g)
         if new is not None:
-            if not isinstance(new, Tensor) or not same_shape(new, g):
+            if not isinstance(new, Tensor) or not fits(new, g):
                 raise RuntimeError(f"a tensor hook must return None or a gradient of shape {list(g.shape)}, got {new!r:.80}")
             g = new
     return g

@@ -20,6 +20,8 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
     cdef Py_ssize_t *geometry
     cdef int i
     view.obj = None
+    if t.sparse:
+        no_memory(t, "the buffer protocol")
     if form == NULL:
         raise BufferError(f"{t.dtype} has no buffer format; use x.float(), or x.view(flambeau.int16) for the bits")
     if requires_grad(t):

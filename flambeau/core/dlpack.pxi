@@ -101,6 +101,8 @@ def dlpack_capsule(Tensor x, bint versioned, bint copied=False):
     cdef Tensor t = alias(x)
     cdef DLManagedTensor *m
     cdef DLManagedTensorVersioned *v
+    if x.sparse:
+        no_memory(x, "dlpack")
     if requires_grad(x):
         raise BufferError("dlpack: a tensor that requires grad can't lend its memory; use x.detach()")
     if versioned:

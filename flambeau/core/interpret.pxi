@@ -62,6 +62,8 @@ cdef class Call:
 
 
 cdef object interpret(object op, tuple args, dict kwargs, tuple writes, int mode):
+    if sparse_met and any_sparse(args):
+        return sparsely(op, args, kwargs, writes, mode)
     cdef Call call = Call.__new__(Call)
     call.op, call.args, call.kwargs, call.writes, call.mode = op, args, kwargs, writes, mode
     return hooks["interpret"](call)

@@ -135,6 +135,11 @@ cdef inline bint same_shape(Tensor a, Tensor b) noexcept:
     return a.ndims == b.ndims and memcmp(a.dims, b.dims, a.ndims * sizeof(int64_t)) == 0
 
 
+cdef inline bint fits(Tensor a, Tensor b) except -1:
+    """Whether the shapes are the same, of sparse tensors too."""
+    return a.shape == b.shape if a.sparse or b.sparse else same_shape(a, b)
+
+
 cdef inline int wrap_dim_c(int64_t d, int nd) except -1:
     cdef int n = nd if nd else 1
     if d < -n or d >= n:

@@ -145,6 +145,8 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             t = <Tensor> x
             key = t.code
             if t.ndims == 0:
+                if t.sparse:
+                    return sparsely(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
                 key |= KEY_ZERO_DIM
                 classes[i] = 0
                 broadcasts = True

@@ -51,6 +51,8 @@ cdef class Primitive:
         return self if instance is None else bind_method(self, instance)
 
     def __call__(self, *args, **kwargs):
+        if sparse_met and any_sparse(args):
+            return sparsely(self, args, kwargs, (args[0],) if self.writes else None, 0)
         if fb_interpreters:
             return interpret(self, args, kwargs, (args[0],) if self.writes else None, 0)
         if not fb_grad_enabled or self.vjp is None or not any_requires_grad(args):

@@ -32,6 +32,8 @@ cdef class Reduction:
 
     def __call__(self, Tensor x, dims=None, bint keepdim=False, dtype=None, numbers=()):
         """The reduction, off the tape: of every dimension, or of those in `dims`."""
+        if x.sparse:
+            return sparsely(self, (x, dims, keepdim, dtype, numbers), {}, None, 0)
         if fb_interpreters:
             return interpret(self, (x, dims, keepdim, dtype, numbers), {}, None, 0)
         found = reduce_tensor(self, x, dim_mask(x, dims, self.name), keepdim, -1 if dtype is None else dtype_code(dtype), numbers)
@@ -179,6 +181,9 @@ cdef class LinearReduction:
         cdef Tensor y
         cdef Node node
         cdef int64_t count = 1
+        if input.sparse:
+            y = sparsely(self, (input, dim, keepdim), {} if dtype is None else {"dtype": dtype}, None, 0)
+            return y if out is None else hooks["store"](out, y)
         if fb_interpreters:
             y = interpret(self, (input, dim, keepdim), {} if dtype is None else {"dtype": dtype}, None, 0)
             return y if out is None else hooks["store"](out, y)
@@ -231,6 +236,8 @@ def launch(uint64_t address, args, int64_t extent, int64_t grain=1, int64_t work
         raise ValueError(f"launch: at most 128 arguments, got {len(args)}")
     for x in args:
         if isinstance(x, Tensor):
+            if (<Tensor> x).sparse:
+                no_memory(<Tensor> x, "a kernel")
             slots[n] = <int64_t> (<Tensor> x).ptr
         else:
             write_slot(&slots[n], F64 if isinstance(x, float) else I64, x)

@@ -96,6 +96,7 @@ cdef class Tensor:
     cdef bint contig
     cdef bint wants_grad      # requires_grad of a leaf
     cdef bint unrecorded      # a view that was made while nothing was recorded
+    cdef bint sparse          # no elements of its own, see sparse.pxi; 0-dimensional here whatever its shape
     cdef int nr
     cdef uint32_t view_version
     cdef Node node            # grad_fn, None for a leaf
@@ -264,7 +265,7 @@ cdef class Tensor:
 
     @grad.setter
     def grad(self, Tensor value):
-        if value is not None and not same_shape(value, self):
+        if value is not None and not fits(value, self):
             raise RuntimeError(f"grad: shape {list(value.shape)} doesn't match the tensor's, {list(self.shape)}")
         if value is not None and value.code != self.code:
             raise RuntimeError(f"grad: dtype {value.dtype} doesn't match the tensor's, {self.dtype}")

@@ -3,6 +3,8 @@
 cdef Tensor make_view(Tensor self, char *ptr, int nd, const int64_t *sizes, const int64_t *strides, int kind, object how):
     """A view, with a tape node where one is due. `how` is (method name, arguments) for VIEW_PART."""
     cdef Tensor out
+    if self.sparse:
+        no_memory(self, "a view")
     if fb_interpreters:
         return interpret_view(self, ptr - self.ptr, nd, sizes, strides, kind, how)
     out = over(self.store, ptr, self.code, nd, sizes, strides)
