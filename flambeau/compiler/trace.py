@@ -158,8 +158,8 @@ class Trace(Interpreter):
             raise RuntimeError("trace: as_strided of a tensor with gaps can't be followed; use contiguous() first")
         return (*first, Step("as_strided", self.literal(arguments[:3]), y.dtype.ir, tuple(y.shape)))
 
-    def effect(self, call: Call) -> None:
-        for t in call.args:
+    def effect(self, call: Call) -> Any:
+        for t in call.args if call.op in (_core.LAUNCH, _core.LEND) else ():
             memory = self.memory.get(address(t))
             outside = t.untyped_storage().serial < self.first and call.op is _core.LAUNCH
             if outside if memory is None else memory.value in self.varying:

@@ -17,7 +17,7 @@ cdef class View:
 
 @cython.final
 cdef class Effect:
-    """What happens beside operations: a kernel launched by hand, memory lent to NumPy."""
+    """What happens beside operations: a kernel launched by hand, memory lent to NumPy, elements read by Python."""
     cdef readonly str name
 
     def __init__(self, str name):
@@ -29,6 +29,9 @@ cdef class Effect:
 
 LAUNCH = Effect("launch")  # args: the tensors a kernel reads or writes
 LEND = Effect("lend")      # args: the tensor
+READ = Effect("read")      # args: the tensor whose elements become Python numbers
+CHECK = Effect("check")    # args: the tensor whose elements decide whether an argument is valid; gives all that it stands for
+DRAW = Effect("draw")      # args: the tensor that random numbers will fill; gives the one to fill in its stead
 cdef dict VIEWS = {}
 
 
@@ -42,7 +45,7 @@ cdef class Call:
     cdef readonly tuple args
     cdef readonly dict kwargs
     cdef readonly tuple writes
-    cdef int mode
+    cdef readonly int mode  # of a pointwise operation that writes: 1 where that is recorded
     cdef tuple geometry
 
     def __call__(self):
@@ -55,9 +58,7 @@ cdef class Call:
                 xs[i] = <PyObject *> PyTuple_GET_ITEM(self.args, i)
             return pointwise(<Op> self.op, xs, <int> PyTuple_GET_SIZE(self.args), self.writes, self.mode)
         if isinstance(self.op, Effect):
-            if fb_interpreters:
-                hooks["interpret"](self)
-            return None
+            return announce(<Effect> self.op, *self.args)
         return self.op(*self.args, **self.kwargs)
 
 
@@ -67,6 +68,11 @@ cdef object interpret(object op, tuple args, dict kwargs, tuple writes, int mode
     cdef Call call = Call.__new__(Call)
     call.op, call.args, call.kwargs, call.writes, call.mode = op, args, kwargs, writes, mode
     return hooks["interpret"](call)
+
+
+def announce(Effect effect, *tensors):
+    """Tells interpreters of an effect; what they put in place of the first tensor, or that itself."""
+    return interpret(effect, tensors, {}, None, 0) if fb_interpreters else tensors[0] if tensors else None
 
 
 cdef Tensor interpret_view(Tensor self, int64_t offset, int nd, const int64_t *sizes, const int64_t *strides, int kind, object how):

@@ -519,10 +519,14 @@ cdef class Tensor:
         """The only element, as a Python number."""
         if self.count != 1:
             raise RuntimeError(f"item: a tensor with one element is needed, got shape {list(self.shape)}; use tolist()")
+        if fb_interpreters:
+            announce(READ, self)
         return read_element(self.ptr, self.code)
 
     def tolist(self):
         """Nested lists of Python numbers; a number for a 0-dimensional tensor."""
+        if fb_interpreters:
+            announce(READ, self)
         return read_nested(self.ptr, self.code, self.ndims, self.dims, self.dims + self.ndims)
 
     def __len__(self):
@@ -535,6 +539,8 @@ cdef class Tensor:
             raise RuntimeError(
                 f"bool: the truth of a tensor with {self.count} elements is ambiguous; use .any() or .all()"
             )
+        if fb_interpreters:
+            announce(READ, self)
         return bool(read_element(self.ptr, self.code))
 
     def __float__(self):
