@@ -22,6 +22,7 @@ One extension in several rooms, each included below:
     contract.pxi   matrix products and convolutions, for the C driver
     moves.pxi      small moves of bytes: zeros, joins, rows
     dlpack.pxi     memory exchanged with other array libraries
+    shared.pxi     memory that processes share
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
 """
 
@@ -89,3 +90,4 @@ include "sparse.pxi"
 include "contract.pxi"
 include "moves.pxi"
 include "dlpack.pxi"
+include "shared.pxi"

@@ -39,7 +39,7 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
         geometry[t.ndims + i] = t.dims[t.ndims + i] * ITEMSIZE[t.code]
     view.internal = geometry
     view.buf = t.ptr
-    view.obj = t
+    view.obj = t.store  # the memory is lent, whatever becomes of the tensor
     view.len = t.count * ITEMSIZE[t.code]
     view.itemsize = ITEMSIZE[t.code]
     view.readonly = 0

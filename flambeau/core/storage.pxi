@@ -48,6 +48,9 @@ cdef class Storage:
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.ptr, self.total, 0, flags)
 
+    def __releasebuffer__(self, Py_buffer *view):
+        free(view.internal)  # a tensor's geometry, where the buffer was asked of one (buffers.pxi)
+
     def __repr__(self):
         return f"Storage({self.total} bytes at {<uint64_t> self.ptr:#x})"
 

@@ -591,9 +591,6 @@ cdef class Tensor:
     def __getbuffer__(self, Py_buffer *view, int flags):
         fill_buffer(self, view, flags)
 
-    def __releasebuffer__(self, Py_buffer *view):
-        free(view.internal)
-
     def __reduce_ex__(self, protocol):
         return hooks["reduce"](self, protocol)
 
