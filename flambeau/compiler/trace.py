@@ -138,6 +138,8 @@ class Trace(Interpreter):
         return result
 
     def view(self, call: Call) -> Tensor:
+        if call.op.name in ("detach", "_apart"):
+            return call()  # the same memory holds the same value
         x, *arguments = call.args
         taken = self.value_of(x)
         y = call()

@@ -71,6 +71,8 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
     cdef Tensor g = fit(<Tensor> g_object, leaf, "gradient of a leaf")
     if leaf.backward_hooks is not None:
         g = run_tensor_hooks(leaf.backward_hooks, g)
+    if not create_graph and g.node is not None:
+        g = alias(g)
     if leaf.grad_tensor is None:
         if create_graph or g.sparse:
             leaf.grad_tensor = g
@@ -246,7 +248,8 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
             n = current_node(t)
             wanted.setdefault(id(t) if n is None else id(n), []).append(0 if n is None else t.nr)
         needed = nodes_towards([current_node(x) for x in tensors if current_node(<Tensor> x) is not None], set(wanted))
-    fb_grad_enabled = create_graph
+    # An interpreter that differentiates needs backward rules as they are where they are differentiated again.
+    fb_grad_enabled = create_graph or (fb_interpreters and hooks["differentiating"]())
     try:
         for i in range(len(tensors)):
             t = tensors[i]
@@ -312,7 +315,7 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
         found_g = captured.get((id(t), 0) if n is None else (id(n), t.nr))
         if found_g is not None and n is None and t.backward_hooks is not None:
             found_g = run_tensor_hooks(t.backward_hooks, found_g)
-        out.append(found_g)
+        out.append(found_g if create_graph or found_g is None or (<Tensor> found_g).node is None else alias(<Tensor> found_g))
     return out
 
 

@@ -34,6 +34,10 @@ CHECK = Effect("check")    # args: the tensor whose elements decide whether an a
 DRAW = Effect("draw")      # args: the tensor that random numbers will fill; gives the one to fill in its stead
 cdef dict VIEWS = {}
 
+cdef enum:
+    VIEW_DETACH = 64  # the same tensor off the tape
+    VIEW_APART = 65   # the same memory behind a Storage of its own, and so without what is known of the other
+
 
 @cython.final
 cdef class Call:
@@ -80,7 +84,9 @@ cdef Tensor interpret_view(Tensor self, int64_t offset, int nd, const int64_t *s
     cdef str name
     shape, steps = to_tuple(nd, sizes), to_tuple(nd, strides)
     call.geometry = (offset, shape, steps, kind, how)
-    if kind == VIEW_PART:
+    if kind == VIEW_DETACH or kind == VIEW_APART:
+        name, args = "detach" if kind == VIEW_DETACH else "_apart", ()
+    elif kind == VIEW_PART:
         # A part without a name is described by where its elements are.
         name, args = how if how is not None else (
             "_part_of_base", (shape, steps, offset // ITEMSIZE[self.code], to_tuple(self.ndims, self.dims + self.ndims)))
@@ -98,9 +104,42 @@ cdef Tensor view_again(Call call):
     cdef int64_t[64] strides
     cdef Tensor base = call.args[0]
     offset, shape, steps, kind, how = call.geometry
+    if kind == VIEW_DETACH:
+        return base.detach()
+    if kind == VIEW_APART:
+        return apart(base)
     parse_shape((shape,), sizes)
     parse_shape((steps,), strides)
     return make_view(base, base.ptr + <int64_t> offset, <int> len(shape), sizes, strides, kind, how)
+
+
+def apart(Tensor t):
+    """t as a tensor that interpreters tell from t: the same memory behind another Storage, recorded as a view is."""
+    cdef Tensor out
+    cdef Node n
+    cdef object edge
+    if fb_interpreters:
+        return interpret_view(t, 0, t.ndims, t.dims, t.dims + t.ndims, VIEW_APART, None)
+    out = over(borrow_storage(t.store.ptr, t.store.total, t.store), t.ptr, t.code, t.ndims, t.dims, t.dims + t.ndims)
+    edge = edge_of(t) if fb_grad_enabled else None
+    if edge is not None:
+        n = new_node(VIEW_RESHAPE, None)
+        n.edges = (edge,)
+        if t.nr:
+            n.nrs = (t.nr,)
+        n.info = size_tuple(t.ndims, t.dims)
+        out.node = n
+    return out
+
+
+def same(Tensor t):
+    """Another handle of t, off the tape, which no interpreter hears of."""
+    return alias(t)
+
+
+def interpret_whole(op, tuple args):
+    """Hands a custom Function to the innermost interpreter as one operation."""
+    return interpret(op, args, {}, None, 0)
 
 
 def interpreting():

@@ -8,6 +8,8 @@ it, and at the bottom of the stack they run eagerly. Imports the core only. Read
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import _core
@@ -22,7 +24,14 @@ stack = Stack()
 
 
 class Interpreter:
-    """A meaning for operations, in force inside a `with` block and in this thread only."""
+    """A meaning for operations, in force inside a `with` block and in this thread only.
+
+    `differentiates` says that derivatives pass through what it does, so that backward rules must be differentiable;
+    `functions` that custom Functions arrive as one operation each, instead of the operations they are made of.
+    """
+
+    differentiates = False
+    functions = False
 
     def process(self, call: Call) -> Any:
         """What the operation gives; `call()` runs it as the interpreters below understand it."""
@@ -51,4 +60,23 @@ def interpret(call: Call) -> Any:
         _core.change_interpreters(1)
 
 
+def differentiating() -> bool:
+    """Whether derivatives pass through an interpreter that is in force."""
+    return any(interpreter.differentiates for interpreter in stack.active)
+
+
+@contextmanager
+def below(interpreter: Interpreter) -> Iterator[None]:
+    """Inside, only the interpreters outside of this one are in force."""
+    active = stack.active
+    stack.active = active[: active.index(interpreter)]
+    _core.change_interpreters(len(stack.active) - len(active))
+    try:
+        yield
+    finally:
+        _core.change_interpreters(len(active) - len(stack.active))
+        stack.active = active
+
+
 _core.set_hook("interpret", interpret)
+_core.set_hook("differentiating", differentiating)

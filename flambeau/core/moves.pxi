@@ -56,7 +56,7 @@ def take_rows(Tensor x, Tensor index):
     cdef int d
     cdef Tensor out
     cdef const int64_t *at
-    if not x.contig or x.ndims < 1 or index.code != I64 or index.ndims != 1 or not index.contig:
+    if fb_interpreters or not x.contig or x.ndims < 1 or index.code != I64 or index.ndims != 1 or not index.contig:
         return None
     sizes[0] = index.count
     for d in range(1, x.ndims):

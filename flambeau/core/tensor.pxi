@@ -300,6 +300,8 @@ cdef class Tensor:
 
     def detach(self):
         """A tensor over the same memory that stands on no tape."""
+        if fb_interpreters:
+            return interpret_view(self, 0, self.ndims, self.dims, self.dims + self.ndims, VIEW_DETACH, None)
         return alias(self)
 
     def detach_(self):
