@@ -12,13 +12,13 @@ Read next: `docs/architecture.md`, then `ops/` (what is computed) and `core/` (h
 
 from __future__ import annotations
 
-import importlib
+import importlib as _importlib
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from . import deferred as _deferred
-from . import eager as _eager
+from . import device as _  # loaded before the class of that name takes its place
 from . import ops as ops
-from ._printing import get_printoptions, set_printoptions, tensor_repr
 from .autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .core import _core
 from .core._core import (
@@ -41,36 +41,16 @@ from .core._core import (
     set_memory_limit,
     set_num_threads,
 )
-from .dlpack import from_dlpack, to_dlpack
 from .ops import *
-from .ops import abs, all, any, max, min, pow, round, sum  # names that shadow Python's own are meant
-from .ops.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from .types import (
-    BFloat16Tensor,
-    BoolTensor,
-    ByteTensor,
-    CharTensor,
-    DoubleTensor,
-    FloatTensor,
-    HalfTensor,
-    IntTensor,
-    LongTensor,
-    ShortTensor,
-    e,
-    finfo,
-    iinfo,
-    inf,
-    nan,
-    pi,
-)
+from .ops import abs, pow, round  # names that shadow Python's own are meant
 
 if TYPE_CHECKING:
     from . import autograd, nn, optim, utils
+    from .ops.random import Generator, default_generator, manual_seed
     from .serialization import load, save
+    from .types import finfo, iinfo
 
 __version__ = "0.1.0"
-
-_core.set_hook("repr", lambda t: tensor_repr(t, get_default_dtype().name))
 
 (bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128) = DTYPES
 half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
@@ -84,11 +64,27 @@ newaxis = None
 _subpackages = frozenset(
     ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "testing", "types", "utils")
 )
+_internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
+__all__ = list({n for n in globals() if n[0] != "_"} - _internal - _subpackages | {*_deferred.FUNCTIONS})
+
+_deferred.install()
+
+
+def _repr(t: Tensor) -> str:
+    return _importlib.import_module("._printing", __name__).tensor_repr(t, get_default_dtype().name)
+
+
+_core.set_hook("repr", _repr)
 
 
 def __getattr__(name: str) -> Any:
     if name in _deferred.FUNCTIONS:
-        return _deferred.load(name)
+        found = globals()[name] = _deferred.load(name)
+        return found
     if name in _subpackages:
-        return importlib.import_module(f".{name}", __name__)
+        return _importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'flambeau' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_subpackages, "__version__"})

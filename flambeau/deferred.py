@@ -1,36 +1,90 @@
-"""What loads when it is first asked for: functions and Tensor methods of modules that most programs never need.
+"""What loads when it is first asked for: functions, methods of Tensor and the core's hooks, by module.
 
-A table of names only, so that importing flambeau costs nothing for them. Imports core, and what it names when asked.
-Read next: `linalg/`, `fft.py`, `special.py`.
+Tables of names only, so that importing flambeau costs nothing for what a program never uses. A module that loads puts
+its methods and hooks in their places itself. Imports core, and what it names when asked.
+Read next: `ops/__init__.py` (what loads at once), `linalg/`, `fft.py`, `special.py`.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
+from .core import _core
 from .core._core import Tensor
 
-# Module -> its functions at the top level; a name with a dot before it is a method of Tensor only.
+# Module -> its functions at the top level; a name with a dot before it is an attribute of Tensor.
 NAMES = {
+    "_printing": "get_printoptions set_printoptions",
+    "dlpack": "from_dlpack to_dlpack .__dlpack__ .__dlpack_device__",
     "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross "
-    ".cross det .det geqrf .geqrf ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
+    ".cross det .det geqrf .geqrf ger .ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
     "nn.functional": "adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle "
     "cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm max_pool1d "
-    "max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu triplet_margin_loss",
+    "max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu rrelu_ "
+    "triplet_margin_loss",
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
+    "ops.calls": "allclose .allclose aminmax .aminmax can_cast celu clamp .clamp .clamp_ .clip .clip_ div .div .div_ "
+    ".divide .divide_ elu equal .equal .fill_diagonal_ hardsigmoid hardswish hardtanh is_complex is_floating_point "
+    "is_same_size is_tensor leaky_relu masked_fill .masked_fill .masked_fill_ max .max min .min mish numel polygamma "
+    "relu relu6 relu_ result_type selu silu threshold where .where",
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
+    "ops.convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    "ops.conversions": ".__array__ .__array_priority__ .__copy__ .bfloat16 .bool .byte .cdouble .cfloat .char .cpu "
+    ".double .float .half .int .long .numpy .short .to .type .type_as",
     "ops.copies": "alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy "
     "slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy "
     "unsafe_chunk unsafe_split unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
     "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
     "ops.einsum": "chain_matmul einsum kron .kron",
+    "ops.gather": "bincount .bincount embedding gather .gather index_add .index_add .index_add_ index_copy .index_copy "
+    ".index_copy_ index_fill .index_fill .index_fill_ index_select .index_select one_hot .put_ scatter .scatter "
+    ".scatter_ scatter_add .scatter_add .scatter_add_ take .take take_along_dim .take_along_dim",
     "ops.histogram": "corrcoef .corrcoef cov .cov histogramdd",
+    "ops.indexing": "index_put .index_put index_put_ .index_put_",
     "ops.integers": "frexp .frexp gcd .gcd gcd_ .gcd_ lcm .lcm lcm_ .lcm_",
+    "ops.joining": "block_diag cat chunk .chunk column_stack concat concatenate dsplit .dsplit dstack hsplit .hsplit "
+    "hstack row_stack split .split stack tensor_split .tensor_split unbind .unbind vsplit .vsplit vstack",
+    "ops.losses": "binary_cross_entropy binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss "
+    "smooth_l1_loss",
+    "ops.masks": "argwhere .argwhere masked_scatter .masked_scatter .masked_scatter_ masked_select .masked_select "
+    "nonzero .nonzero",
+    "ops.matmul": "addbmm .addbmm .addbmm_ addmm .addmm .addmm_ addmv .addmv .addmv_ addr .addr .addr_ baddbmm "
+    ".baddbmm .baddbmm_ bmm .bmm dot .dot inner .inner linear matmul .matmul mm .mm mv .mv outer .outer tensordot",
+    "ops.methods": ".apply_ .as_strided_ celu_ detach elu_ empty_permuted fill get_device hardtanh_ is_inference "
+    "is_nonzero .is_nonzero .is_pinned .is_shared is_signed leaky_relu_ .map_ multinomial .multinomial "
+    ".new_empty_strided .pin_memory poisson put .put range .resize_ .resize_as_ selu_ .split_with_sizes .squeeze_ "
+    ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
+    "ops.normalization": "batch_norm group_norm layer_norm rms_norm",
+    "ops.pooling": "adaptive_avg_pool2d avg_pool2d max_pool2d",
+    "ops.random": "Generator bernoulli .bernoulli .bernoulli_ .cauchy_ default_generator dropout .exponential_ "
+    ".geometric_ get_rng_state initial_seed .log_normal_ manual_seed normal .normal_ rand rand_like randint "
+    "randint_like randn randn_like .random_ randperm seed set_rng_state .uniform_",
+    "ops.ranges": "arange eye linspace logspace",
+    "ops.rearrange": "flip .flip fliplr .fliplr flipud .flipud pad .repeat repeat_interleave .repeat_interleave roll "
+    ".roll rot90 .rot90 tile .tile unravel_index",
+    "ops.reduce": "all .all amax .amax amin .amin any .any argmax .argmax argmin .argmin count_nonzero .count_nonzero "
+    "mean .mean norm .norm prod .prod std .std std_mean sum .sum var .var var_mean",
+    "ops.scan": "cummax .cummax cummin .cummin cumprod .cumprod .cumprod_ cumsum .cumsum .cumsum_ diff .diff "
+    "logcumsumexp .logcumsumexp",
+    "ops.scatter_reduce": "index_reduce .index_reduce .index_reduce_ scatter_reduce .scatter_reduce .scatter_reduce_",
+    "ops.search": "bucketize .bucketize histc .histc histogram .histogram isin .isin searchsorted",
+    "ops.shape": ".H adjoint .adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to "
+    ".broadcast_to cartesian_prod combinations diagonal .diagonal diagonal_scatter .diagonal_scatter flatten imag "
+    ".imag .mH meshgrid moveaxis .moveaxis movedim .movedim narrow narrow_copy .narrow_copy permute ravel .ravel real "
+    ".real reshape select select_scatter .select_scatter slice_scatter .slice_scatter squeeze swapaxes .swapaxes "
+    "swapdims .swapdims t transpose unflatten .unflatten .unfold unsqueeze view_as_complex view_as_real",
+    "ops.softmax": "cross_entropy log_softmax .log_softmax logsumexp .logsumexp nll_loss softmax .softmax",
+    "ops.sorting": "argsort .argsort kthvalue .kthvalue median .median mode .mode msort .msort nanmedian .nanmedian "
+    "nanquantile .nanquantile quantile .quantile sort .sort topk .topk",
     "ops.spectral": "istft .istft stft .stft",
+    "ops.triangles": "diag .diag diag_embed .diag_embed diagflat .diagflat tril .tril .tril_ tril_indices triu .triu "
+    ".triu_ triu_indices",
+    "ops.unique": "unique .unique unique_consecutive .unique_consecutive",
     "ops.windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
     "serialization": "load save",
     "settings": "are_deterministic_algorithms_enabled get_default_device get_deterministic_debug_mode "
@@ -39,30 +93,74 @@ NAMES = {
     "set_default_device set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision "
     "set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms",
     "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
+    "types": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
+    "ShortTensor finfo iinfo",
 }  # fmt: skip
+
+# Module -> the hooks it sets (`_core.set_hook`).
+HOOKS = {
+    "autograd.anomaly": "check_anomaly traceback",
+    "eager.kernels": "compile contraction_plan pointwise_miss reduce_miss vjp",
+    "eager.programs": "row_program",
+    "ops.conversions": "deepcopy reduce",
+    "ops.indexing": "getitem setitem",
+    "ops.joining": "unbind",
+    "ops.matmul": "matmul store",
+    "ops.reduce": "reduce_empty",
+}
 
 FUNCTIONS = {name: module for module, names in NAMES.items() for name in names.split() if name[0] != "."}
 
 
+def module(name: str) -> Any:
+    return importlib.import_module(f".{name}", __package__)
+
+
 def load(name: str) -> Any:
     """The function of that name at the top level."""
-    return getattr(importlib.import_module(f".{FUNCTIONS[name]}", __package__), name)
+    return getattr(module(FUNCTIONS[name]), name)
 
 
-def method(module: str, name: str) -> Any:
-    def call(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module(f".{module}", __package__), name)(self, *args, **kwargs)
+class Late:
+    """Stands in Tensor for an attribute of a module that isn't loaded, and gives way to it on first use."""
 
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"See :func:`flambeau.{name}`."
-    return call
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def settle(self) -> None:
+        found = module(self.module)
+        if Tensor.__dict__[self.name] is self:  # the module has a function of that name, and is no more than that
+            setattr(Tensor, self.name, getattr(found, self.name))
+
+    def __get__(self, instance: Tensor | None, owner: type) -> Any:
+        self.settle()
+        return getattr(owner if instance is None else instance, self.name)
+
+    def __set__(self, instance: Tensor, value: Any) -> None:
+        self.settle()
+        setattr(instance, self.name, value)
+
+
+def late_hook(where: str, name: str) -> Any:
+    """A hook that loads the module which sets the real one."""
+
+    def first(*args: Any, **kwargs: Any) -> Any:
+        module(where)
+        return _core.hooks[name](*args, **kwargs)
+
+    return first
 
 
 def install() -> None:
-    for module, names in NAMES.items():
-        for name in names.split():
-            if name[0] == ".":
-                setattr(Tensor, name[1:], method(module, name[1:]))
-
-
-install()
+    """Puts what stands in for modules that aren't loaded into Tensor and the core's hooks."""
+    for where, names in NAMES.items():
+        if f"{__package__}.{where}" not in sys.modules:
+            for name in names.split():
+                if name[0] == ".":
+                    setattr(Tensor, name[1:], Late(where, name[1:]))
+    for where, names in HOOKS.items():
+        if f"{__package__}.{where}" not in sys.modules:
+            for name in names.split():
+                _core.set_hook(name, late_hook(where, name))

@@ -15,9 +15,9 @@ from .core import _core
 from .core._core import DTYPES, Tensor
 from .linalg.lapack import array, as_complex, out_of, tensor
 from .ops.arguments import into_out
-from .ops.factories import arange
 from .ops.matmul import conj
 from .ops.primitive import primitive
+from .ops.ranges import arange
 from .ops.rearrange import pad, roll
 from .ops.table import TABLE
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .core import _core
 from .core._core import DTYPES, DType, Tensor, get_default_dtype
 from .ops.factories import legacy_constructor
 
@@ -91,4 +90,3 @@ LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor, BoolTensor = (
 )
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
-_core.set_hook("zeros", lambda shape, dtype: _core.new_empty(shape, dtype).zero_())

@@ -19,14 +19,14 @@ PACKAGE = ROOT / "flambeau"
 
 # Each layer may import itself and what stands below it, at module level or inside functions.
 LAYERS = [
-    ["core"],
+    ["core", "deferred"],
     ["device"],
     ["ir"],
     ["ops", "linalg", "fft", "special", "codegen"],
     ["eager"],
     ["autograd", "compiler"],
-    ["_printing", "serialization", "api"],
-    ["nn", "optim", "utils"],
+    ["_printing", "serialization", "api", "array_api"],
+    ["nn", "optim", "utils", "testing"],
     ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

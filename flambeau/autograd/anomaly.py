@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import Any
 
 from ..core import _core
@@ -14,6 +13,8 @@ _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def forward_site() -> str:
     """The stack at the time of recording, without flambeau's own frames."""
+    import traceback
+
     frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_package)]
     return "".join(traceback.format_list(frames[-6:]))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core import _core
 
+GENERATOR = 0x20  # a code flag, as inspect names it
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -25,7 +25,8 @@ class Mode:
         return type(self)()
 
     def __call__(self, function: F) -> F:
-        if inspect.isgeneratorfunction(function):
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & GENERATOR:
             return functools.wraps(function)(self.stepping(function))  # type: ignore[return-value]
 
         @functools.wraps(function)

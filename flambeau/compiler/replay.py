@@ -67,6 +67,7 @@ def apart(x: Tensor, taken: set[int]) -> Tensor:
 
 def meanings() -> dict[str, Callable[..., Any]]:
     """Operation name -> function of tensors."""
+    ops.load()
     return table_of(len(PRIMITIVES), len(REDUCTIONS))
 
 

@@ -93,3 +93,6 @@ def install() -> None:
     _core.set_hook("vjp", vjp)
     _core.set_hook("compile", native.function)
     _core.set_hook("contraction_plan", contraction_plan)
+
+
+install()

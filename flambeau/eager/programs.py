@@ -51,5 +51,4 @@ def compiled(program: Any) -> Callable[[int, int, list, list], None]:
     return run
 
 
-def install() -> None:
-    _core.set_hook("row_program", compiled)
+_core.set_hook("row_program", compiled)

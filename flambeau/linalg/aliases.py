@@ -30,6 +30,9 @@ qr_result = return_type("qr", "Q R")
 lu_unpack_result = return_type("lu_unpack", "P L U")
 triangular_solve_result = return_type("triangular_solve", "solution cloned_coefficient")
 
+for _function, _name in ((cross, "cross"), (vander, "vander")):
+    _function.__name__ = _function.__qualname__ = _name  # what error messages, help and pickle call it
+    _function.__module__ = __name__
 inverse = solving.inv
 ger = outer
 orgqr = householder_product

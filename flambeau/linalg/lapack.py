@@ -113,7 +113,7 @@ def mm(*matrices: Tensor) -> Tensor:
 
 
 def identity(n: int, like: Tensor) -> Tensor:
-    from ..ops.factories import eye
+    from ..ops.ranges import eye
 
     return eye(n, dtype=like.dtype)
 

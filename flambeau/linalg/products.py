@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from ..core._core import Tensor, broadcast_shapes
 from ..ops.arguments import into_out
-from ..ops.factories import eye, ones_like
+from ..ops.factories import ones_like
 from ..ops.joining import stack
 from ..ops.matmul import conj
 from ..ops.matmul import matmul as product
+from ..ops.ranges import eye
 from ..ops.shape import diagonal as diagonal_of
 from .lapack import out_of
 from .solving import inv
@@ -84,9 +85,6 @@ def first_of_three(input: Tensor, other: Tensor, dim: int | None = None, *, out:
         if dim is None:
             raise RuntimeError(f"cross: no dimension of size 3 in shape {tuple(input.shape)}")
     return cross(input, other, dim=dim, out=out)
-
-
-first_of_three.__name__ = first_of_three.__qualname__ = "cross"
 
 
 @out_of
@@ -181,6 +179,3 @@ def vander_decreasing(x: Tensor, N: int | None = None, increasing: bool = False)
         return x.unsqueeze(1)[:, :0]
     y = vander(x, N)
     return y if increasing else y.flip(1)
-
-
-vander_decreasing.__name__ = vander_decreasing.__qualname__ = "vander"

@@ -229,13 +229,11 @@ def with_inplace(op: Any) -> Any:
     return function
 
 
-ACTIVATIONS = {
-    name: with_inplace(TABLE[name])
-    for name in (
-        "relu", "relu6", "hardtanh", "leaky_relu", "threshold", "elu", "selu", "celu", "silu", "mish", "hardswish",
-        "hardsigmoid",
-    )
-}  # fmt: skip
+ACTIVATIONS = (
+    "celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "relu6", "selu", "silu",
+    "threshold",
+)  # fmt: skip
+globals().update({name: with_inplace(TABLE[name]) for name in ACTIVATIONS})
 
 
 def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
@@ -255,3 +253,4 @@ __all__ = [
     "allclose", "aminmax", "can_cast", "clamp", "div", "equal", "is_complex", "is_floating_point", "is_same_size",
     "is_tensor", "masked_fill", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
 ]  # fmt: skip
+__all__ += list(ACTIVATIONS)

@@ -7,8 +7,7 @@ import ir only. Read next: `pointwise.py`, then the families `pointwise_*.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # Which kinds of dtype (`ir.expr.Type.kind`) an op's domain names.
 DOMAINS = {
@@ -26,8 +25,7 @@ DOMAINS = {
 PROMOTIONS = ("default", "float", "exact")
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(NamedTuple):
     """Where a test may draw an operand from: `kind` uniform, nonzero, integers or booleans, within [low, high]."""
 
     kind: str
@@ -59,8 +57,7 @@ def booleans() -> Samples:
     return Samples("booleans")
 
 
-@dataclass(frozen=True, slots=True)
-class PointwiseDef:
+class PointwiseDef(NamedTuple):
     """One pointwise op.
 
     body       function of Exprs of the computation dtype: operands, then attributes, in order
@@ -91,6 +88,15 @@ class PointwiseDef:
     grad: Callable[..., tuple] | None
     kept: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
+
+
+def static_names(op: PointwiseDef) -> tuple[str, ...]:
+    """Attributes that reach the body as they are and choose a variant of the op."""
+    return tuple(
+        name
+        for name, value in op.attributes.items()
+        if name in op.static or value is None or isinstance(value, (bool, str))
+    )
 
 
 OPS: dict[str, PointwiseDef] = {}
@@ -127,7 +133,7 @@ def pointwise(
         count = len(names) - len(defaults)
         operands, attributes = names[:count], dict(zip(names[count:], defaults, strict=True))
         annotated = body.__annotations__
-        each = samples if isinstance(samples, tuple) else (samples,) * len(operands)
+        each = (samples,) * len(operands) if isinstance(samples, Samples) else samples
         if op in OPS:
             raise ValueError(f"pointwise: {op} is defined twice")
         if len(each) != len(operands):

@@ -1,24 +1,19 @@
-"""Tensors from nothing, from Python and NumPy data, and conversions between dtypes.
+"""Tensors from nothing and from Python and NumPy data.
 
-Imports core, ir and neighbours in ops; NumPy only where an argument is NumPy's. Read next: `random.py`.
+Imports core and neighbours in ops; NumPy only where an argument is NumPy's. Read next: `ranges.py`, `conversions.py`.
 """
 
 from __future__ import annotations
 
 import builtins
-import math
 import warnings
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, DType, Tensor, device, make_subclass, new_empty, new_empty_strided
-from ..ir.expr import as_expr, cast, const, ne, var, where
-from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
+from ..core._core import DTYPES, DType, Tensor, device, new_empty, new_empty_strided
 from .basic import IDENTITY, new_like, to_dtype
-from .primitive import generated
 
-INT64, FLOAT32 = DTYPES[5], DTYPES[8]
-GRAIN = 16384
+INT64 = DTYPES[5]
 
 
 def finish(out: Tensor, requires_grad: bool) -> Tensor:
@@ -120,113 +115,6 @@ def empty_strided(
 ) -> Tensor:
     """An uninitialised tensor with given strides."""
     return finish(new_empty_strided(size, stride, default(dtype)), requires_grad)
-
-
-@generated
-def progression(dtype: str, whole: bool) -> Kernel:
-    """y[i] = start + i step, computed in int64 or float64."""
-    i, inner = var("i"), "i64" if whole else "f64"
-    value = var("start", inner) + cast(i, inner) * var("step", inner)
-    # Half precision is rounded once more on the way, as everywhere: f64 to f32 to f16.
-    value = cast(cast(value, "f32"), dtype) if dtype in ("f16", "bf16") else cast(value, dtype)
-    body = (For(i, const(0, "i64"), var("n"), (Store("y", i, value),), parallel=True, vector=True),)
-    return Kernel("arange", (Buffer("y", dtype, "w"), Scalar("start", inner), Scalar("step", inner), Scalar("n")), body)
-
-
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
-    """Numbers start, start + step, … below end: y_i = start + i step.
-
-    >>> fb.arange(2, 8, 2)
-    tensor([2, 4, 6])
-    """
-    check_place("arange", device, layout)
-    if end is None:
-        start, end = 0, start
-    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    whole = builtins.all(isinstance(x, int) or hasattr(x, "__index__") for x in (start, end, step))
-    if step == 0:
-        raise RuntimeError("arange: step must not be zero")
-    if not whole and not math.isfinite((end - start) / step) or abs((end - start) / step) >= 2**62:
-        raise RuntimeError(f"arange: {start} to {end} in steps of {step} isn't a range that memory could hold")
-    if (end - start) / step < 0:
-        raise RuntimeError(f"arange: {start} to {end} can't be reached in steps of {step}; change the sign of step")
-    n = -((start - end) // step) if whole else math.ceil((end - start) / step)
-    dtype = (INT64 if whole else default(None)) if dtype is None else dtype
-    made = new_empty((max(0, int(n)),), dtype)
-    first, by = (int(start), int(step)) if whole else (float(start), float(step))
-    _core.launch(progression(dtype.ir, whole), (made, first, by, made.numel()), made.numel(), GRAIN, made.numel())
-    return finish(made, requires_grad)
-
-
-@generated
-def between(dtype: str) -> Kernel:
-    """steps numbers from start to end, counted from whichever end is nearer, so that both are exact."""
-    i, n = var("i"), var("n")
-    start, end, step = var("start", "f64"), var("end", "f64"), var("step", "f64")
-    value = where(i < (n >> 1), start + cast(i, "f64") * step, end - cast(n - 1 - i, "f64") * step)
-    value = cast(cast(value, "f32"), dtype) if dtype in ("f16", "bf16") else cast(value, dtype)
-    body = (For(i, const(0, "i64"), n, (Store("y", i, value),), parallel=True, vector=True),)
-    numbers = Scalar("start", "f64"), Scalar("end", "f64"), Scalar("step", "f64")
-    params = (Buffer("y", dtype, "w"), *numbers, Scalar("n"))
-    return Kernel("linspace", params, body)
-
-
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
-    """`steps` evenly spaced numbers from start to end, both included.
-
-    >>> fb.linspace(0, 1, 5)
-    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
-    """
-    if steps < 0:
-        raise RuntimeError(f"linspace: steps can't be negative, got {steps}")
-    made = new_empty((steps,), default(dtype))
-    start, end = float(start), float(end)
-    step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    if steps == 1:
-        return full((1,), start, dtype=made.dtype, requires_grad=requires_grad)
-    _core.launch(between(made.dtype.ir), (made, start, end, step, steps), steps, GRAIN, steps)
-    return finish(made, requires_grad)
-
-
-def logspace(
-    start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False
-) -> Tensor:
-    """base^x for `steps` evenly spaced x from start to end.
-
-    >>> fb.logspace(0, 2, 3)
-    tensor([  1.,  10., 100.])
-    """
-    return finish(to_dtype(base ** linspace(start, end, steps, dtype=DTYPES[9]), default(dtype)), requires_grad)
-
-
-@generated
-def diagonal_ones(dtype: str) -> Kernel:
-    """y[i, j] = 1 where i = j, else 0."""
-    i, j, m = var("i"), var("j"), var("m")
-    value = (
-        where(ne(i, j), const(0, dtype), const(1, dtype))
-        if dtype not in ("f16", "bf16")
-        else cast(where(ne(i, j), 0.0, as_expr(1.0)), dtype)
-    )
-    inner = For(j, const(0, "i64"), m, (Store("y", i * m + j, value),), vector=True)
-    return Kernel(
-        "eye",
-        (Buffer("y", dtype, "w"), Scalar("m"), Scalar("n")),
-        (For(i, const(0, "i64"), var("n"), (inner,), parallel=True),),
-    )
-
-
-def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
-    """Ones on the diagonal, zeros elsewhere.
-
-    >>> fb.eye(2)
-    tensor([[1., 0.],
-            [0., 1.]])
-    """
-    m = n if m is None else m
-    made = new_empty((n, m), default(dtype))
-    _core.launch(diagonal_ones(made.dtype.ir), (made, m, n), n, max(1, GRAIN // max(1, m)), n * m)
-    return finish(made, requires_grad)
 
 
 def is_numpy(x: Any) -> bool:
@@ -339,78 +227,6 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     return finish(_core.from_pointer(raw.data_ptr() + offset, (n,), (1,), dtype, raw), requires_grad)
 
 
-def to_numpy(self, *, force=False):
-    """The tensor as a NumPy array over the same memory; force=True detaches and converts first.
-
-    >>> fb.ones(2).numpy()
-    array([1., 1.], dtype=float32)
-    """
-    import numpy
-
-    if force:
-        self = self.detach()
-    if self.requires_grad:
-        raise RuntimeError("numpy: the tensor requires grad; use x.detach().numpy()")
-    if self.dtype.name == "bfloat16":
-        raise TypeError("numpy: NumPy has no bfloat16; use x.float().numpy()")
-    return numpy.asarray(memoryview(self)) if self.numel() else numpy.empty(self.shape, self.dtype.name)
-
-
-def array(self, dtype=None, copy=None):
-    """NumPy's way in: numpy.asarray(x) shares memory, numpy.array(x) copies."""
-    found = to_numpy(self)
-    if dtype is not None and found.dtype != dtype:
-        return found.astype(dtype)
-    return found.copy() if copy else found
-
-
-def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None, other=None) -> Tensor:
-    """x in another dtype, on another device, or like another tensor; x itself where nothing changes.
-
-    >>> fb.ones(2).to(fb.int64)
-    tensor([1, 1])
-    """
-    for a in args:
-        if isinstance(a, DType):
-            dtype = a
-        elif isinstance(a, Tensor):
-            other = a
-        elif a is not None and not isinstance(a, bool):
-            device = a
-    if other is not None:
-        dtype = other.dtype
-    check_place("to", device)
-    out = self if dtype is None or dtype is self.dtype else to_dtype(self, dtype)
-    if memory_format is not None:
-        out = out.contiguous(memory_format=memory_format)
-    return out.clone() if copy and out is self else out
-
-
-def converter(dtype: DType) -> Any:
-    def convert(self, memory_format=None) -> Tensor:
-        return self if self.dtype is dtype else to_dtype(self, dtype)
-
-    convert.__doc__ = f"x converted to {dtype.name}; x itself if it has that dtype."
-    return convert
-
-
-def type_(self, dtype=None, non_blocking=False):
-    """The name of the tensor's type, or the tensor converted to a dtype."""
-    if dtype is None:
-        return f"flambeau.{TYPE_NAMES[self.dtype.name]}Tensor"
-    if isinstance(dtype, str):
-        wanted = dtype.rsplit(".", 1)[-1].removesuffix("Tensor")
-        dtype = next(_core.dtype_named(n) for n, t in TYPE_NAMES.items() if t == wanted)
-    return self.to(dtype)
-
-
-TYPE_NAMES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "uint8": "Byte", "int8": "Char",
-    "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool", "complex64": "ComplexFloat",
-    "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
 def new_factory(make: Any) -> Any:
     def method(self, *size, dtype=None, device=None, requires_grad=False, **kwargs) -> Tensor:
         return make(*size, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad, **kwargs)
@@ -428,97 +244,20 @@ def legacy_constructor(args: tuple, dtype: DType | None) -> Tensor:
     return new_empty(sizes("Tensor", args), dtype)
 
 
-def shallow_copy(x: Tensor) -> Tensor:
-    """copy.copy: another tensor over the same memory, a leaf with the same attributes."""
-    made = x.detach() if type(x) is Tensor else make_subclass(type(x), x.detach())
-    made.__dict__.update(x.__dict__)
-    return made.requires_grad_(x.requires_grad)
-
-
-def deepcopy(x: Tensor, memo: dict) -> Tensor:
-    """copy.deepcopy of a leaf: its data, its gradient and its attributes; shared storage stays shared in the copy."""
-    if id(x) in memo:
-        return memo[id(x)]
-    if not x.is_leaf:
-        raise RuntimeError(
-            "deepcopy: only leaf tensors (made by the user) can be copied deeply; use x.detach().clone()"
-        )
-    source = x.untyped_storage()
-    bytes_of = memo.get(id(source))
-    if bytes_of is None:
-        whole = _core.raw_view(x, DTYPES[1], (source.nbytes(),), (1,), 0)
-        bytes_of = memo[id(source)] = _core.clone_contiguous(whole)
-        memo.setdefault(id(memo), []).append(source)
-    data = _core.raw_view(bytes_of, x.dtype, x.shape, x.stride(), x.storage_offset())
-    made = data if type(x) is Tensor else make_subclass(type(x), data)
-    memo[id(x)] = made
-    if x.requires_grad:
-        made.requires_grad_()
-    if x.grad is not None:
-        made.grad = deepcopy(x.grad, memo)
-    if x.__dict__:
-        import copy
-
-        made.__dict__.update({k: copy.deepcopy(v, memo) for k, v in x.__dict__.items()})
-    return made
-
-
-def rebuild(
-    data: bytes, dtype: DType, shape: tuple, stride: tuple, requires_grad: bool, kind: type, attributes: dict
-) -> Tensor:
-    """The tensor that `reduce` took apart."""
-    flat = frombuffer(bytearray(data), dtype=dtype) if data else new_empty((0,), dtype)
-    made = _core.raw_view(flat, dtype, shape, stride, 0)
-    made = made if kind is Tensor else make_subclass(kind, made)
-    made.__dict__.update(attributes)
-    return made.requires_grad_() if requires_grad else made
-
-
-def reduce(x: Tensor, protocol: int) -> tuple:
-    """How pickle sees a tensor: its bytes and its geometry."""
-    compact = x.detach()
-    if not compact.is_contiguous():
-        compact = new_like(x, x.dtype)
-        _core.plain_copy(compact, x.detach())
-    raw = _core.raw_view(
-        compact, DTYPES[1], (x.numel() * x.dtype.itemsize,), (1,), compact.storage_offset() * x.dtype.itemsize
-    )
-    data = bytes(memoryview(raw)) if x.numel() else b""
-    return rebuild, (
-        data,
-        x.dtype,
-        tuple(x.shape),
-        compact.stride(),
-        x.is_leaf and x.requires_grad,
-        type(x),
-        dict(x.__dict__),
-    )
-
-
 def install() -> None:
-    for name, code in {
-        "float": 8, "double": 9, "half": 6, "bfloat16": 7, "long": 5, "int": 4, "short": 3, "char": 2, "byte": 1,
-        "bool": 0, "cfloat": 10, "cdouble": 11,
-    }.items():  # fmt: skip
-        setattr(Tensor, name, converter(DTYPES[code]))
-    Tensor.numpy, Tensor.__array__, Tensor.__array_priority__ = to_numpy, array, 1000
-    Tensor.to, Tensor.type, Tensor.cpu = to, type_, lambda self, memory_format=None: self
-    Tensor.type_as = lambda self, other: self.to(other.dtype)
     Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = (new_factory(f) for f in (zeros, ones, empty))
     Tensor.new_full = new_factory(full)
     Tensor.new_tensor = lambda self, data, dtype=None, device=None, requires_grad=False: tensor(
         data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad
     )
     Tensor.new = lambda self, *args: legacy_constructor(args, self.dtype)
-    Tensor.__copy__ = shallow_copy
     _core.set_hook("legacy_constructor", legacy_constructor)
-    _core.set_hook("deepcopy", deepcopy)
-    _core.set_hook("reduce", reduce)
+    _core.set_hook("zeros", _core.zeros_tensor)
 
 
 install()
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "eye", "from_numpy", "frombuffer", "full",
-    "full_like", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
+    "as_tensor", "asarray", "empty", "empty_like", "empty_strided", "from_numpy", "frombuffer", "full", "full_like",
+    "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -13,12 +13,12 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
 from .basic import overlaps, to_dtype
-from .factories import arange
 from .gather import fill_value
 from .indirect import Places, as_index, check_range, inserted, write
 from .masks import columns, count_true, masked_scatter_, masked_select, true_places
 from .picking import pick, written, written_
 from .picking import scatter_into_zeros as scatter_into_zeros
+from .ranges import arange
 from .table import TABLE
 
 BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]

@@ -190,26 +190,6 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return TABLE["where"](rates > 500, large, out).to(input.dtype)
 
 
-def no_change(name: str) -> Callable[..., Tensor]:
-    def function(input: Tensor) -> Tensor:
-        return input
-
-    function.__name__ = name
-    function.__doc__ = f"x itself: there are no lazy conjugates or negatives for {name} to carry out."
-    return function
-
-
-resolve_conj, resolve_neg = no_change("resolve_conj"), no_change("resolve_neg")
-
-
-def is_conj(input: Tensor) -> bool:
-    return False
-
-
-def is_neg(input: Tensor) -> bool:
-    return False
-
-
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor of input's shape and dtype with every element the value.
 
@@ -234,7 +214,7 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Tens
     >>> fb.range(1, 3)
     tensor([1., 2., 3.])
     """
-    from .factories import arange
+    from .ranges import arange
 
     if end is None:
         raise TypeError("range: start and end are needed; use arange(end) to start from 0")
@@ -261,9 +241,7 @@ celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
 
 for _name in ("transpose", "squeeze", "unsqueeze", "t", "swapaxes", "swapdims"):
     setattr(Tensor, _name + "_", in_place(_name))
-for _function in (
-    resize_, resize_as_, sum_to_size, apply_, map_, multinomial, resolve_conj, resolve_neg, is_conj, is_neg, is_nonzero,
-):  # fmt: skip
+for _function in (resize_, resize_as_, sum_to_size, apply_, map_, multinomial, is_nonzero):
     setattr(Tensor, _function.__name__, _function)
 Tensor.as_strided_ = lambda self, *args: adopt("as_strided_", self, self.as_strided(*args))
 Tensor.put = put
@@ -276,8 +254,6 @@ Tensor.pin_memory = lambda self, device=None: self
 Tensor.is_shared = lambda self: False
 
 __all__ = [
-    "detach", "empty_permuted", "get_device", "is_conj", "is_inference", "is_neg", "is_nonzero", "is_signed",
-    "celu_", "elu_", "fill", "hardtanh_", "leaky_relu_", "put", "range", "selu_", "threshold_",
-    "multinomial",
-    "poisson", "resolve_conj", "resolve_neg",
+    "celu_", "detach", "elu_", "empty_permuted", "fill", "get_device", "hardtanh_", "is_inference", "is_nonzero",
+    "is_signed", "leaky_relu_", "multinomial", "poisson", "put", "range", "selu_", "threshold_",
 ]  # fmt: skip

@@ -14,10 +14,10 @@ from ..ir.expr import DTYPES as IR
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import ntuple
-from .factories import arange
 from .gather import gather
 from .matmul import matmul
 from .primitive import generated, primitive
+from .ranges import arange
 from .reduce import mean
 from .typed import computation
 

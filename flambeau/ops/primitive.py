@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import _core
 from ..core._core import Primitive, Tensor
-from ..ir.kernel import Kernel
+
+if TYPE_CHECKING:
+    from ..ir.kernel import Kernel
 
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -26,6 +29,7 @@ def primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", method: 
 
     def register(forward: Callable[..., Any]) -> Primitive:
         op = Primitive(name or forward.__name__, forward, vjp, writes, forward.__doc__)
+        op.__module__, op.__qualname__ = forward.__module__, forward.__name__
         PRIMITIVES[op.name] = op
         if method:
             setattr(Tensor, op.name, op)
@@ -43,6 +47,7 @@ def without_ctx(forward: Callable[..., Any]) -> Any:
 
 
 _core.set_hook("signature", without_ctx)
+copyreg.pickle(Primitive, lambda op: op.__qualname__)  # by reference, as functions are
 
 
 def generated(build: Callable[..., Kernel]) -> Callable[..., int]:

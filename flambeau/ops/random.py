@@ -408,5 +408,6 @@ Tensor.geometric_ = filling("geometric", 0.5, 0, ("p", "_"))
 Tensor.bernoulli_, Tensor.random_, Tensor.bernoulli = bernoulli_, random_, bernoulli
 
 __all__ = [
-    "bernoulli", "dropout", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+    "Generator", "bernoulli", "default_generator", "dropout", "get_rng_state", "initial_seed", "manual_seed", "normal",
+    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip

@@ -15,11 +15,11 @@ from ..ir.expr import const, load, var
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .arguments import wrap
 from .basic import IDENTITY
-from .factories import arange
 from .gather import index_select
 from .indirect import BITS
 from .masks import columns
 from .primitive import generated, primitive
+from .ranges import arange
 
 __all__ = [
     "flip", "fliplr", "flipud", "pad", "repeat_interleave", "roll", "rot90", "tile",

@@ -6,6 +6,7 @@ Imports core and neighbours in ops.
 from __future__ import annotations
 
 import builtins
+import copyreg
 from typing import Any
 
 from ..core import _core
@@ -316,6 +317,8 @@ def reduce_empty(reduction: Any, shape: Any) -> None:
 
 Tensor.var, Tensor.std, Tensor.norm = var, std, norm
 _core.set_hook("reduce_empty", reduce_empty)
+sum.__module__ = mean.__module__ = __name__
+copyreg.pickle(_core.LinearReduction, lambda op: op.name)  # by reference, as functions are
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "mean", "norm", "prod", "std", "std_mean", "sum",

@@ -91,7 +91,7 @@ def column_is(x: Any, index: Any) -> Any:
     """Whether a column's number is index[row]."""
     if isinstance(index, Expr):
         return E.eq(var("column"), index)
-    from .factories import arange
+    from .ranges import arange
 
     return TABLE["eq"](arange(x.shape[-1]), index)
 

@@ -13,11 +13,11 @@ from ..ir.expr import Expr, as_expr, const, idiv, load, maximum, minimum, node, 
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import return_type, to
 from .basic import IDENTITY, zeros_like_shape
-from .factories import arange
 from .gather import take_along_dim
 from .indirect import along, write
 from .masks import masked_select
 from .primitive import generated, primitive
+from .ranges import arange
 from .reduce import amax, amin
 from .table import TABLE
 from .unique import unique

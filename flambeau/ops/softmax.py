@@ -347,4 +347,4 @@ Tensor.softmax = lambda self, dim, dtype=None: softmax(self, dim, dtype=dtype)
 Tensor.log_softmax = lambda self, dim, dtype=None: log_softmax(self, dim, dtype=dtype)
 Tensor.logsumexp = logsumexp
 
-__all__ = ["cross_entropy", "log_softmax", "logsumexp", "mean", "nll_loss", "softmax"]
+__all__ = ["cross_entropy", "log_softmax", "logsumexp", "nll_loss", "softmax"]

@@ -12,12 +12,12 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
 from .arguments import return_type, to, wrap
 from .basic import IDENTITY, to_dtype
-from .factories import arange
 from .indirect import along
 from .joining import cat, stack
 from .masks import true_places
 from .picking import pick
 from .primitive import primitive
+from .ranges import arange
 from .ranking import first_places, keys_of, sorting_places
 from .reduce import amax, amax_vjp, amin, argmax
 from .reduce import sum as sum_of

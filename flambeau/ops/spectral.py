@@ -6,7 +6,8 @@ Imports core, fft and neighbours in ops. Read next: `windows.py`, `fft.py`.
 from __future__ import annotations
 
 from ..core._core import Tensor
-from .factories import arange, ones, zeros
+from .factories import ones, zeros
+from .ranges import arange
 from .rearrange import pad
 from .shape import view_as_real
 

@@ -5,15 +5,13 @@ Imports core and the definitions. Read next: `define.py` (definitions), `core/op
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..core import _core
 from ..core._core import InplaceOp, Op
-from .define import PointwiseDef
+from .define import PointwiseDef, static_names
 from .pointwise import OPS
-from .typed import static_names
 
 TABLE: dict[str, Op] = {}
 _variants: dict[tuple[Any, ...], Op] = {}
@@ -52,7 +50,7 @@ def variant(op: Op, args: tuple, kwargs: dict[str, Any]) -> tuple[Op, list, dict
         bind: dict[str, Any] = {"body": partial(definition.body, **static), "attributes": rest, "static": ()}
         if definition.grad is not None:
             bind["grad"] = partial(definition.grad, **static)
-        found = _variants[chosen] = make(replace(definition, **bind))
+        found = _variants[chosen] = make(definition._replace(**bind))
     return found, [], values
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..ir.derive import add as add_gradients
 from ..ir.derive import conj, convert, derivative, saved
 from ..ir.expr import DTYPES, Expr, cast, const, postorder, promote, substitute, var
-from .define import DOMAINS, PointwiseDef
+from .define import DOMAINS, PointwiseDef, static_names
 
 # dtype codes in the core's order
 NAMES = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128")
@@ -132,15 +132,6 @@ def typed(op: PointwiseDef, keys: tuple[int, ...], default_float: str = "f32") -
     exprs = tuple(e if isinstance(e, Expr) else const(e, inner) for e in exprs)
     exprs = tuple(cast(e, result) if e.dtype == inner != result else e for e in exprs)
     return Typed(exprs, tuple(inputs), tuple(numbers))
-
-
-def static_names(op: PointwiseDef) -> tuple[str, ...]:
-    """Attributes that reach the body as they are and choose a variant of the op."""
-    return tuple(
-        name
-        for name, value in op.attributes.items()
-        if name in op.static or value is None or isinstance(value, (bool, str))
-    )
 
 
 def override(op: PointwiseDef, t: Typed, seeds: tuple[Expr, ...], inner: str) -> tuple[Expr | None, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 from ..core._core import DTYPES, Tensor, new_empty
 from .arguments import wrap
 from .basic import IDENTITY
-from .factories import arange
 from .gather import index_select, put_
 from .masks import true_places
+from .ranges import arange
 from .ranking import keys_of, places_of, sorting_places
 from .reduce import any as any_of
 from .scan import cumsum

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor
-from .factories import arange, empty, ones
+from .factories import empty, ones
+from .ranges import arange
 from .table import TABLE
 
 __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"]
