@@ -5,9 +5,13 @@ Parameter and Buffer, `utils/` clipping and packing. Imports the tensor core and
 `modules/module.py`.
 """
 
-from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn import functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *
-from flambeau.nn.parameter import Buffer, Parameter
+from flambeau.nn.parallel import DataParallel
+from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils"]
+__all__ = [
+    "Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init",
+    "modules", "parallel", "parameter", "utils",
+]  # fmt: skip
 __all__ += [name for name in dir(modules) if isinstance(getattr(modules, name), type)]

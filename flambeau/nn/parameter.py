@@ -1,10 +1,11 @@
-"""Parameter and Buffer: tensors that a Module registers by being assigned one.
+"""Parameter and Buffer: tensors that a Module registers by being assigned one; and those whose shape comes later.
 
 Imports the tensor core only. Read next: `modules/module.py`, whose `__setattr__` gives these types their meaning.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import flambeau as fb
@@ -79,3 +80,107 @@ class Buffer(Tensor):
 
 def _rebuild_buffer(cls: type[Buffer], data: Tensor, persistent: bool) -> Buffer:
     return cls(data, persistent=persistent)
+
+
+# Methods of an uninitialized tensor: those of its empty data.
+_NEEDS_NO_SHAPE = {
+    "bfloat16", "copy_", "cpu", "cuda", "double", "float", "get_device", "half", "is_complex", "is_floating_point",
+    "size", "to",
+}  # fmt: skip
+
+
+class UninitializedTensorMixin:
+    """A parameter or buffer whose shape is not known yet; `materialize` makes it one of the class `cls_to_become`."""
+
+    cls_to_become: type[Tensor]
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "shape":
+            raise RuntimeError(
+                "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+                "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. "
+                "Call `forward` to initialize the parameters before accessing their attributes."
+            )
+        if name in _NEEDS_NO_SHAPE:
+            return getattr(super().__getattribute__("data"), name)
+        own = name[0] == "_" or name in ("materialize", "detach", "requires_grad_")
+        if not own and callable(getattr(Tensor, name, None)):
+            raise ValueError(
+                f"Attempted to use an uninitialized parameter in {name}. Modules that find their sizes by themselves "
+                "need a first `forward` with a batch before their parameters can be used."
+            )
+        return super().__getattribute__(name)
+
+    def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
+        """Take the shape, with values that are yet to be set, and become an ordinary parameter or buffer."""
+        self.data: Tensor = fb.empty(
+            tuple(shape), device=self.data.device if device is None else device,
+            dtype=self.data.dtype if dtype is None else dtype,
+        )  # fmt: skip
+        self.__class__ = self.cls_to_become
+
+    def detach(self) -> Any:
+        """Itself: there are no values to share. So `state_dict()` holds what is still uninitialized as it is."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(*self._arguments())  # type: ignore[call-arg]
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return type(self), self._arguments()
+
+    def _arguments(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether `param` is a parameter or buffer whose shape is not known yet."""
+    return isinstance(param, UninitializedTensorMixin)
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter whose shape is not known yet, as modules have that find their sizes at the first call.
+
+    >>> import flambeau as fb
+    >>> w = fb.nn.UninitializedParameter()
+    >>> w.materialize((2, 3))
+    >>> type(w).__name__, w.shape
+    ('Parameter', flambeau.Size([2, 3]))
+    """
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
+        return make_subclass(cls, fb.empty(0, device=device, dtype=dtype), requires_grad)
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        pass
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.requires_grad, None, self.data.dtype
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):
+    """A buffer whose shape is not known yet, as modules have that find their sizes at the first call."""
+
+    cls_to_become = Buffer
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> UninitializedBuffer:
+        self = make_subclass(cls, fb.empty(0, device=device, dtype=dtype), requires_grad)
+        self.persistent = persistent
+        return self
+
+    def __init__(
+        self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> None:
+        pass
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.requires_grad, None, self.data.dtype, self.persistent

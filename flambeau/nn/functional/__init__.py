@@ -14,10 +14,17 @@ from flambeau.nn.functional.activation import (
     gumbel_softmax,
     prelu,
     rrelu,
+    rrelu_,
     softmin,
 )
 from flambeau.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from flambeau.nn.functional.distance import cosine_similarity, normalize, pairwise_distance
+from flambeau.nn.functional.fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
 from flambeau.nn.functional.linear import bilinear
 from flambeau.nn.functional.losses import (
     cosine_embedding_loss,
@@ -41,15 +48,21 @@ from flambeau.nn.functional.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
     adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
     adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
     adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
     avg_pool1d,
     avg_pool3d,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
     max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d_with_indices,
     max_pool3d,
+    max_pool3d_with_indices,
     max_unpool1d,
     max_unpool2d,
     max_unpool3d,
@@ -65,6 +78,8 @@ from flambeau.nn.functional.vision import (
     pixel_unshuffle,
     unfold,
     upsample,
+    upsample_bilinear,
+    upsample_nearest,
 )
 from flambeau.ops import (
     avg_pool2d,

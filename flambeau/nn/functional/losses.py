@@ -243,16 +243,28 @@ def ctc_loss(
 
 def linear_cross_entropy(
     input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
-    weight: Tensor | None = None,
-    reduction: str = "mean", ignore_index: int = -100, label_smoothing: float = 0.0,
+    weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """`cross_entropy(linear(input, linear_weight, linear_bias), target)`."""
+    """`cross_entropy` of x Wᵀ + b: input (N, D) or (D), weight (C, …, D), bias (C, …), target (N, …) or (N, C, …).
+
+    Args:
+        ignore_index: a target class to leave out, -100 by default; only where targets are classes.
+    """
     from flambeau.ops import cross_entropy, linear
 
-    logits = linear(input, linear_weight, linear_bias)
+    if ignore_index is not None and target.is_floating_point():
+        raise RuntimeError(
+            f"linear_cross_entropy: ignore_index is for targets that are classes, got {ignore_index} and "
+            f"probabilities of {target.dtype}"
+        )
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.flatten(0, -2), bias)
     return cross_entropy(
-        logits, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
-    )
+        logits.reshape(*input.shape[:-1], *linear_weight.shape[:-1]), target, weight,
+        ignore_index=-100 if ignore_index is None else ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
 
 
 def _expect_same_dims(name: str, *tensors: Tensor) -> None:

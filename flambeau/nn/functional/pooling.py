@@ -49,6 +49,30 @@ def max_pool3d(
     return x.reshape(shape), at.reshape(shape)
 
 
+def max_pool1d_with_indices(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`max_pool1d` with the flat positions of the maxima."""
+    return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
+
+
+def max_pool2d_with_indices(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`max_pool2d` with the flat positions of the maxima."""
+    return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
+
+
+def max_pool3d_with_indices(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`max_pool3d` with the flat positions of the maxima."""
+    return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
+
+
 def _expect(name: str, n: int, input: Tensor) -> None:
     if input.dim() not in (n + 1, n + 2):
         raise RuntimeError(f"{name}: expected an input of {n + 1} or {n + 2} dimensions, got {tuple(input.shape)}")
@@ -168,6 +192,27 @@ def adaptive_max_pool3d(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Maxima over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def adaptive_max_pool1d_with_indices(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool1d` with the flat positions of the maxima."""
+    return adaptive_max_pool1d(input, output_size, True)  # type: ignore[return-value]
+
+
+def adaptive_max_pool2d_with_indices(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool2d` with the flat positions of the maxima."""
+    return adaptive_max_pool2d(input, output_size, True)  # type: ignore[return-value]
+
+
+def adaptive_max_pool3d_with_indices(
+    input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`adaptive_max_pool3d` with the flat positions of the maxima."""
+    return adaptive_max_pool3d(input, output_size, True)  # type: ignore[return-value]
 
 
 def _lp(mean: Tensor, norm_type: float, count: int) -> Tensor:

@@ -33,6 +33,7 @@ from flambeau.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from flambeau.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.batchnorm import (
     BatchNorm1d,
@@ -48,6 +49,21 @@ from flambeau.nn.modules.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, Co
 from flambeau.nn.modules.distance import CosineSimilarity, PairwiseDistance
 from flambeau.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from flambeau.nn.modules.flatten import Flatten, Unflatten
+from flambeau.nn.modules.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from flambeau.nn.modules.linear import Bilinear, Identity, Linear
 from flambeau.nn.modules.loss import (
     BCELoss,
@@ -60,6 +76,7 @@ from flambeau.nn.modules.loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
@@ -103,6 +120,8 @@ from flambeau.nn.modules.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,

@@ -46,6 +46,15 @@ class RemovableHandle:
             if hooks is not None:
                 hooks.pop(self.id, None)
 
+    def __getstate__(self) -> tuple[int, list[Any]]:
+        # The dictionaries themselves, so that a copy of a module and its handle belong together as the originals do.
+        return self.id, [dictionary() for dictionary in self._dictionaries]
+
+    def __setstate__(self, state: tuple[int, list[Any]]) -> None:
+        self.id, dictionaries = state
+        self._dictionaries = [ref(OrderedDict() if d is None else d) for d in dictionaries]
+        RemovableHandle._ids = itertools.count(max(self.id + 1, next(self._ids)))
+
     def __enter__(self) -> RemovableHandle:
         return self
 

@@ -1,17 +1,20 @@
 """Losses as layers: each is its function of `flambeau.nn.functional` with the settings it was made with.
 
 All take `reduction`: "mean", "sum" or "none"; the flags `size_average` and `reduce` of old programs stand for one of
-them. Imports `module.py` and functional. Read next: `../functional/losses.py`.
+them. Imports `module.py`, `linear.py` and functional. Read next: `../functional/losses.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.functional.reduction import resolve
 from flambeau.nn.modules.distance import PairwiseDistance
+from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 
 Flag = bool | None
@@ -106,6 +109,50 @@ class CrossEntropyLoss(_WeightedLoss):
             input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )  # fmt: skip
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """`CrossEntropyLoss` of a linear layer's scores, the layer (`linear`) a part of the loss.
+
+    Args:
+        out_features: further dimensions of scores and target: (N, in_features) gives scores (N, C, *out_features).
+        weight: (C), a factor for each class.
+        ignore_index: a target class to leave out, -100 by default; only where targets are classes.
+
+    >>> import flambeau as fb
+    >>> loss = fb.nn.LinearCrossEntropyLoss(5, 10, out_features=(4, 3))
+    >>> loss(fb.ones(2, 5), fb.zeros(2, 4, 3, dtype=fb.int64)).shape
+    flambeau.Size([])
+    """
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
+        device: Any = None, dtype: Any = None, reduction: str = "mean", weight: Tensor | None = None,
+        ignore_index: int | None = None, label_smoothing: float = 0.0,
+    ) -> None:  # fmt: skip
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+        super().__init__(weight, reduction=reduction)
+        self.num_classes, self.out_features = num_classes, out_features
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        scores = self.num_classes, *self.out_features
+        bias = None if self.linear.bias is None else self.linear.bias.reshape(scores)
+        return F.linear_cross_entropy(
+            input, self.linear.weight.reshape(*scores, -1), target, linear_bias=bias, weight=self.weight,
+            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, "
+            f"out_features={self.out_features}, bias={self.linear.bias is not None}, reduction={self.reduction}, "
+            f"ignore_index={self.ignore_index}, label_smoothing={self.label_smoothing}"
+        )
 
 
 class NLLLoss(_WeightedLoss):

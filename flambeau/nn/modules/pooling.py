@@ -10,6 +10,7 @@ from typing import Any
 
 from flambeau import Tensor
 from flambeau.nn import functional as F
+from flambeau.nn.functional.fractional import Ratio
 from flambeau.nn.functional.pooling import AdaptiveSize
 from flambeau.nn.modules.module import Module
 from flambeau.ops.arguments import Size, ntuple
@@ -105,6 +106,55 @@ class MaxUnpool2d(_MaxUnpoolNd):
 
 class MaxUnpool3d(_MaxUnpoolNd):
     """Put the maxima of MaxPool3d back where they were, zeros elsewhere."""
+
+    _n = 3
+
+
+class _FractionalMaxPoolNd(Module):
+    _n: int
+
+    def __init__(
+        self, kernel_size: Size, output_size: Size | None = None, output_ratio: Ratio | None = None,
+        return_indices: bool = False, _random_samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        n, name = self._n, type(self).__name__
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{name} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError(f"{name}: only one of output_size and output_ratio may be specified")
+        self.kernel_size, self.return_indices = ntuple(kernel_size, n, "kernel_size"), return_indices
+        self.output_size = None if output_size is None else ntuple(output_size, n, "output_size")
+        self.output_ratio = (output_ratio,) * n if isinstance(output_ratio, int | float) else output_ratio
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"{name}: output_ratio must be between 0 and 1 (got {output_ratio})")
+        self.register_buffer("_random_samples", _random_samples)
+
+    def forward(self, input: Tensor) -> Any:
+        pool = (F.fractional_max_pool2d, F.fractional_max_pool3d)[self._n - 2]
+        return pool(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    """Maxima of windows at random places: (N, C, H, W) → (N, C, Hₒ, Wₒ). Graham, Fractional max-pooling, 2014.
+
+    Args:
+        output_size: how many windows; or
+        output_ratio: how many of the input's size, between 0 and 1.
+        return_indices: return also where the maxima were, for MaxUnpool2d.
+
+    >>> import flambeau as fb
+    >>> fb.nn.FractionalMaxPool2d(3, output_ratio=0.5)(fb.ones(1, 2, 9, 8)).shape
+    flambeau.Size([1, 2, 4, 4])
+    """
+
+    _n = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    """Maxima of windows at random places of volumes: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); see FractionalMaxPool2d."""
 
     _n = 3
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn.modules.hooks import Hook, RemovableHandle
-from flambeau.nn.parameter import Parameter
+from flambeau.nn.parameter import Parameter, is_lazy
 
 EXTRA_STATE_SUFFIX = "_extra_state"
 
@@ -197,6 +197,14 @@ class Stateful:
             return (
                 f'While copying the parameter named "{key}", expected a tensor from the checkpoint '
                 f"but received {type(value)}"
+            )
+        if is_lazy(value):
+            # A module that still waits for its shapes takes what waits too; any other one has nothing to take.
+            if is_lazy(tensor):
+                return None
+            return (
+                f'While copying the parameter named "{key}", got {value!r}: the checkpoint is of a module that was '
+                "never called; call it once before saving"
             )
         if tensor.dim() == 0 and value.shape == (1,):  # scalars were saved as vectors of one element once
             value = value[0]

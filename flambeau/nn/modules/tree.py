@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.parameter import Parameter
+from flambeau.nn.parameter import Parameter, is_lazy
 
 
 class Tree:
@@ -163,7 +163,9 @@ class Tree:
             if grad is not None:
                 parameter.grad = grad
         for name, buffer in self._buffers.items():
-            if buffer is not None:
+            if is_lazy(buffer):
+                buffer.data = fn(buffer)
+            elif buffer is not None:
                 self._buffers[name] = fn(buffer)
         return self
 
