@@ -71,7 +71,7 @@ def test_first_call_makes_the_ordinary_layer(case):
 
 
 def test_state_travels(case):
-    lazy, x, given = case
+    lazy, x, _ = case
     first, second, waiting = lazy(), lazy(), lazy()
     waits = any(nn.parameter.is_lazy(t) for t in waiting.state_dict().values())
     first(x)
@@ -109,7 +109,7 @@ def test_uninitialized_parameters_say_so():
     assert repr(w) == "<UninitializedParameter>" and w.dtype is fb.float64 and w.requires_grad
     assert isinstance(w, nn.Parameter) and isinstance(nn.UninitializedBuffer(), nn.Buffer)
     with pytest.raises(RuntimeError, match="Can't access the shape of an uninitialized"):
-        w.shape  # noqa: B018
+        w.shape
     with pytest.raises(ValueError, match="uninitialized parameter in sum"):
         w.sum()
     w.materialize((2, 3))

@@ -60,7 +60,7 @@ def test_fractional_max_pool3d_and_module():
 def test_fractional_max_pool_gradient_and_nan():
     samples = fb.rand(1, 2, 2, dtype=fb.float64)
     x = fb.randn(1, 2, 6, 5, dtype=fb.float64, requires_grad=True)
-    pool = lambda t: F.fractional_max_pool2d(t, 2, (3, 3), _random_samples=samples)  # noqa: E731
+    pool = lambda t: F.fractional_max_pool2d(t, 2, (3, 3), _random_samples=samples)
     assert fb.autograd.gradcheck(pool, (x,))
     with fb.no_grad():
         x[0, 0, 0, 0] = math.nan

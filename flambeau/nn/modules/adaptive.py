@@ -36,8 +36,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Input (N, in_features) or (in_features), target (N) or (); returns `output` (N) or () and the scalar `loss`.
 
     >>> import flambeau as fb
-    >>> m = fb.nn.AdaptiveLogSoftmaxWithLoss(8, 100, cutoffs=[10, 50])
-    >>> m(fb.ones(3, 8), fb.tensor([1, 20, 99])).output.shape
+    >>> m = fb.nn.AdaptiveLogSoftmaxWithLoss(32, 100, cutoffs=[10, 50])
+    >>> m(fb.ones(3, 32), fb.tensor([1, 20, 99])).output.shape
     flambeau.Size([3])
     """
 
