@@ -62,7 +62,8 @@ channels_last_3d = "channels_last_3d"
 newaxis = None
 
 _subpackages = frozenset(
-    ("autograd", "cli", "fft", "linalg", "nn", "optim", "serialization", "special", "testing", "types", "utils")
+    ("autograd", "cli", "fft", "linalg", "multiprocessing", "nn", "optim", "serialization", "special", "testing")
+    + ("types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
 __all__ = list({n for n in globals() if n[0] != "_"} - _internal - _subpackages | {*_deferred.FUNCTIONS})

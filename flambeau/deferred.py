@@ -22,6 +22,7 @@ NAMES = {
     ".cross det .det geqrf .geqrf ger .ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
+    "multiprocessing.sharing": ".is_shared .share_memory_",
     "nn.functional": "adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle "
     "cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm max_pool1d "
     "max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu rrelu_ "
@@ -55,7 +56,7 @@ NAMES = {
     "ops.matmul": "addbmm .addbmm .addbmm_ addmm .addmm .addmm_ addmv .addmv .addmv_ addr .addr .addr_ baddbmm "
     ".baddbmm .baddbmm_ bmm .bmm dot .dot inner .inner linear matmul .matmul mm .mm mv .mv outer .outer tensordot",
     "ops.methods": ".apply_ .as_strided_ celu_ detach elu_ empty_permuted fill get_device hardtanh_ is_inference "
-    "is_nonzero .is_nonzero .is_pinned .is_shared is_signed leaky_relu_ .map_ multinomial .multinomial "
+    "is_nonzero .is_nonzero .is_pinned is_signed leaky_relu_ .map_ multinomial .multinomial "
     ".new_empty_strided .pin_memory poisson put .put range .resize_ .resize_as_ selu_ .split_with_sizes .squeeze_ "
     ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",

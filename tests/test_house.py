@@ -25,7 +25,7 @@ LAYERS = [
     ["ops", "linalg", "fft", "special", "codegen"],
     ["eager"],
     ["autograd", "compiler"],
-    ["_printing", "serialization", "api", "array_api"],
+    ["_printing", "serialization", "api", "multiprocessing", "array_api"],
     ["nn", "optim", "utils", "testing"],
     ["cli", "__main__"],
 ]

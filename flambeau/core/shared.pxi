@@ -15,6 +15,8 @@ cdef extern from *:
     int MFD_CLOEXEC, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_NORESERVE
     void *MAP_FAILED
 
+from weakref import ref as weakref
+
 cdef extern from "Python.h":
     object PyErr_SetFromErrno(object kind)
 
@@ -30,7 +32,8 @@ cdef class SharedMemory:
     cdef char *ptr
     cdef readonly size_t nbytes
     cdef readonly int fd
-    cdef object before  # what held the contents until they moved here, where somebody may still be using that
+    cdef object storage  # a weak reference to the one that tensors in this process view
+    cdef object before   # what held the contents until they moved here, where somebody may still be using that
     cdef object __weakref__
 
     def __cinit__(self, size_t nbytes, int fd=-1, bint private=False):
@@ -60,10 +63,14 @@ cdef class SharedMemory:
         return self.nbytes
 
     def tensor(self):
-        """The block's bytes, as a tensor with a storage of its own."""
+        """The block's bytes, as a tensor; all of them in a process view one storage."""
         cdef int64_t size = self.nbytes
         cdef int64_t step = 1
-        return over(borrow_storage(self.ptr, self.nbytes, self), self.ptr, U8, 1, &size, &step)
+        cdef Storage s = None if self.storage is None else self.storage()
+        if s is None:
+            s = borrow_storage(self.ptr, self.nbytes, self)
+            self.storage = weakref(s)
+        return over(s, self.ptr, U8, 1, &size, &step)
 
 
 cdef Storage root_of(Storage s):
@@ -98,6 +105,7 @@ def move_to_shared_memory(Tensor t, bint keep):
     old = Storage.__new__(Storage)
     old.ptr, old.total, old.serial, old.owner, old.borrowed = root.ptr, root.total, root.serial, root.owner, root.borrowed
     root.owner, root.borrowed, root.serial = m, True, 0
+    m.storage = weakref(root)
     if keep:
         m.before = old
     for s in storages:

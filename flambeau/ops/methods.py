@@ -251,7 +251,6 @@ Tensor.unsafe_split = lambda self, size, dim=0: self.split(size, dim)
 Tensor.new_empty_strided = new_empty_strided_like
 Tensor.is_pinned = lambda self, device=None: False
 Tensor.pin_memory = lambda self, device=None: self
-Tensor.is_shared = lambda self: False
 
 __all__ = [
     "celu_", "detach", "elu_", "empty_permuted", "fill", "get_device", "hardtanh_", "is_inference", "is_nonzero",

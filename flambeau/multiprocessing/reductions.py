@@ -1,0 +1,51 @@
+"""How a tensor is sent to another process: the descriptor of its shared memory, and its geometry.
+
+Registered with the pickler of Python's `multiprocessing` alone; `pickle` and `copy` see tensors as before.
+Imports core. Read next: `sharing.py`.
+"""
+
+from __future__ import annotations
+
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import Any
+
+from ..core import _core
+from ..core._core import DType, Tensor
+from .sharing import open_memory, share_memory_
+
+
+def reduce_tensor(x: Tensor) -> tuple[Any, ...]:
+    """What is sent of a tensor; it moves to shared memory first."""
+    if x.requires_grad and not x.is_leaf:
+        raise RuntimeError(
+            "multiprocessing: only tensors the user made can be sent while they require grad, got the result of "
+            f"{type(x.grad_fn).__name__}; send x.detach()"
+        )
+    memory = _core.shared_memory(share_memory_(x))
+    geometry = (x.dtype, tuple(x.shape), x.stride(), x.storage_offset())
+    return rebuild_tensor, (DupFd(memory.fd), memory.nbytes, geometry, x.requires_grad, dict(x.__dict__))
+
+
+def rebuild_tensor(
+    descriptor: Any,
+    nbytes: int,
+    geometry: tuple[DType, tuple[int, ...], tuple[int, ...], int],
+    requires_grad: bool,
+    attributes: dict[str, Any],
+) -> Tensor:
+    """The tensor that was sent, over the memory of the sender's."""
+    try:
+        fd = descriptor.detach()
+    except (EOFError, OSError) as error:
+        raise RuntimeError(
+            "multiprocessing: a tensor's memory wasn't handed over, for the process that sent it has ended; let it "
+            "wait until the tensor has been received, or send x.numpy()"
+        ) from error
+    x = _core.raw_view(open_memory(fd, nbytes).tensor(), *geometry)
+    x.__dict__.update(attributes)
+    return x.requires_grad_() if requires_grad else x
+
+
+def init_reductions() -> None:
+    """Makes `multiprocessing` send tensors this way; done when `flambeau.multiprocessing` is imported."""
+    ForkingPickler.register(Tensor, reduce_tensor)
