@@ -93,3 +93,19 @@ def batch_norm(fb):
 def attention(fb):
     q, k, v = (fb.randn(4, 8, 512, 64) for _ in range(3))
     return "attend(q, k, v)", {"attend": fb.nn.functional.scaled_dot_product_attention, "q": q, "k": k, "v": v}
+
+
+def attention_step(fb, causal):
+    q, k, v = (fb.randn(4, 512, 8, 64).transpose(1, 2).detach().requires_grad_() for _ in range(3))
+    code = f"attend(q, k, v, is_causal={causal}).sum().backward()"
+    return code, {"attend": fb.nn.functional.scaled_dot_product_attention, "q": q, "k": k, "v": v}
+
+
+@case("the same forward + backward", reach=0.6, flops=14.0 * 4 * 8 * 512 * 512 * 64)
+def attention_both(fb):
+    return attention_step(fb, False)
+
+
+@case("the same forward + backward, causal", reach=0.6, flops=7.0 * 4 * 8 * 512 * 512 * 64)
+def attention_causal(fb):
+    return attention_step(fb, True)

@@ -1,6 +1,6 @@
-"""Attention as a composition of matrix products and softmax.
+"""Attention, and the many projections and masks of the multi-head layer around it.
 
-Imports the tensor core. Read next: `modules/attention.py`, the layer around it.
+Imports the tensor core. Read next: `ops/attention.py`, what computes it; `modules/attention.py`, the layer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import flambeau as fb
 from flambeau import Tensor
 from flambeau.nn.functional.padding import pad
 from flambeau.ops import dropout, linear
+from flambeau.ops.attention import attend
 from flambeau.ops.softmax import softmax
 
 
@@ -34,27 +35,15 @@ def scaled_dot_product_attention(
     >>> fb.nn.functional.scaled_dot_product_attention(q, k, v).shape
     flambeau.Size([1, 2, 3, 4])
     """
-    if is_causal:
-        if attn_mask is not None:
-            raise RuntimeError("scaled_dot_product_attention: got both attn_mask and is_causal=True; give one of them")
-        attn_mask = fb.ones(query.shape[-2], key.shape[-2], dtype=fb.bool, device=query.device).tril()
-    if enable_gqa:
-        group = query.shape[-3] // key.shape[-3]
-        key, value = (x.repeat_interleave(group, -3) for x in (key, value))
-    scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.mT
-    empty_rows = None
-    if attn_mask is not None:
-        if attn_mask.dtype == fb.bool:
-            empty_rows = ~attn_mask.any(-1, keepdim=True)
-            scores = scores.masked_fill(~attn_mask, -math.inf)
-        else:
-            scores = scores + attn_mask
-    weights = softmax(scores, dim=-1)
-    if empty_rows is not None:  # a query that may see no key attends to nothing
-        weights = weights.masked_fill(empty_rows, 0.0)
-    if dropout_p > 0:
-        weights = dropout(weights, dropout_p)
-    return weights @ value
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("scaled_dot_product_attention: got both attn_mask and is_causal=True; give one of them")
+    if not (query.dtype == key.dtype == value.dtype) or not query.is_floating_point():
+        raise RuntimeError(
+            "scaled_dot_product_attention: expected query, key and value of one floating dtype, got "
+            f"{query.dtype}, {key.dtype} and {value.dtype}"
+        )
+    scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    return attend(query, key, value, attn_mask, is_causal, scale, dropout_p, enable_gqa)
 
 
 def _project(
@@ -107,11 +96,14 @@ def multi_head_attention_forward(
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
 
-    if use_separate_proj_weight:
-        weights = q_proj_weight, k_proj_weight, v_proj_weight
+    if not use_separate_proj_weight and query is key is value:
+        q, k, v = linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
     else:
-        weights = in_proj_weight.chunk(3)
-    q, k, v = _project(query, key, value, weights, in_proj_bias)
+        if use_separate_proj_weight:
+            weights = q_proj_weight, k_proj_weight, v_proj_weight
+        else:
+            weights = in_proj_weight.chunk(3)
+        q, k, v = _project(query, key, value, weights, in_proj_bias)
 
     mask = _canonical_mask(attn_mask, q.dtype, "attn_mask")
     hidden_keys = _canonical_mask(key_padding_mask, q.dtype, "key_padding_mask")

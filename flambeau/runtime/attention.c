@@ -1,0 +1,246 @@
+/* Attention: blocks of queries against blocks of keys, weights in cache only. attention.h says what fixes the bits. */
+#include "attention.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "tiling.h"
+
+enum { TASKS = 16 }; /* parts a problem is cut into, if there are fewer heads: for threads to end together */
+
+typedef struct {
+    const fb_attention_plan *plan;
+    const fb_attention_problem *p;
+    int64_t size;        /* bytes of a number */
+    int64_t chunk, chunks; /* queries of a task, and tasks of a head */
+    int64_t key_chunk, key_chunks; /* keys of a task, and tasks of a head of k and v */
+    int want_queries, want_keys; /* which gradients a task computes */
+    atomic_int failed;
+} job;
+
+/* The right operand of a product, in panels of nr columns. */
+static int64_t panels_bytes(const job *j, int64_t rows, int64_t columns) {
+    return fb_round_up(rows * fb_round_up(columns, j->plan->plan->nr) * j->size, 64);
+}
+
+/* b[k, n] = from[k * from_k + n * from_n], packed. */
+static void pack(const job *j, const char *from, int64_t from_k, int64_t from_n, int64_t rows, int64_t columns, char *to) {
+    int64_t nr = j->plan->plan->nr;
+    for (int64_t col = 0; col < columns; col += nr) {
+        fb_packing t = {fb_at(from, col * from_n, j->size), fb_at(to, col * rows, j->size), NULL, from_n, from_k, nr,
+                        fb_min(nr, columns - col), rows};
+        j->plan->plan->pack(&t);
+    }
+}
+
+/* c[i, n] (+)= sum over k of a[i * a_row + k * a_k] * b[k, n], with the first k of b's packed rows; c's rows are c_row
+ * apart. */
+static void product(const job *j, const char *a, int64_t a_row, int64_t a_k, const char *b, int64_t b_rows, char *c,
+                    int64_t c_row, int64_t m, int64_t n, int64_t k, int accumulate) {
+    int64_t a_off[FB_KC], b_off[FB_KC], nr = j->plan->plan->nr;
+    for (int64_t k0 = 0; k0 < k; k0 += FB_KC) {
+        int64_t kc = fb_min(FB_KC, k - k0);
+        for (int64_t i = 0; i < kc; i++) a_off[i] = i * a_k, b_off[i] = i * nr;
+        for (int64_t col = 0; col < n; col += nr) {
+            fb_tile t = {fb_at(a, k0 * a_k, j->size), fb_at(b, col * b_rows + k0 * nr, j->size), fb_at(c, col, j->size),
+                         a_off, b_off, a_row, c_row, m, fb_min(nr, n - col), kc, accumulate || k0 > 0};
+            j->plan->plan->micro(&t);
+        }
+    }
+}
+
+static const char *row_of(const job *j, const void *x, const int64_t *stride, int64_t b, int64_t head, int64_t row) {
+    return fb_at(x, b * stride[0] + head * stride[1] + row * stride[2], j->size);
+}
+
+static int64_t slot_of(double x) {
+    int64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* How many keys of [k0, k0 + keys) the queries before i1 see. */
+static int64_t visible(const fb_attention_problem *p, int64_t i1, int64_t k0, int64_t keys) {
+    return p->causal ? fb_max(0, fb_min(keys, i1 - k0)) : keys;
+}
+
+static const void *mask_at(const fb_attention_problem *p, int64_t b, int64_t head, int64_t i, int64_t k) {
+    const int64_t *s = p->mask_stride;
+    return p->mask ? fb_at(p->mask, b * s[0] + head * s[1] + i * s[2] + k, p->mask_size) : NULL;
+}
+
+/* The number of a weight among all, by which dropout draws. */
+static int64_t element(const fb_attention_problem *p, int64_t b, int64_t head, int64_t i, int64_t k) {
+    return ((b * p->heads + head) * p->queries + i) * p->keys + k;
+}
+
+/* ---- forward */
+
+static int64_t forward_bytes(const job *j) {
+    const fb_attention_problem *p = j->p;
+    int64_t keys = fb_min(p->keys, FB_KEYS), queries = fb_min(j->chunk, p->queries);
+    return panels_bytes(j, p->width, keys) + panels_bytes(j, keys, p->v_width) + FB_QUERIES * FB_KEYS * j->size +
+           queries * (p->v_width + 2) * j->size;
+}
+
+/* A chunk of one head's queries. */
+static void forward(const job *j, int64_t task, char *scratch) {
+    const fb_attention_problem *p = j->p;
+    int64_t first = task % j->chunks * j->chunk, end = fb_min(first + j->chunk, p->queries), rows = end - first;
+    int64_t head = task / j->chunks % p->heads, b = task / j->chunks / p->heads;
+    int64_t kv = head / (p->heads / p->kv_heads), size = j->size, wv = p->v_width;
+    int64_t most_keys = fb_min(p->keys, FB_KEYS);
+    char *kt = scratch, *v = kt + panels_bytes(j, p->width, most_keys), *s = v + panels_bytes(j, most_keys, wv);
+    char *sums = s + FB_QUERIES * FB_KEYS * size, *most = sums + rows * wv * size, *total = most + rows * size;
+
+    memset(total, 0, (size_t)(rows * size));
+    memset(sums, 0, (size_t)(rows * wv * size));
+    for (int64_t i = 0; i < rows; i++) {
+        if (size == 4)
+            ((float *)most)[i] = -__builtin_inff();
+        else
+            ((double *)most)[i] = -__builtin_inf();
+    }
+    for (int64_t k0 = 0; k0 < p->keys; k0 += FB_KEYS) {
+        int64_t keys = visible(p, end, k0, fb_min(FB_KEYS, p->keys - k0));
+        if (!keys) break;
+        pack(j, row_of(j, p->k, p->k_stride, b, kv, k0), 1, p->k_stride[2], p->width, keys, kt);
+        pack(j, row_of(j, p->v, p->v_stride, b, kv, k0), p->v_stride[2], 1, keys, wv, v);
+        for (int64_t i0 = first; i0 < end; i0 += FB_QUERIES) {
+            int64_t m = fb_min(FB_QUERIES, end - i0), n = visible(p, i0 + m, k0, keys), at = i0 - first;
+            if (!n) continue;
+            product(j, row_of(j, p->q, p->q_stride, b, head, i0), p->q_stride[2], 1, kt, p->width, s, FB_KEYS, m, n,
+                    p->width, 0);
+            int64_t args[] = {fb_slot(s), fb_slot(mask_at(p, b, head, i0, k0)), fb_slot(most + at * size),
+                              fb_slot(total + at * size), fb_slot(sums + at * wv * size), n,
+                              p->causal ? i0 + 1 - k0 : FB_KEYS, FB_KEYS, p->mask_stride[2], k0 ? wv : 0,
+                              element(p, b, head, i0, k0), p->keys, p->seed, p->call, slot_of(p->scale), slot_of(p->p)};
+            j->plan->scores(args, 0, m);
+            product(j, s, FB_KEYS, 1, v, keys, sums + at * wv * size, wv, m, wv, n, 1);
+        }
+    }
+    int64_t row = (b * p->heads + head) * p->queries + first;
+    int64_t args[] = {fb_slot(sums), fb_slot(most), fb_slot(total), fb_slot(fb_at(p->y, row * wv, size)),
+                      fb_slot(fb_at(p->lse, row, size)), wv};
+    j->plan->finish(args, 0, rows);
+}
+
+/* ---- backward */
+
+static int64_t backward_bytes(const job *j) {
+    const fb_attention_problem *p = j->p;
+    int64_t keys = fb_min(p->keys, FB_KEYS), queries = fb_min(p->queries, FB_QUERIES);
+    return panels_bytes(j, p->width, keys) + panels_bytes(j, p->v_width, keys) + panels_bytes(j, keys, p->width) +
+           panels_bytes(j, queries, p->width) + panels_bytes(j, queries, p->v_width) + 2 * FB_QUERIES * FB_KEYS * j->size;
+}
+
+/* Gradients that queries [i_first, i_end) of one head and keys [k0, k0 + keys) owe each other. */
+static void block_gradients(const job *j, int64_t b, int64_t head, int64_t i_first, int64_t i_end, int64_t k0,
+                            int64_t keys, char *scratch) {
+    const fb_attention_problem *p = j->p;
+    int64_t kv = head / (p->heads / p->kv_heads), size = j->size, w = p->width, wv = p->v_width;
+    int64_t most_keys = fb_min(p->keys, FB_KEYS), queries = fb_min(p->queries, FB_QUERIES);
+    char *kt = scratch, *vt = kt + panels_bytes(j, w, most_keys), *kp = vt + panels_bytes(j, wv, most_keys);
+    char *qp = kp + panels_bytes(j, most_keys, w), *gp = qp + panels_bytes(j, queries, w);
+    char *s = gp + panels_bytes(j, queries, wv), *gs = s + FB_QUERIES * FB_KEYS * size;
+    const char *k = row_of(j, p->k, p->k_stride, b, kv, k0), *v = row_of(j, p->v, p->v_stride, b, kv, k0);
+    int64_t key_row = (b * p->kv_heads + kv) * p->keys + k0;
+
+    pack(j, k, 1, p->k_stride[2], w, keys, kt);
+    pack(j, v, 1, p->v_stride[2], wv, keys, vt);
+    if (j->want_queries) pack(j, k, p->k_stride[2], 1, keys, w, kp);
+    for (int64_t i0 = i_first; i0 < i_end; i0 += FB_QUERIES) {
+        int64_t m = fb_min(FB_QUERIES, i_end - i0), n = visible(p, i0 + m, k0, keys);
+        if (!n) continue;
+        const char *q = row_of(j, p->q, p->q_stride, b, head, i0), *g = row_of(j, p->g, p->g_stride, b, head, i0);
+        int64_t row = (b * p->heads + head) * p->queries + i0;
+        product(j, q, p->q_stride[2], 1, kt, w, s, FB_KEYS, m, n, w, 0);
+        product(j, g, p->g_stride[2], 1, vt, wv, gs, FB_KEYS, m, n, wv, 0);
+        int64_t args[] = {fb_slot(s), fb_slot(gs), fb_slot(mask_at(p, b, head, i0, k0)), fb_slot(fb_at(p->lse, row, size)),
+                          fb_slot(fb_at(p->delta, row, size)), n, p->causal ? i0 + 1 - k0 : FB_KEYS, FB_KEYS,
+                          p->mask_stride[2], element(p, b, head, i0, k0), p->keys, p->seed, p->call, slot_of(p->scale),
+                          slot_of(p->p)};
+        j->plan->gradients(args, 0, m);
+        if (j->want_keys) {
+            pack(j, q, p->q_stride[2], 1, m, w, qp);
+            pack(j, g, p->g_stride[2], 1, m, wv, gp);
+            product(j, s, 1, FB_KEYS, gp, m, fb_at(p->dv, key_row * wv, size), wv, n, wv, m, 1);
+            product(j, gs, 1, FB_KEYS, qp, m, fb_at(p->dk, key_row * w, size), w, n, w, m, 1);
+        }
+        if (j->want_queries) product(j, gs, FB_KEYS, 1, kp, keys, fb_at(p->dq, row * w, size), w, m, w, n, 1);
+    }
+}
+
+/* The queries that share one head of keys and values, against some of its keys: one task writes what it writes alone. */
+static void backward(const job *j, int64_t task, char *scratch) {
+    const fb_attention_problem *p = j->p;
+    int64_t group = p->heads / p->kv_heads;
+    int64_t kc = task % j->key_chunks, ic = task / j->key_chunks % j->chunks, rest = task / j->key_chunks / j->chunks;
+    int64_t kv = rest % p->kv_heads, b = rest / p->kv_heads;
+    int64_t i_first = ic * j->chunk, i_end = fb_min(i_first + j->chunk, p->queries);
+    int64_t k_end = fb_min((kc + 1) * j->key_chunk, p->keys);
+    for (int64_t k0 = kc * j->key_chunk; k0 < k_end; k0 += FB_KEYS)
+        for (int64_t head = kv * group; head < (kv + 1) * group; head++)
+            block_gradients(j, b, head, i_first, i_end, k0, fb_min(FB_KEYS, k_end - k0), scratch);
+}
+
+/* ---- threads */
+
+static void run(const int64_t *args, int64_t begin, int64_t end) {
+    job *j = (job *)(intptr_t)args[0];
+    int back = args[1] != 0;
+    size_t bytes = (size_t)(back ? backward_bytes(j) : forward_bytes(j));
+    char *scratch = fb_alloc(bytes);
+    if (!scratch) {
+        atomic_store(&j->failed, 1);
+        return;
+    }
+    for (int64_t task = begin; task < end; task++) (back ? backward : forward)(j, task, scratch);
+    fb_free(scratch, bytes);
+}
+
+static int start(job *j, int64_t tasks, int back) {
+    const fb_attention_problem *p = j->p;
+    double work = (double)p->batch * (double)p->heads * (double)p->queries * (double)p->keys * (double)p->width * 2;
+    int64_t args[] = {fb_slot(j), back};
+    if (work < FB_SERIAL_WORK)
+        run(args, 0, tasks);
+    else
+        fb_parallel_for(run, args, tasks, fb_grain(work, tasks));
+    return atomic_load(&j->failed) ? -1 : 0;
+}
+
+/* Cuts n rows into pieces of whole blocks, `wanted` or fewer. */
+static int64_t cut(int64_t n, int64_t block, int64_t wanted, int64_t *pieces) {
+    int64_t size = fb_max(block, fb_round_up(fb_div_up(n, fb_max(1, wanted)), block));
+    *pieces = fb_max(1, fb_div_up(n, size));
+    return size;
+}
+
+int fb_attention(const fb_attention_plan *plan, const fb_attention_problem *p) {
+    job j = {.plan = plan, .p = p, .size = plan->plan->sum_size};
+    int64_t heads = p->batch * p->heads;
+    if (!heads || !p->queries) return 0;
+    j.chunk = cut(p->queries, 2 * FB_QUERIES, fb_div_up(TASKS, heads), &j.chunks);
+    return start(&j, heads * j.chunks, 0);
+}
+
+int fb_attention_gradient(const fb_attention_plan *plan, const fb_attention_problem *p) {
+    job j = {.plan = plan, .p = p, .size = plan->plan->sum_size};
+    int64_t heads = p->batch * p->kv_heads, queries = p->batch * p->heads * p->queries, keys = heads * p->keys;
+    memset(p->dq, 0, (size_t)(queries * p->width * j.size));
+    memset(p->dk, 0, (size_t)(keys * p->width * j.size));
+    memset(p->dv, 0, (size_t)(keys * p->v_width * j.size));
+    if (!queries || !keys) return 0;
+    j.chunk = p->queries, j.chunks = 1, j.key_chunk = p->keys, j.key_chunks = 1;
+    j.want_queries = j.want_keys = 1;
+    if (heads >= TASKS / 2 || (p->queries <= FB_QUERIES && p->keys <= FB_KEYS)) return start(&j, heads, 1);
+    /* Few heads: one pass over pieces of the queries for their gradients, another over pieces of the keys. */
+    j.want_keys = 0;
+    j.chunk = cut(p->queries, FB_QUERIES, fb_div_up(TASKS, heads), &j.chunks);
+    if (start(&j, heads * j.chunks, 1)) return -1;
+    j.want_keys = 1, j.want_queries = 0;
+    j.chunk = p->queries, j.chunks = 1;
+    j.key_chunk = cut(p->keys, FB_KEYS, fb_div_up(TASKS, heads), &j.key_chunks);
+    return start(&j, heads * j.key_chunks, 1);
+}
