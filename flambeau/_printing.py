@@ -137,26 +137,32 @@ def layout(x: Any, depth: int, form: Format | ComplexFormat, indent: int) -> str
     return "[" + ("," + "\n" * (depth - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
+def elements(t: Any, indent: int) -> str:
+    """The elements in brackets, for a place that `indent` characters stand before."""
+    shape = tuple(t.shape)
+    count = math.prod(shape)
+    if count == 0:
+        return "[]"
+    plain = t.detach() if hasattr(t, "detach") else t
+    values = edges(plain, shape) if count > options.threshold else plain.tolist()
+    flat = list(leaves(values)) if shape else [values]
+    form = ComplexFormat(flat) if "complex" in str(t.dtype) else Format(flat)
+    return layout(values, len(shape), form, indent)
+
+
 def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
     """The text PyTorch would print for this tensor; default_dtype: the floating dtype that isn't mentioned."""
     shape = tuple(t.shape)
     dtype = str(t.dtype).rpartition(".")[2]
-    count = math.prod(shape)
     notes = []
     prefix = "tensor("
-    if count == 0:
-        body = "[]"
+    if 0 in shape:
         if len(shape) != 1:
             notes.append(f"size={shape}")
         familiar = {default_dtype}
     else:
         if not options.edgeitems:
             notes.append(f"size={shape}")
-        plain = t.detach() if hasattr(t, "detach") else t
-        values = edges(plain, shape) if count > options.threshold else plain.tolist()
-        flat = list(leaves(values)) if shape else [values]
-        form = ComplexFormat(flat) if dtype.startswith("complex") else Format(flat)
-        body = layout(values, len(shape), form, len(prefix))
         familiar = {default_dtype, "complex128" if default_dtype == "float64" else "complex64", "int64", "bool"}
     if dtype not in familiar:
         notes.append(f"dtype={t.dtype}")
@@ -164,7 +170,7 @@ def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
         notes.append(f"grad_fn={repr(t.grad_fn).split(' object at ')[0]}>")
     elif getattr(t, "requires_grad", False):
         notes.append("requires_grad=True")
-    text = prefix + body
+    text = prefix + elements(t, len(prefix))
     column = len(text) - text.rfind("\n") + 1
     for note in notes:
         if column + len(note) + 2 > options.linewidth:

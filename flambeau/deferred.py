@@ -99,6 +99,11 @@ NAMES = {
 }  # fmt: skip
 
 # Module -> the hooks it sets (`_core.set_hook`).
+    "sparse": "hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor sspaddmm",
+    "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices .coalesce .col_indices .crow_indices "
+    ".dense_dim .indices .is_coalesced .row_indices .sparse_dim .sparse_mask .to_dense .to_sparse .to_sparse_coo "
+    ".to_sparse_csc .to_sparse_csr .values",
+    "sparse.functions": ".hspmm .smm .sspaddmm",
 HOOKS = {
     "autograd.anomaly": "check_anomaly traceback",
     "eager.kernels": "compile contraction_plan pointwise_miss reduce_miss vjp",

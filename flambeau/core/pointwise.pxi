@@ -178,6 +178,8 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
                     simple = same_elements(t, <Tensor> <object> xs[i])
             if j < 3:
                 given_bits |= (<uint64_t> (t.code + 1)) << (52 + 4 * j)
+            if t.sparse:
+                return sparsely(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
             if simple and not (t.contig and (same_shape(t, full) if full is not None else t.ndims == 0)):
                 simple = False
     if not simple:

@@ -182,6 +182,10 @@ cdef class Tensor:
         return False
 
     @property
+    def is_sparse_csr(self):
+        return False
+
+    @property
     def is_quantized(self):
         return False
 

@@ -1,0 +1,420 @@
+"""Sparse tensors to dense ones and back, from layout to layout, in order; their parts, and views of their geometry.
+
+These are Tensor's methods too, of dense tensors as far as they make sense there. Imports core and ops.
+Read next: `construct.py`, `meanings.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core._core import DTYPES, DType, Size, Tensor
+from ..ops.arguments import wrap
+from ..ops.gather import index_select
+from ..ops.indirect import inserted
+from ..ops.joining import cat, stack
+from ..ops.picking import put
+from ..ops.search import searchsorted
+from ..ops.table import TABLE
+from .structure import INT64, Structure, argsort, element_places, flat, pointers, unflat
+from .tensor import SparseTensor, assemble, sparse, values_of
+
+BOOL = DTYPES[0]
+
+
+def merged(s: SparseTensor) -> tuple[Structure, Tensor]:
+    """s in COO without duplicates: its structure and values, those of one place added in the order of their storage."""
+    old, values = s.structure, values_of(s)
+    if old.layout == "sparse_coo" and old.coalesced:
+        return old, values
+    if "merged" not in old.derived:
+        sizes = tuple(old.size[: old.sparse_dim])
+        places = old.places()
+        number = flat(places, sizes)
+        if old.coalesced:  # compressed: none occurs twice, but columns' order isn't the rows'
+            order = None if old.layout == "sparse_csr" else argsort(number)
+            kept = places if order is None else places[:, order]
+            found = Structure("sparse_coo", (kept,), old.size, True)
+            old.derived["merged"] = found, order, True
+        else:
+            distinct, inverse = number.unique(return_inverse=True)
+            found = Structure("sparse_coo", (unflat(distinct, sizes),), old.size, True)
+            old.derived["merged"] = found, inverse, False
+    found, order, moved = old.derived["merged"]
+    if moved:
+        return found, values if order is None else index_select(values, 0, order)
+    shape = (found.nnz, *values.shape[1:])
+    return found, put(values, shape=shape, places=inserted(shape, order.shape, (0,), 0), indices=(order,))
+
+
+def merged_values(s: SparseTensor) -> Tensor:
+    return merged(s)[1]
+
+
+def coalesce(self: Tensor) -> SparseTensor:
+    """The tensor with its places in order and the values of each place summed; itself if it is so already.
+
+    >>> fb.sparse_coo_tensor([[1, 0, 1]], [1.0, 2.0, 3.0], (2,)).coalesce().values()
+    tensor([2., 4.])
+    """
+    s = sparse("coalesce", self, "sparse_coo")
+    if s.structure.coalesced:
+        return s
+    structure, values = merged(s)
+    return assemble(values, structure)
+
+
+def is_coalesced(self: Tensor) -> bool:
+    """Whether each place occurs once, in order; as far as is known without looking."""
+    return sparse("is_coalesced", self, "sparse_coo").structure.coalesced
+
+
+def lookup(own: Structure, wanted: Structure) -> tuple[Tensor, Tensor]:
+    """For each place of `wanted` the value of `own`, which is in order, that stands there, and whether one does."""
+    sizes = tuple(wanted.size[: wanted.sparse_dim])
+    have, want = flat(own.places(), sizes), flat(wanted.places(), sizes)
+    if not own.nnz:
+        return want.new_zeros(want.shape), want.new_zeros(want.shape, dtype=BOOL)
+    at = TABLE["clamp_max"](searchsorted(have, want), own.nnz - 1)
+    return at, have[at] == want
+
+
+def found(g: SparseTensor, structure: Structure) -> Tensor:
+    """The elements of g at a structure's places, zero where it stores none."""
+    own, values = merged(g)
+    at, hit = lookup(own, structure)
+    mine = hit.nonzero().squeeze(1)
+    shape = (structure.nnz, *values.shape[1:])
+    return put(index_select(values, 0, at[mine]), shape=shape, places=inserted(shape, mine.shape, (0,), 0), indices=(mine,))
+
+
+# ---- to dense and back
+def to_dense(self: Tensor, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor with all its elements; values of one place are summed. A dense tensor is itself.
+
+    >>> fb.sparse_coo_tensor([[0, 0]], [1.0, 2.0], (2,)).to_dense()
+    tensor([3., 0.])
+    """
+    if isinstance(self, SparseTensor):
+        values = values_of(self)
+        if not self.structure.sparse_dim:
+            self = values.sum(0)
+        else:
+            places, indices = element_places(self.structure)
+            self = put(values, shape=tuple(self.shape), places=places, indices=indices)
+    return self if dtype is None or dtype is self.dtype else self.to(dtype)
+
+
+def to_sparse(
+    self: Tensor, sparse_dim: int | None = None, *, layout: str | None = None, blocksize: Any = None,
+    dense_dim: int | None = None,
+) -> SparseTensor:  # fmt: skip
+    """The elements that aren't zero, in COO or another layout; with fewer sparse dimensions, whole parts of the rest.
+
+    >>> fb.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse().indices()
+    tensor([[0],
+            [1]])
+    """
+    if blocksize is not None:
+        raise RuntimeError("to_sparse: blocked layouts aren't supported; leave blocksize out")
+    if isinstance(self, SparseTensor):
+        if sparse_dim is not None and sparse_dim != self.structure.sparse_dim:
+            raise RuntimeError(
+                f"to_sparse: {self.layout} with {self.structure.sparse_dim} sparse dimensions can't become one with "
+                f"{sparse_dim}; use to_dense() first"
+            )
+        return to_layout(self, layout or "sparse_coo")
+    k = self.ndim if sparse_dim is None else sparse_dim
+    if dense_dim is not None:
+        k = self.ndim - dense_dim
+    if not (0 < k <= self.ndim or k == 0 == self.ndim):
+        raise RuntimeError(f"to_sparse: sparse_dim must be from 1 to {self.ndim}, got {k}")
+    stored = self.detach() != 0
+    if k < self.ndim:
+        stored = stored.reshape(*self.shape[:k], -1).any(-1)
+    places = stored.nonzero().t().contiguous()
+    structure = Structure("sparse_coo", (places,), self.shape, True)
+    if k == 0:
+        values = self.reshape(1)[: places.shape[1]]
+    else:
+        from .tensor import values_at
+
+        values = values_at(self, structure)
+    return to_layout(assemble(values, structure), layout or "sparse_coo")
+
+
+def to_layout(s: SparseTensor, layout: str) -> SparseTensor:
+    """s in another layout; a matrix is needed for the compressed ones."""
+    if s.layout == layout:
+        return s
+    if layout not in ("sparse_coo", "sparse_csr", "sparse_csc"):
+        raise RuntimeError(f"to_sparse: the layout must be sparse_coo, sparse_csr or sparse_csc, got {layout}")
+    structure, values = merged(s)
+    if layout == "sparse_coo":
+        return assemble(values, structure)
+    if structure.sparse_dim != 2:
+        raise RuntimeError(f"to_{layout}: a matrix is needed, got {structure.sparse_dim} sparse dimensions of {list(s.shape)}")
+    row, column = structure.places()
+    if layout == "sparse_csr":
+        indices = (pointers(row, s.shape[0]), column.contiguous())
+    else:
+        order = argsort(column)
+        indices, values = (pointers(column, s.shape[1]), row[order]), index_select(values, 0, order)
+    return assemble(values, Structure(layout, indices, s.shape, True))
+
+
+def to_sparse_coo(self: Tensor) -> SparseTensor:
+    """The tensor in COO."""
+    return to_sparse(self)
+
+
+def compressed(name: str, self: Tensor, layout: str, dense_dim: int | None) -> SparseTensor:
+    if self.ndim != 2 + (dense_dim or 0) and not (isinstance(self, SparseTensor) and self.structure.sparse_dim == 2):
+        raise RuntimeError(f"{name}: a matrix is needed, got shape {list(self.shape)}")
+    return to_sparse(self, 2, layout=layout) if not isinstance(self, SparseTensor) else to_layout(self, layout)
+
+
+def to_sparse_csr(self: Tensor, dense_dim: int | None = None) -> SparseTensor:
+    """The matrix in CSR.
+
+    >>> fb.eye(2).to_sparse_csr().crow_indices()
+    tensor([0, 1, 2])
+    """
+    return compressed("to_sparse_csr", self, "sparse_csr", dense_dim)
+
+
+def to_sparse_csc(self: Tensor, dense_dim: int | None = None) -> SparseTensor:
+    """The matrix in CSC."""
+    return compressed("to_sparse_csc", self, "sparse_csc", dense_dim)
+
+
+def sparse_mask(self: Tensor, mask: Tensor) -> SparseTensor:
+    """The elements of self, dense or sparse, at the places that `mask` stores.
+
+    >>> fb.arange(4.0).reshape(2, 2).sparse_mask(fb.eye(2).to_sparse()).values()
+    tensor([0., 3.])
+    """
+    from .tensor import values_at
+
+    mask = sparse("sparse_mask", mask)
+    if self.shape != mask.shape:
+        raise RuntimeError(f"sparse_mask: self and mask must have one shape, got {list(self.shape)}, {list(mask.shape)}")
+    return assemble(values_at(self, mask.structure), mask.structure)
+
+
+# ---- parts
+def indices(self: Tensor) -> Tensor:
+    """The places of a coalesced COO tensor: int64 (sparse dimensions, nnz)."""
+    s = sparse("indices", self, "sparse_coo")
+    if not s.structure.coalesced:
+        raise RuntimeError("indices: cannot get indices on an uncoalesced tensor, please call .coalesce() first")
+    return s.structure.indices[0]
+
+
+def values(self: Tensor) -> Tensor:
+    """The stored values, on the tape; a COO tensor must be coalesced."""
+    s = sparse("values", self)
+    if s.layout == "sparse_coo" and not s.structure.coalesced:
+        raise RuntimeError("values: cannot get values on an uncoalesced tensor, please call .coalesce() first")
+    return values_of(s)
+
+
+def _indices(self: Tensor) -> Tensor:
+    """The places of a COO tensor as they are stored."""
+    return sparse("_indices", self, "sparse_coo").structure.indices[0]
+
+
+def _values(self: Tensor) -> Tensor:
+    """The values as they are stored, off the tape."""
+    return sparse("_values", self).held
+
+
+def _nnz(self: Tensor) -> int:
+    """How many values are stored."""
+    return sparse("_nnz", self).structure.nnz
+
+
+def _coalesced_(self: Tensor, coalesced: bool) -> Tensor:
+    """Says whether the places are in order without duplicates; checked where it is claimed."""
+    from .construct import checked
+
+    s = sparse("_coalesced_", self, "sparse_coo")
+    s.structure = checked("sparse_coo", s.structure.indices, s.held, s.shape, coalesced)
+    return s
+
+
+def crow_indices(self: Tensor) -> Tensor:
+    """Where each row of a CSR tensor begins among its values, and the last one ends."""
+    return sparse("crow_indices", self, "sparse_csr").structure.indices[0]
+
+
+def col_indices(self: Tensor) -> Tensor:
+    """The column of each value of a CSR tensor."""
+    return sparse("col_indices", self, "sparse_csr").structure.indices[1]
+
+
+def ccol_indices(self: Tensor) -> Tensor:
+    """Where each column of a CSC tensor begins among its values, and the last one ends."""
+    return sparse("ccol_indices", self, "sparse_csc").structure.indices[0]
+
+
+def row_indices(self: Tensor) -> Tensor:
+    """The row of each value of a CSC tensor."""
+    return sparse("row_indices", self, "sparse_csc").structure.indices[1]
+
+
+def sparse_dim(self: Tensor) -> int:
+    """How many dimensions are indexed; 0 for a dense tensor."""
+    return self.structure.sparse_dim if isinstance(self, SparseTensor) else 0
+
+
+def dense_dim(self: Tensor) -> int:
+    """How many dimensions the values have beside the first."""
+    return self.ndim - sparse_dim(self)
+
+
+# ---- geometry
+def permuted(s: SparseTensor, dims: Sequence[int]) -> SparseTensor:
+    order = [wrap(d, s.ndim) for d in dims]
+    old, k = s.structure, s.structure.sparse_dim
+    if sorted(order) != list(range(s.ndim)):
+        raise RuntimeError(f"permute: {s.ndim} different dimensions are needed for shape {list(s.shape)}, got {list(dims)}")
+    if order == list(range(s.ndim)):
+        return s
+    if any((d < k) != (i < k) for i, d in enumerate(order)):
+        raise RuntimeError(f"permute: sparse and dense dimensions can't be exchanged, got {list(dims)} for {k} sparse ones")
+    size = Size(s.shape[d] for d in order)
+    held = values_of(s)
+    if order[k:] != list(range(k, s.ndim)):
+        held = held.permute(0, *(d - k + 1 for d in order[k:]))
+    if order[:k] == list(range(k)):
+        return assemble(held, Structure(old.layout, old.indices, size, old.coalesced))
+    if old.layout != "sparse_coo":
+        other = {"sparse_csr": "sparse_csc", "sparse_csc": "sparse_csr"}[old.layout]
+        turned = Structure(other, old.indices, size, True)
+        if "pattern" in old.derived and old.derived["pattern"][1] is None:
+            pattern, order_t = old.derived["pattern"][0].transposed
+            turned.derived["pattern"] = pattern, order_t
+        return assemble(held, turned)
+    places = stack([old.indices[0][d] for d in order[:k]])
+    return assemble(held, Structure("sparse_coo", (places,), size, old.nnz < 2))
+
+
+def coo_parts(s: SparseTensor) -> tuple[Tensor, Tensor, int]:
+    """Places, values and the number of sparse dimensions, whatever the layout."""
+    return s.structure.places(), values_of(s), s.structure.sparse_dim
+
+
+def unsqueezed(s: SparseTensor, dim: int) -> SparseTensor:
+    dim = wrap(dim, s.ndim + 1)
+    places, held, k = coo_parts(s)
+    size = Size((*s.shape[:dim], 1, *s.shape[dim:]))
+    if dim <= k:
+        zero = places.new_zeros(1, places.shape[1])
+        places = cat([places[:dim], zero, places[dim:]])
+    else:
+        held = held.unsqueeze(dim - k + 1)
+    return assemble(held, Structure("sparse_coo", (places,), size, s.is_sparse and s.structure.coalesced))
+
+
+def kept(places: Tensor, held: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    at = mask.nonzero().squeeze(1)
+    return places[:, at], index_select(held, 0, at)
+
+
+def selected(s: SparseTensor, dim: int, index: int) -> Tensor:
+    dim = wrap(dim, s.ndim)
+    n = s.shape[dim]
+    if not -n <= index < n:
+        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {n}")
+    places, held, k = coo_parts(s)
+    size = Size((*s.shape[:dim], *s.shape[dim + 1 :]))
+    coalesced = not s.is_sparse or s.structure.coalesced
+    if dim >= k:
+        held = held.select(dim - k + 1, index % n)
+    else:
+        places, held = kept(places, held, places[dim] == index % n)
+        if k == 1:
+            return held.sum(0)
+        places = cat([places[:dim], places[dim + 1 :]])
+        coalesced = coalesced and s.layout != "sparse_csc"
+    return assemble(held, Structure("sparse_coo", (places,), size, coalesced))
+
+
+def narrowed(s: SparseTensor, dim: int, start: int, length: int) -> SparseTensor:
+    dim = wrap(dim, s.ndim)
+    n = s.shape[dim]
+    start = start + n if start < 0 else start
+    if not (0 <= start <= n and 0 <= length <= n - start):
+        raise RuntimeError(f"narrow: start {start} and length {length} exceed dimension {dim} of length {n}")
+    places, held, k = coo_parts(s)
+    size = Size((*s.shape[:dim], length, *s.shape[dim + 1 :]))
+    if dim >= k:
+        held = held.narrow(dim - k + 1, start, length)
+    else:
+        places, held = kept(places, held, (places[dim] >= start) & (places[dim] < start + length))
+        if start:
+            places = cat([places[:dim], (places[dim] - start).unsqueeze(0), places[dim + 1 :]])
+    return assemble(held, Structure("sparse_coo", (places,), size, s.is_sparse and s.structure.coalesced))
+
+
+def index_selected(s: SparseTensor, dim: int, index: Tensor) -> SparseTensor:
+    from ..ops.indirect import as_index, check_range
+
+    dim = wrap(dim, s.ndim)
+    index = as_index("index_select", index).reshape(-1)
+    check_range(index, s.shape[dim], 0, False)
+    places, held, k = coo_parts(s)
+    size = Size((*s.shape[:dim], index.shape[0], *s.shape[dim + 1 :]))
+    if dim >= k:
+        return assemble(
+            index_select(held, dim - k + 1, index), Structure("sparse_coo", (places,), size, s.structure.coalesced)
+        )
+    # The entries of each wanted place stand together once they are sorted by it.
+    order = argsort(places[dim])
+    starts = pointers(places[dim], s.shape[dim])
+    at, which = spread(starts, index)
+    entries = order[at]
+    places = places[:, entries]
+    places = cat([places[:dim], which.unsqueeze(0), places[dim + 1 :]])
+    return assemble(index_select(held, 0, entries), Structure("sparse_coo", (places,), size, False))
+
+
+def spread(starts: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The members of the runs that index names, one run after the other, and for each which element of index named it."""
+    from ..ops.ranges import arange
+
+    lengths = starts[index + 1] - starts[index]
+    which = arange(index.shape[0]).repeat_interleave(lengths)
+    begins = lengths.cumsum(0) - lengths
+    at = starts[index][which] + arange(which.shape[0]) - begins[which]
+    return at, which
+
+
+def got(s: SparseTensor, index: Any) -> Tensor:
+    """s[index] for integers, slices of step 1, None, … and a vector of integers."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    used = sum(1 for x in items if x is not None and x is not Ellipsis)
+    if used > s.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {s.ndim}: got {used}")
+    if not any(x is Ellipsis for x in items):
+        items.append(Ellipsis)
+    dim, out = 0, s
+    for x in items:
+        if x is Ellipsis:
+            dim += s.ndim - used
+        elif x is None:
+            out, dim = out.unsqueeze(dim), dim + 1
+        elif isinstance(x, slice):
+            start, stop, step = x.indices(out.shape[dim])
+            if step != 1:
+                raise IndexError(f"x[…]: a {s.layout} tensor takes slices of step 1, got {step}; use index_select")
+            out, dim = out.narrow(dim, start, max(0, stop - start)), dim + 1
+        elif isinstance(x, Tensor) and x.ndim == 1 and x.dtype is INT64:
+            out, dim = out.index_select(dim, TABLE["where"](x < 0, x + out.shape[dim], x)), dim + 1
+        elif hasattr(x, "__index__") and not isinstance(x, bool):
+            out = out.select(dim, x.__index__())  # type: ignore[assignment]
+        else:
+            raise IndexError(f"x[…]: a {s.layout} tensor takes integers, slices, None and vectors of integers, got {x!r}")
+    return out
