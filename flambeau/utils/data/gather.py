@@ -39,7 +39,7 @@ def gatherer(loader: Any) -> Callable[[int], Iterator[Any]] | None:
     sampler, grouping = loader.sampler, loader.batch_sampler
     if type(grouping) is not BatchSampler or grouping.sampler is not sampler:
         return None
-    if loader.collate_fn is not default_collate:
+    if loader.collate_fn is not default_collate or (loader.num_workers and loader.worker_init_fn is not None):
         return None
     if type(sampler) not in (SequentialSampler, RandomSampler) or sampler.data_source is not loader.dataset:
         return None

@@ -1,22 +1,25 @@
-"""DataLoader: epochs of batches, in the calling thread or prefetched by worker threads, resumable in mid-epoch.
+"""DataLoader: epochs of batches, in the calling thread or prefetched by worker threads or processes, resumable in
+mid-epoch.
 
-The order and each sample's random numbers are functions of (seed, epoch, index) (`seeding.py`), so the number of
-workers never shows in the result. Batches of tensors are gathered whole (`gather.py`). Imports flambeau when called.
+The order and each sample's random numbers are functions of (seed, epoch, index) (`seeding.py`), so the number and kind
+of workers never shows in the result. Batches of tensors are gathered whole (`gather.py`). Imports flambeau when called.
+Read next: `fetch.py` (one batch), `workers.py`, `processes.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
-
-from flambeau.ops.random import swap_source
 
 from . import seeding
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
+from .fetch import Fetcher
 from .gather import gatherer
-from .sampler import BatchSampler, EpochSampler, RandomSampler, Sampler, SequentialSampler
-from .workers import Crew
+from .sampler import BatchSampler, EpochSampler, RandomSampler, Sampler, SequentialSampler, starting_at
+from .workers import Crew, ThreadCrew
 
 T = TypeVar("T", covariant=True)
 
@@ -24,9 +27,13 @@ T = TypeVar("T", covariant=True)
 class DataLoader(Generic[T]):
     """Iterates over a dataset in batches; arguments as in PyTorch.
 
-    Workers are threads: the dataset isn't copied, and a `__getitem__` that holds the interpreter lock gains nothing
-    from them. Their exceptions keep their type, with a note naming the sample. `pin_memory`, `in_order` and
-    `multiprocessing_context` are taken and change nothing: memory is the host's, and batches always come in order.
+    `multiprocessing_context` says what workers are. None or "thread": threads, which start at once and share the
+    dataset with the program; a `__getitem__` that holds the interpreter lock gains nothing from them. "forkserver",
+    "spawn" or a context of `multiprocessing`: processes, for which the dataset, collate_fn and worker_init_fn are
+    pickled; they share its arrays, tensors and long lists. The program itself is never forked: "fork" means
+    "forkserver". Batches are the same bits with any of these. A worker's exception keeps its type, with a note naming
+    the sample. `pin_memory` and `in_order` are taken and change nothing: memory is the host's, and batches always come
+    in order.
 
     Every iteration is the next epoch. `state_dict()`, at any moment, holds the seed, the epoch and how many batches
     were handed out; a loader given it by `load_state_dict` goes on with the very next batch.
@@ -61,8 +68,10 @@ class DataLoader(Generic[T]):
         iterable = isinstance(dataset, IterableDataset)
         if num_workers < 0 or timeout < 0:
             raise ValueError(f"DataLoader: num_workers={num_workers} and timeout={timeout} can't be negative")
-        if num_workers == 0 and (prefetch_factor is not None or persistent_workers):
-            raise ValueError("DataLoader: prefetch_factor and persistent_workers need num_workers > 0")
+        if num_workers == 0 and (prefetch_factor is not None or persistent_workers or multiprocessing_context):
+            raise ValueError(
+                "DataLoader: prefetch_factor, persistent_workers and multiprocessing_context need num_workers > 0"
+            )
         if prefetch_factor is not None and prefetch_factor < 1:
             raise ValueError(f"DataLoader: prefetch_factor is at least 1, got {prefetch_factor}")
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
@@ -74,7 +83,10 @@ class DataLoader(Generic[T]):
         if batch_size is None and drop_last:
             raise ValueError("DataLoader: drop_last needs a batch_size")
         self.dataset, self.num_workers, self.timeout = dataset, num_workers, timeout
-        self.pin_memory, self.drop_last, self.generator = pin_memory, drop_last, generator
+        self.start_method = start_method(multiprocessing_context)
+        self.multiprocessing_context = multiprocessing_context
+        self.pin_memory, self.pin_memory_device, self.in_order = pin_memory, pin_memory_device, in_order
+        self.drop_last, self.generator = drop_last, generator
         self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
         self.persistent_workers, self.worker_init_fn = persistent_workers, worker_init_fn
         self.batch_size = None if batch_sampler is not None else batch_size
@@ -138,95 +150,68 @@ class DataLoader(Generic[T]):
         for sampler in (self.sampler, getattr(self.batch_sampler, "sampler", None)):
             if isinstance(sampler, EpochSampler):
                 sampler.set_epoch(epoch, seed)
-        batches = gatherer(self) or self.fetched(seed, epoch)
-        for batch in batches(skip):
+        for batch in self.batches(seed, epoch, skip):
             if self.epoch == epoch:
                 self.handed_out += 1
             yield batch
         if self.epoch == epoch:
             self.epoch, self.handed_out, self.in_place = epoch + 1, 0, True
 
-    def fetched(self, seed: int, epoch: int) -> Callable[[int], Iterator[Any]]:
-        """Batches made sample by sample, here or by workers."""
-        iterable = isinstance(self.dataset, IterableDataset)
-
-        def one(indices: Any) -> Any:
-            if not self.batched:
-                return self.collate_fn(self.sample(indices, seed, epoch))
-            return self.collate([self.sample(i, seed, epoch) for i in indices], indices)
-
-        def batches(skip: int) -> Iterator[Any]:
-            if iterable:
-                yield from self.streamed(seed, epoch, skip)
-                return
-            groups = iter(self.batch_sampler if self.batched else self.sampler)  # type: ignore[arg-type]
-            for _ in range(skip):
-                next(groups, None)
-            if not self.num_workers:
-                yield from map(one, groups)
-                return
-            crew = self.open_crew(seed, epoch)
-            try:
-                yield from crew.ordered(one, groups)
-            finally:
-                self.close_crew(crew)
-
-        return batches
-
-    def sample(self, index: Any, seed: int, epoch: int) -> Any:
-        seeding.begin_sample(seed, epoch, index)
-        before = swap_source(seeding.sample_generator)
-        try:
-            return self.dataset[index]  # type: ignore[index]
-        except Exception as error:
-            error.add_note(f"DataLoader: while loading sample {index!r}{seeding.worker_name()}")
-            raise
-        finally:
-            swap_source(before)
-
-    def collate(self, samples: list[Any], indices: Any) -> Any:
-        try:
-            return self.collate_fn(samples)
-        except Exception as error:
-            if indices is not None:
-                error.add_note(f"DataLoader: while collating samples {str(list(indices))[:200]}{seeding.worker_name()}")
-            raise
-
-    def streamed(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
-        """Batches of an IterableDataset: worker w's iterator makes every num_workers-th batch, as in PyTorch."""
-
-        def stream(worker: int) -> Iterator[Any]:
-            seeding.begin_sample(seed, epoch, worker)
-            samples = iter(self.dataset)
-            if not self.batched:
-                yield from map(self.collate_fn, samples)
-                return
-            assert self.batch_size is not None
-            for batch in BatchSampler(samples, self.batch_size, self.drop_last):  # type: ignore[arg-type]
-                yield self.collate(batch, None)
-
-        if not self.num_workers:
-            batches = stream(0)
-            for _ in range(skip):
-                next(batches, None)
-            yield from batches
+    def batches(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        """An epoch's batches without the first `skip`, made whole, here sample by sample, or by workers."""
+        gathered = gatherer(self)
+        if gathered is not None:
+            yield from gathered(skip)
             return
-        crew = self.open_crew(seed, epoch)
-        try:
-            for number, batch in enumerate(crew.round_robin(stream)):
-                if number >= skip:
-                    yield batch
-        finally:
-            self.close_crew(crew)
-
-    def open_crew(self, seed: int, epoch: int) -> Crew:
-        crew = self.crew or Crew(self.num_workers, self.dataset, self.worker_init_fn, seeding.mix(seed, epoch))
-        crew.ahead, crew.timeout = self.num_workers * (self.prefetch_factor or 2), self.timeout or None
+        fetcher = Fetcher(self.dataset, self.collate_fn, self.batched, self.batch_size, self.drop_last)
+        iterable = isinstance(self.dataset, IterableDataset)
+        groups = range(0) if iterable else self.groups(skip)
+        if not self.num_workers:
+            if iterable:
+                yield from itertools.islice(fetcher.stream(seed, epoch, 0), skip, None)
+            else:
+                yield from (fetcher.batch(seed, epoch, indices) for indices in groups)
+            return
+        crew = self.crew or self.open_crew(fetcher, seeding.mix(seed, epoch))
         self.crew = None
-        return crew
+        try:
+            if iterable:
+                yield from itertools.islice(crew.round_robin(("next", seed, epoch)), skip, None)
+            else:
+                yield from crew.ordered(("batch", seed, epoch, indices) for indices in groups)
+        finally:
+            if self.persistent_workers and self.crew is None and not crew.broken:
+                self.crew = crew
+            else:
+                crew.close()
 
-    def close_crew(self, crew: Crew) -> None:
-        if self.persistent_workers and self.crew is None and not crew.broken:
-            self.crew = crew
-        else:
-            crew.close()
+    def groups(self, skip: int) -> Iterable[Any]:
+        """The indices of each batch from number `skip` on; our own samplers begin there at once."""
+        if not self.batched:
+            return starting_at(self.sampler, skip)  # type: ignore[arg-type]
+        if type(self.batch_sampler) is BatchSampler:
+            return self.batch_sampler.starting_at(skip)
+        return itertools.islice(self.batch_sampler, skip, None)  # type: ignore[arg-type]
+
+    def open_crew(self, fetcher: Fetcher, seed: int) -> Crew:
+        ahead = self.num_workers * (self.prefetch_factor or 2)
+        arguments = (self.num_workers, ahead, self.timeout, fetcher, self.worker_init_fn, seed)
+        if self.start_method is None:
+            return ThreadCrew(*arguments)
+        from .processes import ProcessCrew
+
+        return ProcessCrew(*arguments, self.start_method)
+
+
+def start_method(context: Any) -> str | None:
+    """How worker processes start; None for threads."""
+    if isinstance(context, BaseContext):
+        context = context.get_start_method()
+    if context is None or context == "thread":
+        return None
+    if context not in ("fork", "forkserver", "spawn"):
+        raise ValueError(
+            "DataLoader: multiprocessing_context is None, 'thread', 'forkserver', 'spawn' or a context of "
+            f"multiprocessing, got {context!r}"
+        )
+    return "spawn" if context == "spawn" else "forkserver"

@@ -26,6 +26,15 @@ class Sampler(Generic[T]):
         raise NotImplementedError(f"{type(self).__name__}.__iter__: a Sampler must define it")
 
 
+def starting_at(sampler: Iterable[T], skip: int) -> Iterator[T]:
+    """What a sampler gives from number `skip` on, at once where it can."""
+    if type(sampler) in (SequentialSampler, RandomSampler):
+        return sampler.starting_at(skip)  # type: ignore[attr-defined, no-any-return]
+    if type(sampler) in (range, list, tuple):
+        return iter(sampler[skip:])  # type: ignore[index, no-any-return]
+    return itertools.islice(sampler, skip, None)
+
+
 class SequentialSampler(Sampler[int]):
     """0, 1, 2, … in order."""
 
@@ -33,7 +42,11 @@ class SequentialSampler(Sampler[int]):
         self.data_source = data_source
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self.data_source)))
+        return self.starting_at(0)
+
+    def starting_at(self, skip: int) -> Iterator[int]:
+        """The indices from number `skip` on."""
+        return iter(range(skip, len(self.data_source)))
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -94,7 +107,11 @@ class RandomSampler(EpochSampler):
         return orders[0] if wanted == n else fb.cat(orders)[:wanted]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order().tolist())
+        return self.starting_at(0)
+
+    def starting_at(self, skip: int) -> Iterator[int]:
+        """The next epoch's indices from number `skip` on."""
+        return iter(self.order()[skip:].tolist())
 
 
 class SubsetRandomSampler(EpochSampler):
@@ -170,7 +187,11 @@ class BatchSampler(Sampler[list[int]]):
         self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
-        indices = iter(self.sampler)
+        return self.starting_at(0)
+
+    def starting_at(self, skip: int) -> Iterator[list[int]]:
+        """The batches from number `skip` on."""
+        indices = starting_at(self.sampler, skip * self.batch_size)
         while batch := list(itertools.islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:
                 yield batch

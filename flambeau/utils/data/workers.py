@@ -1,11 +1,12 @@
-"""Worker threads of a DataLoader: each takes tasks one after the other; results come back in the order of the tasks.
+"""Workers of a DataLoader: a crew is given tasks, and its results come back in the order of the tasks.
 
-A crew that is closed, or dropped, ends its threads after the task at hand; none outlives the program.
-Imports the standard library and `seeding.py`.
+`ThreadCrew` is here; `processes.py` has the other kind. A crew that is closed, or dropped, ends its workers after the
+task at hand; none outlives the program. Imports the standard library and neighbours.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +15,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from . import seeding
+from .fetch import Desk, Fetcher
 
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Who is loading: worker `id` of `num_workers`, its seed, and the dataset, which all workers share."""
+    """Who is loading: worker `id` of `num_workers`, its seed, and the dataset, which threads share with the program."""
 
     id: int
     num_workers: int
@@ -27,73 +29,43 @@ class WorkerInfo:
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """The WorkerInfo of the worker thread that asks; None outside of workers."""
+    """The WorkerInfo of the worker that asks; None outside of workers."""
     return seeding.current.worker
 
 
-class Task:
-    """A call that a worker makes, and its outcome."""
-
-    __slots__ = ("call", "done", "error", "result")
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.call = call
-        self.done = threading.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.result = self.call()
-        except BaseException as error:
-            self.error = error
-        self.done.set()
-
-
-def serve(tasks: SimpleQueue, info: WorkerInfo) -> None:
-    """A worker thread's life. It knows its queue but not its crew, so that a dropped crew can be collected."""
-    seeding.current.worker = info
-    while (task := tasks.get()) is not None:
-        task.run()
-        del task
-
-
 class Crew:
-    """num_workers threads and the tasks they are given."""
+    """Workers, and tasks for them: `ahead` of what was asked for; the next result may take `timeout` seconds."""
 
-    def __init__(self, count: int, dataset: Any, init: Callable[[int], None] | None, seed: int) -> None:
-        self.ahead = count * 2
-        self.timeout: float | None = None
-        self.broken = False
-        self.queues: list[SimpleQueue] = [SimpleQueue() for _ in range(count)]
-        for i, queue in enumerate(self.queues):
-            info = WorkerInfo(i, count, seeding.mix(seed, i), dataset)
-            threading.Thread(target=serve, args=(queue, info), daemon=True, name=f"DataLoader worker {i}").start()
-        if init is not None:
-            for task in [self.submit(i, lambda i=i: init(i)) for i in range(count)]:  # type: ignore[misc]
-                self.wait(task)
+    def __init__(self, count: int, ahead: int, timeout: float) -> None:
+        self.count, self.ahead, self.timeout = count, ahead, timeout or None
+        self.broken = False  # workers are not where their tasks say: another epoch needs another crew
 
-    def submit(self, worker: int, call: Callable[[], Any]) -> Task:
-        task = Task(call)
-        self.queues[worker].put(task)
-        return task
+    def submit(self, worker: int, task: tuple) -> Any:
+        """Gives a worker a task; what is returned stands for its result."""
+        raise NotImplementedError
 
-    def wait(self, task: Task) -> Any:
-        if not task.done.wait(self.timeout):
-            self.broken = True
-            raise RuntimeError(f"DataLoader: timed out, a batch took more than {self.timeout} seconds")
-        if task.error is not None:
-            raise task.error
-        return task.result
+    def wait(self, ticket: Any) -> Any:
+        """The result of a task, or its exception raised."""
+        raise NotImplementedError
 
-    def ordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """function of each item, in their order, `ahead` of them in the making."""
-        pending: deque[Task] = deque()
-        number = 0
+    def abandon(self, tickets: Iterable[Any]) -> None:
+        """Says that the results of tasks aren't wanted any more."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Lets the workers end."""
+        raise NotImplementedError
+
+    def late(self) -> RuntimeError:
+        self.broken = True
+        return RuntimeError(f"DataLoader: timed out, a batch took more than {self.timeout} seconds")
+
+    def ordered(self, tasks: Iterable[tuple]) -> Iterator[Any]:
+        """The result of each task, in their order."""
+        pending: deque[Any] = deque()
         try:
-            for item in items:
-                pending.append(self.submit(number % len(self.queues), lambda item=item: function(item)))  # type: ignore[misc]
-                number += 1
+            for worker, task in zip(itertools.cycle(range(self.count)), tasks, strict=False):
+                pending.append(self.submit(worker, task))
                 if len(pending) >= self.ahead:
                     yield self.wait(pending.popleft())
             while pending:
@@ -101,40 +73,93 @@ class Crew:
         finally:
             self.abandon(pending)
 
-    def round_robin(self, stream: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
-        """One item of each worker's own stream in turn; a stream that has ended is left out from then on."""
-        count = len(self.queues)
-        streams: dict[int, Iterator[Any]] = {}
-
-        def advance(worker: int) -> Any:
-            if worker not in streams:
-                streams[worker] = stream(worker)
-            return next(streams[worker], streams)  # `streams` itself stands for the end
-
-        pending: deque[tuple[int, Task]] = deque()
+    def round_robin(self, task: tuple) -> Iterator[Any]:
+        """The task done by each worker in turn, until its answer is empty; a worker that got there is left out."""
+        pending: deque[tuple[int, Any]] = deque()
         try:
             for i in range(self.ahead):
-                pending.append((i % count, self.submit(i % count, lambda w=i % count: advance(w))))  # type: ignore[misc]
-            ended: set[int] = set()
+                pending.append((i % self.count, self.submit(i % self.count, task)))
             while pending:
-                worker, task = pending.popleft()
-                result = self.wait(task)
-                if result is streams:
-                    ended.add(worker)
-                else:
-                    pending.append((worker, self.submit(worker, lambda w=worker: advance(w))))  # type: ignore[misc]
-                    yield result
+                worker, ticket = pending.popleft()
+                if result := self.wait(ticket):
+                    pending.append((worker, self.submit(worker, task)))
+                    yield result[0]
         finally:
-            self.abandon(task for _, task in pending)
+            self.abandon(ticket for _, ticket in pending)
 
-    def abandon(self, tasks: Iterable[Task]) -> None:
-        """Makes tasks that no worker has begun cost nothing."""
-        for task in tasks:
-            task.call = lambda: None
+    def __del__(self) -> None:
+        self.close()
+
+
+class Job:
+    """A call that a thread makes, and its outcome."""
+
+    __slots__ = ("call", "done", "error", "result")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call: Callable[[], Any] | None = call
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self.call() if self.call is not None else None
+        except BaseException as error:
+            self.error = error
+        self.done.set()
+
+
+def serve(jobs: SimpleQueue, info: WorkerInfo) -> None:
+    """A worker thread's life. It knows its queue but not its crew, so that a dropped crew can be collected."""
+    seeding.current.worker = info
+    while (job := jobs.get()) is not None:
+        job.run()
+        del job
+
+
+class ThreadCrew(Crew):
+    """Threads of this process: nothing is copied, and they start at once."""
+
+    def __init__(
+        self,
+        count: int,
+        ahead: int,
+        timeout: float,
+        fetcher: Fetcher,
+        init: Callable[[int], None] | None,
+        seed: int,
+    ) -> None:
+        super().__init__(count, ahead, timeout)
+        self.queues: list[SimpleQueue] = [SimpleQueue() for _ in range(count)]
+        self.desks = [Desk(fetcher, i) for i in range(count)]
+        for i, queue in enumerate(self.queues):
+            info = WorkerInfo(i, count, seeding.mix(seed, i), fetcher.dataset)
+            threading.Thread(target=serve, args=(queue, info), daemon=True, name=f"DataLoader worker {i}").start()
+        if init is not None:
+            for job in [self.give(i, lambda i=i: init(i)) for i in range(count)]:  # type: ignore[misc]
+                self.wait(job)
+
+    def give(self, worker: int, call: Callable[[], Any]) -> Job:
+        job = Job(call)
+        self.queues[worker].put(job)
+        return job
+
+    def submit(self, worker: int, task: tuple) -> Job:
+        desk = self.desks[worker]
+        return self.give(worker, lambda: desk.perform(task))
+
+    def wait(self, ticket: Job) -> Any:
+        if not ticket.done.wait(self.timeout):
+            raise self.late()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result
+
+    def abandon(self, tickets: Iterable[Job]) -> None:
+        for job in tickets:
+            job.call = None
 
     def close(self) -> None:
         for queue in self.queues:
             queue.put(None)
-
-    def __del__(self) -> None:
-        self.close()
