@@ -56,14 +56,14 @@ __version__ = "0.1.0"
 half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
 cfloat, cdouble = complex64, complex128
 dtype = DType
-strided = "strided"
+strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_csr", "sparse_csc"
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 channels_last_3d = "channels_last_3d"
 newaxis = None
 
 _subpackages = frozenset(
-    ("autograd", "cli", "fft", "linalg", "multiprocessing", "nn", "optim", "serialization", "special", "testing")
-    + ("types", "utils")
+    ("autograd", "cli", "fft", "linalg", "multiprocessing", "nn", "optim", "serialization", "sparse", "special")
+    + ("testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
 __all__ = list({n for n in globals() if n[0] != "_"} - _internal - _subpackages | {*_deferred.FUNCTIONS})
