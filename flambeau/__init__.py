@@ -57,8 +57,6 @@ half, float, double, short, int, long = float16, float32, float64, int16, int32,
 cfloat, cdouble = complex64, complex128
 dtype = DType
 strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_csr", "sparse_csc"
-contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
-channels_last_3d = "channels_last_3d"
 newaxis = None
 
 _subpackages = frozenset(

@@ -16,6 +16,9 @@ from .core._core import Tensor
 
 # Module -> its functions at the top level; a name with a dot before it is an attribute of Tensor.
 NAMES = {
+    "control": "cond while_loop",
+    "mapped": "from_file",
+    "ops.segments": "segment_reduce",
     "_printing": "get_printoptions set_printoptions",
     "dlpack": "from_dlpack to_dlpack .__dlpack__ .__dlpack_device__",
     "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross "
@@ -24,9 +27,9 @@ NAMES = {
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
     "multiprocessing.sharing": ".is_shared .share_memory_",
     "nn.functional": "adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle "
-    "cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm max_pool1d "
-    "max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu rrelu_ "
-    "triplet_margin_loss",
+    "conv_tbc cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm "
+    "max_pool1d max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu "
+    "rrelu_ triplet_margin_loss",
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
     "ops.calls": "allclose .allclose aminmax .aminmax can_cast celu clamp .clamp .clamp_ .clip .clip_ div .div .div_ "
     ".divide .divide_ elu equal .equal .fill_diagonal_ hardsigmoid hardswish hardtanh is_complex is_floating_point "
@@ -52,10 +55,12 @@ NAMES = {
     "ops.losses": "binary_cross_entropy binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss "
     "smooth_l1_loss",
     "ops.masks": "argwhere .argwhere masked_scatter .masked_scatter .masked_scatter_ masked_select .masked_select "
-    "nonzero .nonzero",
+    "nonzero .nonzero nonzero_static .nonzero_static",
     "ops.matmul": "addbmm .addbmm .addbmm_ addmm .addmm .addmm_ addmv .addmv .addmv_ addr .addr .addr_ baddbmm "
     ".baddbmm .baddbmm_ bmm .bmm dot .dot inner .inner linear matmul .matmul mm .mm mv .mv outer .outer tensordot",
-    "ops.methods": ".apply_ .as_strided_ celu_ detach elu_ empty_permuted fill get_device hardtanh_ is_inference "
+    "ops.memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
+    "ops.methods": ".apply_ .as_strided_ celu_ .const_data_ptr detach .dim_order elu_ empty_permuted fill get_device "
+    "hardtanh_ is_inference "
     "is_nonzero .is_nonzero .is_pinned is_signed leaky_relu_ .map_ multinomial .multinomial "
     ".new_empty_strided .pin_memory poisson put .put range .resize_ .resize_as_ selu_ .split_with_sizes .squeeze_ "
     ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
@@ -74,7 +79,8 @@ NAMES = {
     "logcumsumexp .logcumsumexp",
     "ops.scatter_reduce": "index_reduce .index_reduce .index_reduce_ scatter_reduce .scatter_reduce .scatter_reduce_",
     "ops.search": "bucketize .bucketize histc .histc histogram .histogram isin .isin searchsorted",
-    "ops.shape": ".H adjoint .adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to "
+    "ops.shape": ".H adjoint .adjoint as_strided as_strided_scatter .as_strided_scatter atleast_1d atleast_2d "
+    "atleast_3d broadcast_tensors broadcast_to "
     ".broadcast_to cartesian_prod combinations diagonal .diagonal diagonal_scatter .diagonal_scatter flatten imag "
     ".imag .mH meshgrid moveaxis .moveaxis movedim .movedim narrow narrow_copy .narrow_copy permute ravel .ravel real "
     ".real reshape select select_scatter .select_scatter slice_scatter .slice_scatter squeeze swapaxes .swapaxes "
@@ -93,17 +99,17 @@ NAMES = {
     "is_deterministic_algorithms_warn_only_enabled is_storage is_warn_always_enabled set_anomaly_enabled "
     "set_default_device set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision "
     "set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms",
+    "sparse": "hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor sspaddmm",
+    "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices .coalesce .col_indices .crow_indices "
+    ".dense_dim .indices .is_coalesced .row_indices .sparse_dim .sparse_mask .to_dense .to_sparse .to_sparse_coo "
+    ".to_sparse_csc .to_sparse_csr .values",
+    "sparse.functions": ".hspmm .smm .sspaddmm",
     "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
     "types": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "
     "ShortTensor finfo iinfo",
 }  # fmt: skip
 
 # Module -> the hooks it sets (`_core.set_hook`).
-    "sparse": "hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor sspaddmm",
-    "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices .coalesce .col_indices .crow_indices "
-    ".dense_dim .indices .is_coalesced .row_indices .sparse_dim .sparse_mask .to_dense .to_sparse .to_sparse_coo "
-    ".to_sparse_csc .to_sparse_csr .values",
-    "sparse.functions": ".hspmm .smm .sspaddmm",
 HOOKS = {
     "autograd.anomaly": "check_anomaly traceback",
     "eager.kernels": "compile contraction_plan pointwise_miss reduce_miss vjp",
@@ -112,6 +118,7 @@ HOOKS = {
     "ops.indexing": "getitem setitem",
     "ops.joining": "unbind",
     "ops.matmul": "matmul store",
+    "ops.memory_format": "is_contiguous to_memory_format",
     "ops.reduce": "reduce_empty",
 }
 

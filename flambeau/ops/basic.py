@@ -44,9 +44,20 @@ def clone(ctx, x, *, memory_format=None):
     >>> x
     tensor([1., 2.])
     """
-    if memory_format in (None, "preserve_format") and not x.is_contiguous():
-        return IDENTITY(x)
-    return _core.clone_contiguous(x)
+    if memory_format in (None, "preserve_format"):
+        return _core.clone_contiguous(x) if x.is_contiguous() else IDENTITY(x)
+    y = empty_in(x.shape, x.dtype, memory_format)
+    plain_copy(y, x)
+    return y
+
+
+def empty_in(shape: Any, dtype: DType, memory_format: Any) -> Tensor:
+    """An uninitialised tensor in a memory format, that of rows where it is None."""
+    if memory_format in (None, "contiguous_format"):
+        return new_empty(shape, dtype)
+    from .memory_format import strides_in
+
+    return new_empty_strided(shape, strides_in(shape, memory_format), dtype)
 
 
 def to_dtype_vjp(ctx: Any, g: Tensor) -> Tensor:

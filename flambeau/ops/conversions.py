@@ -55,14 +55,14 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
         dtype = other.dtype
     check_place("to", device)
     out = self if dtype is None or dtype is self.dtype else to_dtype(self, dtype)
-    if memory_format is not None:
+    if memory_format not in (None, "preserve_format"):
         out = out.contiguous(memory_format=memory_format)
     return out.clone() if copy and out is self else out
 
 
 def converter(dtype: DType) -> Any:
     def convert(self, memory_format=None) -> Tensor:
-        return self if self.dtype is dtype else to_dtype(self, dtype)
+        return to(self, dtype=dtype, memory_format=memory_format)
 
     convert.__doc__ = f"x converted to {dtype.name}; x itself if it has that dtype."
     return convert

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, device, new_empty, new_empty_strided
-from .basic import IDENTITY, new_like, to_dtype
+from .basic import IDENTITY, empty_in, new_like, to_dtype
 
 INT64 = DTYPES[5]
 
@@ -44,7 +44,7 @@ def empty(
     flambeau.Size([2, 3])
     """
     check_place("empty", device, layout)
-    return finish(new_empty(sizes("empty", size), default(dtype)), requires_grad)
+    return finish(empty_in(sizes("empty", size), default(dtype), memory_format), requires_grad)
 
 
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -54,6 +54,10 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     tensor([7, 7])
     """
     check_place("full", device, layout)
+    if not isinstance(fill_value, Tensor) and not hasattr(fill_value, "__complex__") and not hasattr(
+        fill_value, "__float__"
+    ):
+        raise TypeError(f"full: fill_value is a number or a 0-dimensional tensor, got {fill_value!r:.50}")
     if dtype is None:
         dtype = fill_value.dtype if isinstance(fill_value, Tensor) else _core.from_nested(fill_value).dtype
     made = new_empty((size,) if isinstance(size, int) else tuple(size), default(dtype))
@@ -87,8 +91,13 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
 def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
     """An uninitialised tensor of another's shape, dtype and order of dimensions."""
     dtype = input.dtype if dtype is None else dtype
-    keep = memory_format in (None, "preserve_format") and not input.is_contiguous()
-    return finish(new_like(input, dtype) if keep else new_empty(input.shape, dtype), requires_grad)
+    if input.layout != "strided":
+        return finish(input.detach().to(dtype).clone().zero_(), requires_grad)
+    if memory_format in (None, "preserve_format"):
+        made = new_empty(input.shape, dtype) if input.is_contiguous() else new_like(input, dtype)
+    else:
+        made = empty_in(input.shape, dtype, memory_format)
+    return finish(made, requires_grad)
 
 
 def full_like(

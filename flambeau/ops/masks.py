@@ -21,7 +21,7 @@ BOOL, INT64 = DTYPES[0], DTYPES[5]
 BLOCK = 4096
 ZERO = const(0, "i64")
 
-__all__ = ["argwhere", "masked_scatter", "masked_select", "nonzero"]
+__all__ = ["argwhere", "masked_scatter", "masked_select", "nonzero", "nonzero_static"]
 
 
 def block(n: Expr, t: Expr) -> tuple[Let, Let]:
@@ -282,6 +282,24 @@ def nonzero(ctx, input, *, as_tuple=False):
     return result
 
 
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` rows of :func:`nonzero`, further rows filled with `fill_value`: a shape known beforehand.
+
+    >>> fb.nonzero_static(fb.tensor([0, 3, 4]), size=3)
+    tensor([[ 1],
+            [ 2],
+            [-1]])
+    """
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: size must be a non-negative integer, got {size}")
+    found = nonzero(input)
+    result = input.new_full((size, input.ndim), fill_value, dtype=INT64)
+    count = min(size, found.shape[0])
+    if count and input.ndim:
+        plain_copy(result.narrow(0, 0, count), found.narrow(0, 0, count))
+    return result
+
+
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that aren't zero, one row for each.
 
@@ -292,4 +310,4 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
-Tensor.argwhere = argwhere
+Tensor.argwhere, Tensor.nonzero_static = argwhere, nonzero_static

@@ -5,6 +5,7 @@ Imports core and neighbours in ops.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -234,6 +235,35 @@ def in_place_function(name: str) -> Callable[..., Tensor]:
     return function
 
 
+def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
+    """The dimensions from the outermost in memory to the innermost; of equal strides in their own order.
+
+    Args:
+        ambiguity_check: True refuses a tensor whose order isn't unique; a list of memory formats one that fits several.
+
+    >>> fb.ones(2, 3, 5).transpose(0, 1).dim_order()
+    (1, 0, 2)
+    """
+    if not isinstance(ambiguity_check, bool | list) or not (
+        isinstance(ambiguity_check, bool) or all(isinstance(f, str) for f in ambiguity_check)
+    ):
+        raise TypeError(f"dim_order: ambiguity_check must be a bool or a list of memory formats, got {ambiguity_check}")
+    strides = self.stride()
+    order = tuple(builtins.range(self.ndim))
+    if not self.is_contiguous():
+        order = tuple(sorted(order, key=lambda d: (-strides[d], -self.shape[d])))
+    if ambiguity_check is True:
+        ambiguous = len(set(strides)) < len(strides) or 1 in self.shape
+    else:
+        fitting = [f for f in ambiguity_check or () if self.is_contiguous(memory_format=f)]
+        ambiguous = bool(ambiguity_check) and len(fitting) != 1
+    if ambiguous:
+        raise RuntimeError(
+            f"dim_order: shape {list(self.shape)} with strides {list(strides)} has no unique order of dimensions"
+        )
+    return order
+
+
 celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
     in_place_function(n) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
 )
@@ -241,10 +271,10 @@ celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
 
 for _name in ("transpose", "squeeze", "unsqueeze", "t", "swapaxes", "swapdims"):
     setattr(Tensor, _name + "_", in_place(_name))
-for _function in (resize_, resize_as_, sum_to_size, apply_, map_, multinomial, is_nonzero):
+for _function in (resize_, resize_as_, sum_to_size, apply_, map_, multinomial, is_nonzero, dim_order):
     setattr(Tensor, _function.__name__, _function)
 Tensor.as_strided_ = lambda self, *args: adopt("as_strided_", self, self.as_strided(*args))
-Tensor.put = put
+Tensor.put, Tensor.const_data_ptr = put, Tensor.data_ptr
 Tensor.split_with_sizes = lambda self, split_sizes, dim=0: self.split(split_sizes, dim)
 Tensor.unsafe_chunk = lambda self, chunks, dim=0: self.chunk(chunks, dim)
 Tensor.unsafe_split = lambda self, size, dim=0: self.split(size, dim)

@@ -22,7 +22,8 @@ from .table import TABLE
 Ints = int | Sequence[int]
 
 __all__ = [
-    "adjoint", "as_strided", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to",
+    "adjoint", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors",
+    "broadcast_to",
     "cartesian_prod", "combinations", "diagonal", "diagonal_scatter", "flatten", "meshgrid", "moveaxis",
     "movedim", "narrow", "narrow_copy", "permute", "ravel", "reshape", "select", "select_scatter",
     "slice_scatter", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze",
@@ -394,7 +395,13 @@ def set_part(index: int) -> Any:
 # ---- a view written in a copy
 def written_view(x: Tensor, src: Tensor, name: str, *args: Any) -> Tensor:
     y = x.clone()
-    getattr(y, name)(*args).copy_(src)
+    view = getattr(y, name)(*args)
+    if view.shape != src.shape:
+        raise RuntimeError(
+            f"{name.strip('_')}_scatter: src must have the shape of what it replaces, {list(view.shape)}, got "
+            f"{list(src.shape)}"
+        )
+    view.copy_(src)
     return y
 
 
@@ -415,10 +422,28 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     return written_view(input, src, "diagonal", offset, dim1, dim2)
 
 
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A copy of x whose `as_strided(size, stride, storage_offset)` is src. x has to be dense.
+
+    >>> fb.as_strided_scatter(fb.zeros(2, 3), fb.tensor([1.0, 2.0]), (2,), (2,))
+    tensor([[1., 0., 2.],
+            [0., 0., 0.]])
+    """
+    at = 0 if storage_offset is None else storage_offset - input.storage_offset()
+    if input.clone().stride() != input.stride():
+        raise RuntimeError(
+            f"as_strided_scatter: x must be dense, got shape {list(input.shape)} with strides "
+            f"{list(input.stride())}; use x.contiguous()"
+        )
+    return written_view(input, src, "as_strided", tuple(size), tuple(stride), at)
+
+
 moveaxis, swapdims = movedim, swapaxes
 for _function in (
     swapaxes, movedim, unflatten, ravel, narrow_copy, broadcast_to, diagonal, unfold, adjoint, select_scatter,
-    slice_scatter, diagonal_scatter,
+    slice_scatter, diagonal_scatter, as_strided_scatter,
 ):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)
 Tensor.moveaxis, Tensor.swapdims = movedim, swapaxes

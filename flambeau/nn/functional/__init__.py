@@ -25,7 +25,7 @@ from flambeau.nn.functional.fractional import (
     fractional_max_pool3d,
     fractional_max_pool3d_with_indices,
 )
-from flambeau.nn.functional.linear import bilinear
+from flambeau.nn.functional.linear import bilinear, conv_tbc
 from flambeau.nn.functional.losses import (
     cosine_embedding_loss,
     ctc_loss,

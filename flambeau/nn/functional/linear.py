@@ -1,4 +1,5 @@
-"""The bilinear form, as a composition of matrix products; `linear` itself has a kernel of its own.
+"""The bilinear form, as a composition of matrix products, and a convolution of another layout; `linear` and the others
+have kernels of their own.
 
 Imports the tensor core. Read next: `sparse.py`.
 """
@@ -6,6 +7,7 @@ Imports the tensor core. Read next: `sparse.py`.
 from __future__ import annotations
 
 from flambeau import Tensor
+from flambeau.ops.convolution import conv1d
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -23,3 +25,13 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     rows = input1 @ weight.permute(1, 0, 2).reshape(in1, out_features * in2)
     output = (rows.reshape(*input1.shape[:-1], out_features, in2) @ input2.unsqueeze(-1)).squeeze(-1)
     return output if bias is None else output + bias
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """`conv1d` of (time, batch, channels) with a weight (width, channels, channels out) and a bias (channels out)."""
+    if input.dim() != 3 or weight.dim() != 3 or bias.dim() != 1:
+        raise RuntimeError(
+            f"conv_tbc: expected an input and a weight of 3 dimensions and a bias of 1, got {tuple(input.shape)}, "
+            f"{tuple(weight.shape)} and {tuple(bias.shape)}"
+        )
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)

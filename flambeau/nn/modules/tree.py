@@ -173,11 +173,13 @@ class Tree:
         """Move and convert parameters and buffers in place: `to(device)`, `to(dtype)`, `to(device, dtype)`,
         `to(tensor)`.
 
-        Only floating-point and complex tensors change their dtype.
+        Only floating-point and complex tensors change their dtype, and only those of 4 or 5 dimensions their
+        `memory_format`.
 
         Raises:
             TypeError: where the dtype is an integer type.
         """
+        memory_format = kwargs.pop("memory_format", None)
         device, dtype, non_blocking = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
@@ -186,7 +188,10 @@ class Tree:
 
         def convert(t: Tensor) -> Tensor:
             converts = t.is_floating_point() or t.is_complex()
-            return t.to(device=device, dtype=dtype if converts else None, non_blocking=non_blocking)
+            wanted = dtype if converts else None
+            # A memory format is for tensors of images and volumes: the others keep theirs.
+            format = memory_format if memory_format is not None and t.dim() in (4, 5) else None
+            return t.to(device=device, dtype=wanted, non_blocking=non_blocking, memory_format=format)
 
         return self._apply(convert)
 
@@ -265,7 +270,6 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
         kwargs.pop("dtype", None),
         kwargs.pop("non_blocking", False),
     )
-    kwargs.pop("memory_format", None)
     if "tensor" in kwargs:
         args = (kwargs.pop("tensor"), *args)
     if kwargs or len(args) > 3:
