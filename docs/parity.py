@@ -1,6 +1,7 @@
-"""Writes docs/reference/parity.md: which of PyTorch's public names are here, and why the others aren't.
+"""Writes docs/reference/parity.md (how many of PyTorch's public names are here) and the list of the others, with
+reasons, in docs/reference/differences.md.
 
-    python docs/parity.py            # after a name was added; tests/test_parity.py holds the page to the truth
+    python docs/parity.py            # after a name was added; tests/test_parity.py holds both pages to the truth
 
 The names are PyTorch's own, read from version 2.13 (tests/data/pytorch_names.json).
 """
@@ -14,30 +15,47 @@ import re
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "parity.md"
+DIFFERENCES = ROOT / "docs" / "reference" / "differences.md"
 NAMES = json.loads((ROOT / "tests" / "data" / "pytorch_names.json").read_text())
+START, END = "<!-- names: made by docs/parity.py -->\n", "<!-- end of names -->\n"
 
-# Names that don't concern a framework for dense tensors on this device: reason -> patterns of whole names.
+# Names that don't concern a framework for tensors on this device: reason -> patterns of whole names.
 APART = {
-    "other devices": "AcceleratorError|Event|Stream|cuda|ipu|xpu|mtia|is_xpu|is_ipu|record_stream|get_device_module",
-    "quantised tensors": "q_.*|.*quantize.*|int_repr|qscheme|chalf|complex32|float8_.*|scaled_.*mm|grouped_mm",
-    "sparse tensors (a later step)": (
-        ".*sparse.*|col_indices.*|crow_indices.*|indices.*|values.*|coalesce|is_coalesced|hspmm|smm|sspaddmm|dense_dim|"
-        "to_dense|SparseAdam|nonzero_static"
+    "Other devices. There is the CPU; what asks for another one gets an error that says so.": (
+        "AcceleratorError|Event|Stream|cuda|ipu|xpu|mtia|is_xpu|is_ipu|record_stream|get_device_module"
     ),
-    "jagged and padded tensors": "jagged|to_padded_tensor|segment_reduce",
-    "automatic mixed precision (a later step)": ".*autocast.*|GradScaler",
-    "compiler and control-flow operators (a later step)": "compile|cond|while_loop|vmap|fork|wait",
-    "copies of views: x.op().clone() is the same": ".*_copy|.*_copy_",
-    "internals": (
-        "UntypedStorage|from_file|hash_tensor|const_data_ptr|dim_order|grad_dtype|module_load|storage_type|as_subclass|"
-        "layout|memory_format|conv_tbc|swap_in_optimizer_params_and_state|LinearCrossEntropyOptions|index|"
-        "unsafe_chunk|unsafe_split|share_memory_|uint16|uint32|uint64"
+    "Quantised tensors, and floating dtypes of 8 bits, which PyTorch computes with on other devices only.": (
+        "q_.*|.*quantize.*|int_repr|qscheme|float8_.*|scaled_.*mm|grouped_mm"
     ),
-    "data pipes, deprecated by PyTorch": (
+    "Complex numbers of two 16-bit floats: PyTorch marks them experimental; complex64 holds all of them.": (
+        "complex32|chalf"
+    ),
+    "Unsigned integers of more than 8 bits: PyTorch computes little with them; int32 and int64 hold what they hold.": (
+        "uint16|uint32|uint64|hash_tensor"
+    ),
+    "Block-sparse layouts, and what reaches into a sparse tensor's parts.": (
+        "sparse_bs[rc].*|to_sparse_bs[rc]|sparse_resize_.*|(col_|crow_)?indices_copy|values_copy"
+    ),
+    "Nested (jagged) tensors.": "jagged|to_padded_tensor",
+    "Tasks of TorchScript's interpreter.": "fork|wait",
+    "Data pipes, deprecated by PyTorch.": (
         "DFIterDataPipe|DataChunk|IterDataPipe|MapDataPipe|argument_validation|functional_datapipe|"
         "guaranteed_datapipes_determinism|non_deterministic|runtime_validation.*"
     ),
-}  # fmt: skip
+    "A chunked path for large vocabularies, chosen by the caller: `linear_cross_entropy` is computed whole.": (
+        "LinearCrossEntropyOptions"
+    ),
+    "Swapping of a module's tensors for others under their names: values are copied or, with `assign`, replaced.": (
+        "module_load|swap_in_optimizer_params_and_state"
+    ),
+    "Storages as objects of a type: `Tensor.untyped_storage()` has what programs ask of one.": (
+        "UntypedStorage|storage_type"
+    ),
+    "Types that are plain strings here: `x.layout == flambeau.strided` holds.": "layout",
+    "First-class dimensions (functorch's dims).": "index",
+    "Tensor subclasses of one's own: Parameter and Buffer are made by their constructors.": "as_subclass",
+    "Gradients of another dtype than their tensor.": "grad_dtype",
+}
 
 
 def here(namespace: str, name: str) -> bool:
@@ -66,27 +84,42 @@ def counted() -> dict[str, tuple[list[str], list[str], dict[str, list[str]]]]:
     return found
 
 
+def title(namespace: str) -> str:
+    return f"torch.{namespace}" if namespace else "torch"
+
+
 def page() -> str:
-    lines = ["# PyTorch's names", "", f"Made by `docs/parity.py` from the {NAMES['source']}.", ""]
+    lines = ["# PyTorch's names", "", f"Made by `docs/parity.py` from the {NAMES['source']}. The names that are not"]
+    lines += ["here, and why, stand in [differences](differences.md).", ""]
     lines += ["| namespace | here | missing | set apart | share of those that count |", "|---|---|---|---|---|"]
-    table = counted()
-    for namespace, (present, missing, apart) in table.items():
+    for namespace, (present, missing, apart) in counted().items():
         share = len(present) / (len(present) + len(missing))
         other = sum(map(len, apart.values()))
-        lines.append(
-            f"| torch{'.' if namespace else ''}{namespace} | {len(present)} | {len(missing)} | {other} | {share:.1%} |"
-        )
-    lines += ["", "## Missing", ""]
-    for namespace, (_, missing, _) in table.items():
-        if missing:
-            lines += [f"- torch{'.' if namespace else ''}{namespace}: " + ", ".join(missing)]
-    lines += ["", "## Set apart", ""]
+        lines.append(f"| {title(namespace)} | {len(present)} | {len(missing)} | {other} | {share:.1%} |")
+    return "\n".join(lines) + "\n"
+
+
+def absent_names() -> str:
+    """The names that are not here, by reason: the part of differences.md between the two marks."""
+    table = counted()
+    lines = []
+    if any(missing for _, missing, _ in table.values()):
+        lines += ["- Not written yet:"]
+        for namespace, (_, names, _) in table.items():
+            lines += [f"  - {title(namespace)}: " + ", ".join(f"`{n}`" for n in names)] * bool(names)
     for why in APART:
         names = sorted({n for _, _, apart in table.values() for n in apart.get(why, ())})
         if names:
-            lines += [f"- {why}: " + ", ".join(names)]
+            lines += [f"- {why}", "  " + ", ".join(f"`{n}`" for n in names)]
     return "\n".join(lines) + "\n"
+
+
+def with_names(text: str) -> str:
+    """The page of differences with its list of names made anew."""
+    before, rest = text.split(START)
+    return before + START + absent_names() + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    DIFFERENCES.write_text(with_names(DIFFERENCES.read_text()))
