@@ -1,7 +1,7 @@
 """Differentiation as programs see it: backward, grad, modes, hooks, custom functions, anomaly detection, gradcheck.
 
 The tape and its engine are the core's (`core/tape.pxi`, `core/backward.pxi`). Imports core and ops.
-Read next: `engine.py`, `modes.py`, `function.py`, `numerical.py`.
+Read next: `engine.py`, `modes.py`, `function.py`, `numerical.py`, `forward_ad.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from .function import Function
 from .modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
+    from . import forward_ad
     from .numerical import GradcheckError, gradcheck, gradgradcheck
 
 __all__ = [
-    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck",
-    "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "forward_ad", "grad", "gradcheck",
+    "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """gradcheck and its kin load when they are asked for: training doesn't."""
-    if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
-        from importlib import import_module
+    """Forward mode and gradcheck load when they are asked for: training doesn't."""
+    from importlib import import_module
 
+    if name == "forward_ad":
+        return import_module(".forward_ad", __name__)
+    if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
         return getattr(import_module(".numerical", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Node, Tensor
+from ..core.interpreters import stack
 
 
 class FunctionCtx(Node):
@@ -16,6 +17,8 @@ class FunctionCtx(Node):
     undifferentiable: tuple = ()
     materialize = True
     to_save: tuple | None = None
+    forward_saved: tuple = ()
+    pushing = False  # while jvp runs
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
@@ -26,6 +29,15 @@ class FunctionCtx(Node):
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors; `ctx.saved_tensors` gives them back, checked against in-place changes."""
         self.to_save = tensors
+
+    @property
+    def saved_tensors(self) -> tuple:
+        """What save_for_backward was given, or in `jvp` what save_for_forward was."""
+        return self.forward_saved if self.pushing else super().saved_tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keeps tensors for `jvp`, where `ctx.saved_tensors` gives them back."""
+        self.forward_saved = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Says which inputs forward changed in place; they must be returned."""
@@ -73,7 +85,8 @@ def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
 class Function:
     """Base of operations with a gradient of their own: define static `forward(ctx, …)` and `backward(ctx, …)`.
 
-    Or `forward(…)` without ctx and `setup_context(ctx, inputs, output)`. Use it through `apply`.
+    Or `forward(…)` without ctx and `setup_context(ctx, inputs, output)`. Use it through `apply`. Forward mode
+    uses `jvp(ctx, *tangents)`, which returns a tangent or None for each output, and without it derives `backward`.
 
     >>> class Double(fb.autograd.Function):
     ...     @staticmethod
@@ -89,7 +102,7 @@ class Function:
     """
 
     forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    jvp: Callable[..., Any] | None = None
     setup_context: Callable[..., Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,28 +110,49 @@ class Function:
             f"{type(self).__name__}: a Function isn't instantiated; call {type(self).__name__}.apply(...)"
         )
 
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(f"{ctx.name()}: the Function has no backward; define one")
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Runs forward, and records the operation if an input requires grad."""
-        name = cls.__name__ + "Backward"
-        ctx = _core.make_node(FunctionCtx, name)
-        ctx.backward_function = cls.__dict__.get("vjp") or cls.backward
-        places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-        ctx.places, ctx.shapes, ctx.count = places, [args[i].shape for i in places], len(args)
-        tensors = tuple(args[i] for i in places)
+        return Applied(cls)(*args) if _core.interpreting() else run(cls, args)[1]
 
-        def forward(node: Any, *given: Tensor) -> Any:
-            whole = list(args)
-            for i, x in zip(places, given, strict=True):
-                whole[i] = x
-            if cls.setup_context is not None:
-                result = cls.forward(*whole)
-                cls.setup_context(node, tuple(whole), result)
-            else:
-                result = cls.forward(node, *whole)
-            return result
 
-        return _core.apply_function(ctx, forward, run_backward, tensors)
+def run(cls: Any, args: tuple) -> tuple[FunctionCtx, Any]:
+    """What a Function gives for these arguments, and the ctx that it was run with."""
+    ctx = _core.make_node(FunctionCtx, cls.__name__ + "Backward")
+    ctx.backward_function = cls.__dict__.get("vjp") or cls.backward
+    places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+    ctx.places, ctx.shapes, ctx.count = places, [args[i].shape for i in places], len(args)
+
+    def forward(node: Any, *given: Tensor) -> Any:
+        whole = list(args)
+        for i, x in zip(places, given, strict=True):
+            whole[i] = x
+        if cls.setup_context is not None:
+            result = cls.forward(*whole)
+            cls.setup_context(node, tuple(whole), result)
+        else:
+            result = cls.forward(node, *whole)
+        return result
+
+    return ctx, _core.apply_function(ctx, forward, run_backward, tuple(args[i] for i in places))
+
+
+class Applied:
+    """One application of a Function while an interpreter is active: an operation for those that want it whole."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.name = function, function.__name__
+        self.ctx: FunctionCtx | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if stack.active and stack.active[-1].functions:
+            return _core.interpret_whole(self, args)
+        self.ctx, result = run(self.function, args)
+        return result
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

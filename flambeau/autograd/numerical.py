@@ -1,6 +1,6 @@
-"""Derivatives against finite differences: gradcheck for the first order, gradgradcheck for the second.
+"""Derivatives against finite differences: gradcheck for the first order, gradgradcheck for the second, in both modes.
 
-Imports core and ops. Method: central differences, one input element at a time, in float64.
+Imports core, ops and neighbours. Method: central differences, one input element at a time, in float64.
 """
 
 from __future__ import annotations
@@ -72,21 +72,32 @@ def gradcheck(
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
-    """Whether backward agrees with central differences (f(x + eps) - f(x - eps)) / 2 eps for float64 inputs.
+    """Whether derivatives agree with central differences (f(x + eps) - f(x - eps)) / 2 eps for float64 inputs.
 
-    >>> fb.autograd.gradcheck(fb.sin, fb.linspace(0, 1, 3, dtype=fb.float64).requires_grad_())
+    Those of backward, and with `check_forward_ad` those of forward mode.
+
+    >>> fb.autograd.gradcheck(fb.sin, fb.linspace(0, 1, 3, dtype=fb.float64).requires_grad_(), check_forward_ad=True)
     True
     """
+    if not (check_forward_ad or check_backward_ad):
+        raise ValueError("gradcheck: at least one of check_forward_ad and check_backward_ad must be True")
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    analytical = [jacobian_by_backward] * check_backward_ad + [jacobian_by_forward] * check_forward_ad
     try:
-        return check(func, given, eps, atol, rtol)
+        wanted = checked(given)
+        for j, x in enumerate(wanted):
+            table = numerical(func, given, x, eps)
+            for compute in analytical:
+                compare(table, compute(func, given, x), j, atol, rtol)
     except GradcheckError:
         if raise_exception:
             raise
         return False
+    return True
 
 
-def check(function: Callable[..., Any], inputs: tuple, eps: float, atol: float, rtol: float) -> bool:
+def checked(inputs: tuple) -> list[Tensor]:
+    """The inputs to differentiate by."""
     wanted = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
     if not wanted:
         raise ValueError("gradcheck: at least one input must require grad")
@@ -97,31 +108,63 @@ def check(function: Callable[..., Any], inputs: tuple, eps: float, atol: float, 
             )
         if not x.is_contiguous() and not x.is_complex():
             raise ValueError("gradcheck: inputs must be contiguous; call contiguous() before requires_grad_()")
-    outputs = outputs_of(function, inputs)
-    for j, x in enumerate(wanted):
-        table = numerical(function, inputs, x, eps)
-        for i, y in enumerate(outputs):
-            if not y.requires_grad:
-                continue
-            directions = [1.0, 1j] if y.is_complex() else [1.0]
-            for direction in directions:
-                for at in range(y.numel()):
-                    seed = zeros_like(y).contiguous()
-                    seed.view(-1)[at] = direction
-                    (g,) = grad([y], [x], [seed], retain_graph=True, allow_unused=True)
-                    for c, rows in enumerate(table):
-                        for k, row in enumerate(rows):
-                            difference = complex(row[i].reshape(-1)[at].item())
-                            expected = (difference * complex(direction).conjugate()).real
-                            value = 0.0 if g is None else complex(g.reshape(-1)[k].item())
-                            got = value if isinstance(value, float) else (value.real, value.imag)[c]
-                            if not abs(got - expected) <= atol + rtol * abs(expected):
-                                raise GradcheckError(
-                                    f"gradcheck: Jacobian mismatch for output {i} (element {at}) with respect to input "
-                                    f"{j} "
-                                    f"(element {k}): numerical {expected}, analytical {got}"
-                                )
-    return True
+    return wanted
+
+
+# What a mode says of output i in direction d of the output (1 or i): (i, element of output, d) -> for each real
+# component of the input, the derivative by each of its elements.
+Jacobian = dict[tuple[int, int, complex], list[list[float]]]
+
+
+def jacobian_by_backward(function: Callable[..., Any], inputs: tuple, x: Tensor) -> Jacobian:
+    found: Jacobian = {}
+    for i, y in enumerate(outputs_of(function, inputs)):
+        if not y.requires_grad:
+            continue
+        for direction in (1.0, 1j) if y.is_complex() else (1.0,):
+            for at in range(y.numel()):
+                seed = zeros_like(y).contiguous()
+                seed.view(-1)[at] = direction
+                (g,) = grad([y], [x], [seed], retain_graph=True, allow_unused=True)
+                rows = zeros_like(x) if g is None else g
+                found[i, at, direction] = [r.reshape(-1).tolist() for r in components(rows.contiguous())]
+    return found
+
+
+def jacobian_by_forward(function: Callable[..., Any], inputs: tuple, x: Tensor) -> Jacobian:
+    from .forward_ad import dual_level, make_dual, unpack_dual
+
+    found: Jacobian = {}
+    size = x.numel()
+    for c, unit in enumerate((1.0, 1j) if x.is_complex() else (1.0,)):
+        for k in range(size):
+            tangent = zeros_like(x).contiguous()
+            tangent.view(-1)[k] = unit
+            with dual_level():
+                dual = make_dual(x, tangent)
+                outputs = outputs_of(function, [dual if z is x else z for z in inputs])
+                pushed = [unpack_dual(y).tangent for y in outputs]
+            for i, (y, t) in enumerate(zip(outputs, pushed, strict=True)):
+                values = [0.0] * y.numel() if t is None else t.reshape(-1).tolist()
+                for direction in (1.0, 1j) if y.is_complex() else (1.0,):
+                    for at, value in enumerate(values):
+                        rows = found.setdefault((i, at, direction), [[0.0] * size for _ in components(x)])
+                        rows[c][k] = (complex(value) * complex(direction).conjugate()).real
+    return found
+
+
+def compare(table: list, found: Jacobian, j: int, atol: float, rtol: float) -> None:
+    for (i, at, direction), by_component in found.items():
+        for c, rows in enumerate(table):
+            for k, row in enumerate(rows):
+                difference = complex(row[i].reshape(-1)[at].item())
+                expected = (difference * complex(direction).conjugate()).real
+                got = by_component[c][k]
+                if not abs(got - expected) <= atol + rtol * abs(expected):
+                    raise GradcheckError(
+                        f"gradcheck: Jacobian mismatch for output {i} (element {at}) with respect to input {j} "
+                        f"(element {k}): numerical {expected}, analytical {got}"
+                    )
 
 
 def gradgradcheck(
@@ -135,9 +178,18 @@ def gradgradcheck(
     gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
-    **_: Any,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
+    fast_mode: bool = False,
+    masked: bool = False,
 ) -> bool:
-    """Whether the backward of the backward agrees with finite differences of the backward."""
+    """Whether derivatives of the backward agree with its finite differences.
+
+    Those of its backward, and with `check_fwd_over_rev` those of forward mode.
+    """
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outputs = outputs_of(func, given)
     if grad_outputs is None:
@@ -160,4 +212,13 @@ def gradgradcheck(
         with enable_grad():
             return first_order(*args)
 
-    return gradcheck(differentiable, (*given, *starts), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    return gradcheck(
+        differentiable,
+        (*given, *starts),
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
+    )
