@@ -34,7 +34,8 @@ def without_diagonal(x: Tensor) -> Tensor:
 
 
 def recorded(x: Tensor) -> bool:
-    return x.requires_grad and _core.is_grad_enabled()
+    """Whether the tape or an interpreter follows x, so that LAPACK must not be called outside of an operation."""
+    return _core.interpreting() or (x.requires_grad and _core.is_grad_enabled())
 
 
 def eigh_vjp(ctx: Any, gL: Tensor | None, gV: Tensor | None) -> Tensor:
