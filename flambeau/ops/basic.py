@@ -69,7 +69,7 @@ def to_dtype(ctx, x, dtype):
     """x converted to another dtype."""
     ctx.dtype = x.dtype
     y = new_empty(x.shape, dtype) if x.is_contiguous() else new_like(x, dtype)
-    if x.is_complex() and not dtype.is_complex:
+    if x.is_complex() and not dtype.is_complex and dtype.name != "bool":
         x = real_part(x)
     plain_copy(y, x)
     return y
