@@ -74,12 +74,12 @@ class BoundFold:
         return tuple(Scalar(n, "f64") for n in self.numbers)
 
     def out_dtypes(self, results: Exprs) -> tuple[str, ...]:
-        return tuple(
-            (self.out_dtype or self.dtype)
-            if e.dtype == "f32" and (self.out_dtype or self.dtype) in ("f16", "bf16")
-            else e.dtype
-            for e in results
-        )
+        wanted = self.out_dtype or self.dtype
+
+        def narrowed(e: Expr) -> bool:
+            return wanted in ("f16", "bf16") if e.dtype == "f32" else self.out_dtype is not None and e.dtype == "i64"
+
+        return tuple(wanted if narrowed(e) else e.dtype for e in results)
 
 
 @dataclass(frozen=True, slots=True)
