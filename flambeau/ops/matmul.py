@@ -106,7 +106,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             f"matmul: both arguments need at least 1 dimension, got {tuple(input.shape)} @ {tuple(other.shape)}; use *"
         )
     if input.ndim >= 2 and other.ndim >= 2:
-        if input.ndim > 2 and other.ndim == 2 and input.is_contiguous():
+        if input.ndim > 2 and other.ndim == 2 and input.is_contiguous() and input.numel():
             # Rows of a batch are rows of one matrix.
             y = matrix_product(input.reshape(-1, input.shape[-1]), other).reshape((*input.shape[:-1], other.shape[-1]))
         else:
