@@ -41,6 +41,11 @@ cdef class Heap:
         return top
 
 
+cdef inline Tensor plus(Tensor a, Tensor b):
+    """a + b, of which a sparse one can only be added to a dense one."""
+    return operate(ADD, b, a) if a.sparse > b.sparse else operate(ADD, a, b)
+
+
 cdef inline int deposit(Heap heap, uint64_t run, Node n, int nr, Tensor g) except -1:
     """Adds g to what node n has received for its output nr; queues n on the first."""
     if n.run != run:
@@ -49,11 +54,11 @@ cdef inline int deposit(Heap heap, uint64_t run, Node n, int nr, Tensor g) excep
         n.gs = None
         heap.push(n)
     if nr == 0:
-        n.g0 = g if n.g0 is None else operate(ADD, n.g0, g)
+        n.g0 = g if n.g0 is None else plus(n.g0, g)
     else:
         if n.gs is None:
             n.gs = {}
-        n.gs[nr] = operate(ADD, n.gs[nr], g) if nr in n.gs else g
+        n.gs[nr] = plus(n.gs[nr], g) if nr in n.gs else g
     return 0
 
 
@@ -82,7 +87,7 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
         else:
             leaf.grad_tensor = copy_of(alias(g))
     elif create_graph or leaf.grad_tensor.sparse > g.sparse:
-        leaf.grad_tensor = operate(ADD, leaf.grad_tensor, g)
+        leaf.grad_tensor = plus(leaf.grad_tensor, g)
     else:
         operate_into(ADD, leaf.grad_tensor, g)
     if leaf.backward_hooks is not None and "post_accumulate" in leaf.backward_hooks:
@@ -320,7 +325,7 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
 
 
 cdef int capture(dict captured, key, g) except -1:
-    captured[key] = operate(ADD, captured[key], g) if key in captured else g
+    captured[key] = plus(captured[key], g) if key in captured else g
     return 0
 
 

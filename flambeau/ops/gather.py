@@ -312,7 +312,8 @@ def embedding(
     """Rows of `weight` (n, d): y[…, :] = weight[indices[…], :].
 
     Row `padding_idx` gets no gradient; `scale_grad_by_freq` divides gradients by how often their row was asked for.
-    Raises IndexError where an index isn't in [0, n).
+    With `sparse` the weight's gradient is a sparse_coo tensor that holds the asked rows alone. Raises IndexError where an
+    index isn't in [0, n), RuntimeError where sparse gradients should be scaled by frequency.
 
     >>> fb.embedding(fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1, 1]))
     tensor([[3., 4.],
@@ -323,13 +324,19 @@ def embedding(
     indices = as_index("embedding", indices)
     check_range(indices, weight.shape[0], 0, False)
     places = inserted(weight.shape, indices.shape, (0,), 0)
-    if padding_idx < 0 and not scale_grad_by_freq:
+    if padding_idx < 0 and not scale_grad_by_freq and not sparse:
         return pick(weight, places=places, indices=(indices,))
-    return rows(weight, places=places, indices=indices, padding=padding_idx, scale=scale_grad_by_freq)
+    if sparse and scale_grad_by_freq:
+        raise RuntimeError("embedding: scale_grad_by_freq isn't supported with sparse gradients; use sparse=False")
+    return rows(weight, places=places, indices=indices, padding=padding_idx, scale=scale_grad_by_freq, sparse=sparse)
 
 
 def rows_vjp(ctx: Any, g: Tensor) -> Tensor:
     (indices,) = ctx.saved
+    if ctx.sparse:
+        from ..sparse.construct import gradient_of_rows
+
+        return gradient_of_rows(indices.reshape(-1), g.reshape(-1, ctx.shape[1]), ctx.shape, ctx.padding)
     if ctx.scale:
         counts = take(bincount(indices.reshape(-1), minlength=ctx.shape[0]), indices)
         g = g / counts.unsqueeze(-1)
@@ -340,9 +347,9 @@ def rows_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 
 @primitive(rows_vjp)
-def rows(ctx, weight, *, places, indices, padding, scale):
-    """embedding with a padding row, or with gradients divided by frequency."""
-    ctx.shape, ctx.places, ctx.padding, ctx.scale = weight.shape, places, padding, scale
+def rows(ctx, weight, *, places, indices, padding, scale, sparse):
+    """embedding with a padding row, with gradients divided by frequency, or with sparse gradients."""
+    ctx.shape, ctx.places, ctx.padding, ctx.scale, ctx.sparse = weight.shape, places, padding, scale, sparse
     ctx.save(indices)
     return read_places(weight.detach(), places, (indices,))
 

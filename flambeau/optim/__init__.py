@@ -12,8 +12,9 @@ from flambeau.optim.optimizer import Optimizer
 from flambeau.optim.rmsprop import Adadelta, Adagrad, RMSprop
 from flambeau.optim.rprop import ASGD, Rprop
 from flambeau.optim.sgd import SGD
+from flambeau.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
-    "Rprop", "lr_scheduler",
+    "Rprop", "SparseAdam", "lr_scheduler",
 ]  # fmt: skip

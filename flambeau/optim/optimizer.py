@@ -76,6 +76,7 @@ class Optimizer:
 
     state: defaultdict[Tensor, dict[str, Any]]
     param_groups: list[dict[str, Any]]
+    _takes_sparse = False  # whether `_update` understands sparse gradients
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -162,6 +163,10 @@ class Optimizer:
                 for p in group["params"]:
                     grad = p.grad
                     if grad is not None:
+                        if grad.layout != "strided" and not self._takes_sparse:
+                            name = type(self).__name__
+                            hint = ", please consider SparseAdam instead" if name == "Adam" else ""
+                            raise RuntimeError(f"{name} does not support sparse gradients{hint}")
                         params.append(p)
                         grads.append(grad)
                 if params:

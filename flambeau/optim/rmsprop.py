@@ -58,6 +58,8 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """s += g²;  p -= lr / (1 + (t - 1) lr_decay) g / (√s + eps). Duchi et al., 2011."""
 
+    _takes_sparse = True
+
     def __init__(
         self, params: Params, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
         initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: bool | None = None, *,
@@ -80,6 +82,10 @@ class Adagrad(Optimizer):
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         for p, g in zip(params, grads, strict=True):
+            if g.layout != "strided":
+                if group["weight_decay"]:
+                    raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+                g = g.coalesce()
             g = decayed(p, g, group["weight_decay"], group["maximize"])
             state = self.state[p]
             if not state:
@@ -89,7 +95,11 @@ class Adagrad(Optimizer):
             state["step"].add_(1)
             lr = float(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
             total = state["sum"].add_(g * g)
-            p.sub_(g / (total.sqrt() + group["eps"]) * lr)
+            if g.layout == "strided":
+                p.sub_(g / (total.sqrt() + group["eps"]) * lr)
+            else:
+                scale = 1 / (total.sparse_mask(g).values().sqrt() + group["eps"])
+                p.add_(fb.sparse_coo_tensor(g.indices(), g.values() * scale, g.shape, is_coalesced=True), alpha=-lr)
 
 
 class Adadelta(Optimizer):

@@ -29,6 +29,8 @@ class SGD(Optimizer):
     tensor([-0.5000])
     """
 
+    _takes_sparse = True
+
     def __init__(
         self, params: Params, lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
         weight_decay: float = 0,
@@ -44,6 +46,13 @@ class SGD(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        sparse = [i for i, g in enumerate(grads) if g.layout != "strided"]
+        if sparse:
+            for i in sparse:
+                self._update_sparse(group, params[i], grads[i])
+            params, grads = ([x for i, x in enumerate(xs) if i not in sparse] for xs in (params, grads))
+            if not params:
+                return
         settings = {k: group[k] for k in ("momentum", "dampening", "nesterov", "maximize")}
         settings |= {"lr": float(group["lr"]), "weight_decay": float(group["weight_decay"])}
         if not group["momentum"]:
@@ -59,3 +68,16 @@ class SGD(Optimizer):
             chosen = [i for i, is_fresh in enumerate(fresh) if is_fresh is first]
             p, g, b = ([seq[i] for i in chosen] for seq in (params, grads, buffers))
             sgd_(p, g, b, first=first, **settings)
+
+    def _update_sparse(self, group: dict[str, Any], p: Tensor, g: Tensor) -> None:
+        """The same for a sparse gradient, whose rows alone are touched; the momentum buffer is sparse too."""
+        if group["weight_decay"]:
+            raise RuntimeError("SGD: weight_decay is not compatible with sparse gradients")
+        g = -g if group["maximize"] else g
+        if group["momentum"]:
+            state = self.state[p]
+            b = state.get("momentum_buffer")
+            b = g.clone() if b is None else (b * group["momentum"]).add(g, alpha=1 - group["dampening"]).coalesce()
+            state["momentum_buffer"] = b
+            g = g.add(b, alpha=group["momentum"]) if group["nesterov"] else b
+        p.add_(g, alpha=-float(group["lr"]))

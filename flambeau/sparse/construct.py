@@ -239,6 +239,14 @@ def sparse_compressed_tensor(
     return built(layout, [compressed_indices, plain_indices], values, size, dtype, requires_grad)
 
 
+def gradient_of_rows(rows: Tensor, g: Tensor, size: Size, padding: int) -> SparseTensor:
+    """The gradient of a table of which rows were asked for, as a COO tensor of those; the padding row gets none."""
+    if padding >= 0:
+        kept = (rows != padding).nonzero().squeeze(1)
+        rows, g = rows[kept], g[kept]
+    return assemble(g, Structure("sparse_coo", (rows.unsqueeze(0),), Size(size), rows.shape[0] < 2))
+
+
 def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: str | None = None) -> SparseTensor:
     """The matrix whose diagonal offsets[i] is row i of `diagonals`; element j of a row goes to column j.
 
