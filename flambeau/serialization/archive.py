@@ -64,6 +64,9 @@ class Writer:
             return x if -(2**63) <= x < 2**63 else {"int": hex(x)}
         if kind is float:
             return x if math.isfinite(x) else {"float": repr(x)}
+        if access.is_tensor(x) and x.layout in access.SPARSE:
+            layout, *parts = access.sparse_parts(x)
+            return {"sparse": [layout, *(self.tree(part, where, depth) for part in parts)]}
         if access.is_tensor(x):
             return {"tensor": self.tensor(x, where)}
         if kind in ENCODE:
@@ -178,6 +181,8 @@ class Reader:
             return state
         if kind in ("tuple", "set", "frozenset"):
             return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](self.build(v) for v in payload)
+        if kind == "sparse":
+            return access.sparse_tensor(payload[0], *(self.build(part) for part in payload[1:]))
         if kind == "tensor":
             if payload not in self.built:
                 self.built[payload] = self.tensor(*self.table[payload])

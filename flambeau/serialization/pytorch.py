@@ -60,6 +60,18 @@ def parameter(t: Any, requires_grad: Any = True, *_: Any) -> Any:
     return finish(t, parameter=True, requires_grad=requires_grad is True)
 
 
+def sparse(layout: Any, parts: Any) -> Any:
+    """A sparse tensor of (indices, values, size, coalesced), or (pointers, indices, values, size) where compressed."""
+    from .tensors import SPARSE, is_tensor, sparse_tensor
+
+    layout = str(layout).rpartition(".")[2]
+    coo = layout == "sparse_coo"
+    tensors, (size, *rest) = (parts[:2], parts[2:]) if coo else (parts[:3], parts[3:])
+    if layout not in SPARSE or not all(is_tensor(t) for t in tensors):
+        raise ValueError(f"a sparse tensor isn't built from these parts, or has the layout {layout!r}")
+    return sparse_tensor(layout, tuple(tensors[:-1]), tuple(size), coo and bool(rest and rest[0]), tensors[-1], False)
+
+
 def encode_bytes(text: Any, encoding: Any) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"bytes in the encoding {encoding!r}")
@@ -94,6 +106,8 @@ def names(where: str) -> dict[str, Name]:
         "torch._utils._rebuild_tensor_v3": rebuild(where),
         "torch._utils._rebuild_parameter": parameter,
         "torch._utils._rebuild_parameter_with_state": parameter,
+        "torch._utils._rebuild_sparse_tensor": sparse,
+        "torch.serialization._get_layout": str,
         "torch.Size": small_size,
         "torch.device": lambda *parts: device(":".join(map(str, parts))),
         "collections.OrderedDict": ordered,

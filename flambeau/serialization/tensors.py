@@ -75,8 +75,23 @@ def dtype_object(name: str) -> Any:
 def layout(t: Any, name: str) -> Layout:
     dtype = dtype_name(t.dtype)
     if dtype not in ITEMSIZE or str(getattr(t, "layout", "strided")).rpartition(".")[2] != "strided":
-        raise TypeError(f"save: {name} is a {dtype} tensor of layout {t.layout}; only dense tensors can be saved")
+        raise TypeError(f"save: {name} is a {dtype} tensor of layout {t.layout}; only dense and sparse ones can be saved")
     return Layout(dtype, t.storage_offset(), tuple(t.shape), tuple(t.stride()))
+
+
+SPARSE = ("sparse_coo", "sparse_csr", "sparse_csc")
+
+
+def sparse_parts(t: Any) -> tuple[Any, ...]:
+    """A sparse tensor's layout, index tensors, size, whether it is coalesced, its values, whether it wants a gradient."""
+    return t.__reduce_ex__(2)[1]
+
+
+def sparse_tensor(*parts: Any) -> Any:
+    """The tensor of such parts, which are checked: indices out of bounds raise RuntimeError."""
+    from flambeau.sparse.tensor import rebuilt
+
+    return rebuilt(*parts)
 
 
 def memory(owner: Any, address: int, nbytes: int) -> memoryview:
