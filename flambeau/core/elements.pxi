@@ -178,7 +178,11 @@ def from_nested(data, dtype=None):
 cdef int infer_dtype(object data, int nd) except -1:
     cdef int code = -1, other
     if nd == 0:
-        return (<Tensor> data).code if isinstance(data, Tensor) else python_dtype(data)
+        if isinstance(data, Tensor):
+            return (<Tensor> data).code
+        # NumPy's scalars and 0-dimensional arrays say what they are; float64 ones are Python floats too.
+        known = None if type(data) in (float, int, bool) else _BY_NAME.get(getattr(getattr(data, "dtype", None), "name", None))
+        return python_dtype(data) if known is None else (<DType> known).code
     for x in data:
         other = infer_dtype(x, nd - 1)
         code = other if code < 0 else PROMOTE[code][other]
