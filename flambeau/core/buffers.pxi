@@ -77,7 +77,9 @@ def from_buffer(obj):
     cdef int64_t[64] strides
     cdef str form = lent.view.format.decode() if lent.view.format != NULL else "B"
     cdef int i
-    code = _FORMATS.get(form.lstrip("@=<"))
+    if form[:1] in (">", "!") and lent.view.itemsize > 1:
+        raise ValueError(f"from_buffer: the elements {form!r} have another byte order; use array.astype(array.dtype.newbyteorder('='))")
+    code = _FORMATS.get(form.lstrip("@=<>!"))
     if code is None:
         raise TypeError(f"from_buffer: element format {form!r} has no flambeau dtype; convert it first")
     if lent.view.ndim > MAXDIM:
