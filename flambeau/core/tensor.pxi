@@ -80,6 +80,13 @@ class device:
 CPU = device("cpu")
 
 
+cdef object only_element(Tensor t):
+    """The only element, for Python's conversions; these raise ValueError where `item` raises RuntimeError."""
+    if t.count != 1:
+        raise ValueError(f"only one element tensors can be converted to Python scalars, got shape {list(t.shape)}; use x.tolist()")
+    return t.item()
+
+
 cdef class Tensor:
     """An n-dimensional array with a place on the tape.
 
@@ -550,10 +557,10 @@ cdef class Tensor:
         return bool(read_element(self.ptr, self.code))
 
     def __float__(self):
-        return float(self.item())
+        return float(only_element(self))
 
     def __int__(self):
-        return int(self.item())
+        return int(only_element(self))
 
     def __index__(self):
         if self.count != 1 or CATEGORY[self.code] > 1:
@@ -561,7 +568,7 @@ cdef class Tensor:
         return int(self.item())
 
     def __complex__(self):
-        return complex(self.item())
+        return complex(only_element(self))
 
     def __iter__(self):
         if self.ndims == 0:
@@ -578,7 +585,9 @@ cdef class Tensor:
         return hooks["repr"](self)
 
     def __format__(self, spec):
-        return format(self.item(), spec) if self.ndims == 0 and spec else repr(self)
+        if spec and self.ndims:
+            raise TypeError(f"a format such as {spec!r} needs a 0-dimensional tensor, got shape {list(self.shape)}; use x.item()")
+        return format(self.item(), spec) if spec else repr(self)
 
     def __getitem__(self, index):
         cdef Tensor found = basic_index(self, index)
@@ -651,6 +660,8 @@ cdef class Tensor:
         # 0 <, 1 <=, 2 ==, 3 !=, 4 >, 5 >=
         if other is None or isinstance(other, (str, tuple, list, dict)):
             return op == 3 if op in (2, 3) else NotImplemented
+        if op in (2, 3) and not operand_like(other) and hasattr(other, "__array__"):
+            other = hooks["array_view"](other)  # Python would compare identities
         return operate(LT if op == 0 else LE if op == 1 else EQ if op == 2 else NE if op == 3 else GT if op == 4 else GE,
                        self, other)
 
