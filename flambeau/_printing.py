@@ -1,7 +1,7 @@
 """How a tensor is shown: PyTorch's layout, digit for digit (`tensor([1.0000, 2.5000])`).
 
-Takes anything with `shape`, `dtype`, `tolist` and indexing; of a large tensor only the edges are read. Imports the
-standard library only. Read next: `core/tensor.pxi`, whose `__repr__` calls `tensor_repr`.
+Takes anything with `shape`, `dtype`, `layout`, `tolist` and indexing; of a large tensor only the edges are read.
+Imports the standard library only. Read next: `core/tensor.pxi`, whose `__repr__` calls `tensor_repr`.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ def elements(t: Any, indent: int) -> str:
 
 def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
     """The text PyTorch would print for this tensor; default_dtype: the floating dtype that isn't mentioned."""
+    if t.layout in PARTS:
+        return sparse_repr(t, default_dtype)
     shape = tuple(t.shape)
     dtype = str(t.dtype).rpartition(".")[2]
     notes = []
@@ -170,13 +172,51 @@ def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
         notes.append(f"grad_fn={repr(t.grad_fn).split(' object at ')[0]}>")
     elif getattr(t, "requires_grad", False):
         notes.append("requires_grad=True")
-    text = prefix + elements(t, len(prefix))
+    return filled(prefix + elements(t, len(prefix)), notes, len(prefix)) + ")"
+
+
+def filled(text: str, notes: list[str], margin: int) -> str:
+    """text and notes, separated by commas, broken where a line would get too long."""
     column = len(text) - text.rfind("\n") + 1
     for note in notes:
         if column + len(note) + 2 > options.linewidth:
-            text += ",\n" + " " * len(prefix) + note
-            column = len(prefix) + len(note)
+            text += ",\n" + " " * margin + note
+            column = margin + len(note)
         else:
             text += ", " + note
             column += len(note) + 2
-    return text + ")"
+    return text
+
+
+# ---- sparse tensors
+PARTS = {
+    "sparse_coo": ("_indices",),
+    "sparse_csr": ("crow_indices", "col_indices"),
+    "sparse_csc": ("ccol_indices", "row_indices"),
+}
+
+
+def part(name: str, t: Any, margin: int) -> str:
+    """name=tensor(…), standing `margin` characters from the left."""
+    prefix = f"{name}=tensor("
+    note = f", size={tuple(t.shape)}" if 0 in t.shape else ""
+    return prefix + elements(t, margin + len(prefix)) + note + ")"
+
+
+def sparse_repr(t: Any, default_dtype: str) -> str:
+    """Indices and values, and what the tensor is."""
+    prefix = "tensor("
+    margin = len(prefix)
+    parts = [part(name.lstrip("_"), getattr(t, name)(), margin) for name in PARTS[t.layout]]
+    parts.append(part("values", t._values(), margin))
+    notes = [f"size={tuple(t.shape)}", f"nnz={t._nnz()}"]
+    if str(t.dtype).rpartition(".")[2] not in {default_dtype, "complex64", "int64", "bool"}:
+        notes.append(f"dtype={t.dtype}")
+    notes.append(f"layout=flambeau.{t.layout}")
+    if t.grad_fn is not None:
+        notes.append(f"grad_fn={repr(t.grad_fn).split(' object at ')[0]}>")
+    elif t.requires_grad:
+        notes.append("requires_grad=True")
+    text = prefix + (",\n" + " " * margin).join(parts)
+    first = ",\n" + " " * margin if t.layout == "sparse_coo" else ", "
+    return filled(text + first + notes[0], notes[1:], margin) + ")"

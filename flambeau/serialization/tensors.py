@@ -75,7 +75,7 @@ def dtype_object(name: str) -> Any:
 def layout(t: Any, name: str) -> Layout:
     dtype = dtype_name(t.dtype)
     if dtype not in ITEMSIZE or str(getattr(t, "layout", "strided")).rpartition(".")[2] != "strided":
-        raise TypeError(f"save: {name} is a {dtype} tensor of layout {t.layout}; only dense and sparse ones can be saved")
+        raise TypeError(f"save: {name} is a {dtype} tensor of layout {t.layout}; dense and sparse ones can be saved")
     return Layout(dtype, t.storage_offset(), tuple(t.shape), tuple(t.stride()))
 
 
@@ -83,7 +83,7 @@ SPARSE = ("sparse_coo", "sparse_csr", "sparse_csc")
 
 
 def sparse_parts(t: Any) -> tuple[Any, ...]:
-    """A sparse tensor's layout, index tensors, size, whether it is coalesced, its values, whether it wants a gradient."""
+    """Layout, index tensors, size, whether coalesced, values, whether it wants a gradient: what a sparse tensor is."""
     return t.__reduce_ex__(2)[1]
 
 

@@ -32,7 +32,7 @@ def check_bounds(name: str, index: Tensor, size: int, what: str) -> None:
         low, high = extent(index.to(INT64))
         if low < 0 or high >= size:
             raise RuntimeError(
-                f"{name}: {what} must be in [0, {size}), got {low if low < 0 else high}; give a larger size, or mend them"
+                f"{name}: {what} must be in [0, {size}), got {low if low < 0 else high}; give a larger size"
             )
 
 
@@ -40,8 +40,7 @@ def empty_coo(size: Sequence[int], sparse_dim: int, dense_dim: int, dtype: DType
     """A COO tensor that stores nothing."""
     if len(size) != sparse_dim + dense_dim:
         raise RuntimeError(
-            f"sparse_coo_tensor: size {list(size)} needs {len(size)} dimensions, got {sparse_dim} sparse and {dense_dim} "
-            "dense ones"
+            f"sparse_coo_tensor: size {list(size)} doesn't have {sparse_dim} sparse and {dense_dim} dense dimensions"
         )
     values = zeros(0, *size[sparse_dim:], dtype=dtype)
     places = empty(sparse_dim, 0, dtype=INT64)
@@ -64,15 +63,14 @@ def resized(s: SparseTensor, size: Any, sparse_dim: int, dense_dim: int) -> Spar
         raise RuntimeError(f"sparse_resize_: only sparse_coo tensors can be resized, got {old.layout}")
     if len(size) != sparse_dim + dense_dim or (old.nnz and sparse_dim != old.sparse_dim):
         raise RuntimeError(
-            f"sparse_resize_: a tensor of {old.sparse_dim} sparse dimensions and {old.nnz} values can't become {list(size)} "
-            f"with {sparse_dim}"
+            f"sparse_resize_: {old.nnz} values in {old.sparse_dim} sparse dimensions can't become {list(size)} with "
+            f"{sparse_dim}"
         )
     if old.nnz == 0:
         return empty_coo(size, sparse_dim, dense_dim, s.dtype)
     if any(new < n for new, n in zip(size, old.size, strict=True)) or size[sparse_dim:] != old.size[sparse_dim:]:
         raise RuntimeError(
-            f"sparse_resize_: a tensor that stores values can only grow in its sparse dimensions, got {list(old.size)} to "
-            f"{list(size)}"
+            f"sparse_resize_: with values stored only sparse dimensions can grow, got {list(old.size)} to {list(size)}"
         )
     return made(s.held, Structure("sparse_coo", old.indices, Size(size), old.coalesced))
 
@@ -102,7 +100,7 @@ def checked_coo(places: Tensor, values: Tensor, size: Sequence[int] | None, coal
         raise RuntimeError(f"{name}: indices must be sparse_dim x nnz, but got: {list(places.shape)}")
     if values.ndim == 0 or values.shape[0] != places.shape[1]:
         raise RuntimeError(
-            f"{name}: indices and values must have same nnz, but got nnz from indices: {places.shape[1]}, values of shape "
+            f"{name}: indices and values must have same nnz, but got {places.shape[1]} indices and values of shape "
             f"{list(values.shape)}"
         )
     places, k = places.to(INT64), places.shape[0]
@@ -118,7 +116,7 @@ def checked_coo(places: Tensor, values: Tensor, size: Sequence[int] | None, coal
     for d in range(k):
         check_bounds(name, places[d], size[d], f"indices of dimension {d}")
     # What a caller promises is believed only as far as it is true.
-    ordered = coalesced is True and row_major(places, size[:k])
+    ordered = coalesced is True and row_major(places, tuple(size[:k]))
     if coalesced and not ordered:
         raise RuntimeError(f"{name}: is_coalesced=True, but indices aren't in ascending order without duplicates")
     return Structure("sparse_coo", (places,), size, ordered or places.shape[1] < 2)
@@ -153,8 +151,8 @@ def checked_compressed(layout: str, indices: Sequence[Tensor], values: Tensor, s
         raise RuntimeError(f"{name}: {first} must have {n + 1} elements for size {list(size)}, got {starts.shape[0]}")
     if int(starts[0]) != 0 or int(starts[-1]) != others.shape[0]:
         raise RuntimeError(
-            f"{name}: {first} must go from 0 to {others.shape[0]}, the number of values; it goes from {int(starts[0])} to "
-            f"{int(starts[-1])}"
+            f"{name}: {first} must go from 0 to the number of values, {others.shape[0]}; it goes from {int(starts[0])} "
+            f"to {int(starts[-1])}"
         )
     if n and bool((starts[1:] < starts[:-1]).any()):
         raise RuntimeError(f"{name}: {first} must not descend")
@@ -162,8 +160,8 @@ def checked_compressed(layout: str, indices: Sequence[Tensor], values: Tensor, s
     run = run_numbers(starts.to(INT64))
     if others.shape[0] > 1 and bool(((others[1:] <= others[:-1]) & (run[1:] == run[:-1])).any()):
         raise RuntimeError(
-            f"{name}: {second} must ascend without duplicates within each row or column; a sparse_coo_tensor takes them in "
-            "any order, and to_sparse_csr() sorts them"
+            f"{name}: {second} must ascend without duplicates within each row or column; sparse_coo_tensor takes "
+            "them in any order, and its to_sparse_csr() sorts them"
         )
     return Structure(layout, (starts, others), size, True)
 
@@ -254,8 +252,8 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: str | None =
     tensor([[1., 0.],
             [0., 2.]])
     """
-    from ..ops.ranges import arange
     from ..ops.joining import stack
+    from ..ops.ranges import arange
     from .convert import to_layout
 
     offsets = as_indices("spdiags", offsets).reshape(-1).to(INT64)
@@ -342,5 +340,3 @@ class Legacy:
 
     def __instancecheck__(self, x: object) -> bool:
         return isinstance(x, SparseTensor) and x.is_sparse and x.dtype is self.dtype
-
-

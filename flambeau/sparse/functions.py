@@ -56,7 +56,7 @@ def sampled_addmm(
         mat1.shape[1] != mat2.shape[0]
     ):  # fmt: skip
         raise RuntimeError(
-            f"sampled_addmm: shapes don't fit: {tuple(mat1.shape)} @ {tuple(mat2.shape)} at the places of {tuple(s.shape)}"
+            f"sampled_addmm: shapes don't fit, {tuple(mat1.shape)} @ {tuple(mat2.shape)} at places of {tuple(s.shape)}"
         )
     pattern, values = ordered(s)
     found = sampled(mat1, mat2.t(), pattern=pattern)

@@ -18,10 +18,11 @@ from ..ops.matmul import linear
 from ..ops.picking import pick, written, written_
 from ..ops.table import TABLE
 from .construct import nothing
-from .convert import coo_parts, lookup, merged, spread, to_layout
+from .convert import lookup, merged, to_layout
 from .products import product
 from .structure import Pattern, Structure, element_places, flat
 from .tensor import SparseTensor, assemble, become, same_dtype, sparse, values_of
+from .views import coo_parts, spread
 
 MEANINGS: dict[str, Callable[..., Any]] = {}
 # f(0) = 0, so that f of a tensor is f of its values; those of the first line may come before the sum of duplicates.
@@ -108,7 +109,7 @@ def copy_(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
         return target.copy_(source.to_dense())
     if not isinstance(source, SparseTensor) or target.shape != source.shape:
         raise RuntimeError(
-            f"copy_: a {target.layout} tensor takes a sparse one of its shape {list(target.shape)}, got {source.layout} "
+            f"copy_: a {target.layout} tensor takes a sparse one of shape {list(target.shape)}, got {source.layout} "
             f"{list(source.shape)}"
         )
     return become(target, cast(clone(to_layout(source, target.layout)), target.dtype))
@@ -159,7 +160,9 @@ def total(s: SparseTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 # ---- two tensors
 def agreed(name: str, a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise RuntimeError(f"{name}: shapes must be the same with sparse tensors, got {list(a.shape)} and {list(b.shape)}")
+        raise RuntimeError(
+            f"{name}: shapes must be the same with sparse tensors, got {list(a.shape)} and {list(b.shape)}"
+        )
 
 
 @meaning("add")
@@ -205,7 +208,7 @@ def add_sparse(a: SparseTensor, b: SparseTensor, alpha: Any) -> SparseTensor:
         return assemble(va + vb, a.structure)
     if a.structure.sparse_dim != b.structure.sparse_dim:
         raise RuntimeError(
-            f"add: both tensors must have as many sparse dimensions, got {a.structure.sparse_dim}, {b.structure.sparse_dim}"
+            f"add: numbers of sparse dimensions differ, {a.structure.sparse_dim} and {b.structure.sparse_dim}"
         )
     places = cat([a.structure.places(), b.structure.places()], 1)
     both = assemble(cat([va, vb]), Structure("sparse_coo", (places,), a.shape, False))
@@ -249,7 +252,9 @@ def multiply_sparse(a: SparseTensor, b: SparseTensor) -> SparseTensor:
 
 def quotient(name: str, exact: bool) -> Callable[..., SparseTensor]:
     def divided(a: Any, b: Any) -> SparseTensor:
-        if not isinstance(a, SparseTensor) or not number(b):
+        if not isinstance(a, SparseTensor):
+            raise NotImplementedError(f"{name}: a quotient by a sparse tensor divides by zero; use to_dense()")
+        if not number(b):
             got = list(b.shape) if isinstance(b, Tensor) else b
             raise RuntimeError(f"{name}: sparse tensors can only be divided by numbers, got divisor {got}")
         return of_values(lambda v: TABLE[name](v, b), exact)(a)
@@ -273,7 +278,9 @@ def matrix_product(a: Tensor, b: Tensor) -> Tensor:
     """a @ b of matrices, or of as many matrices each."""
     same_dtype("matmul", a, b)
     if a.ndim != b.ndim or a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[0] != b.shape[0]):
-        raise RuntimeError(f"matmul: sparse products take matrices, or as many each, got {tuple(a.shape)} @ {tuple(b.shape)}")
+        raise RuntimeError(
+            f"matmul: sparse products take matrices, or as many each, got {tuple(a.shape)} @ {tuple(b.shape)}"
+        )
     if a.shape[-1] != b.shape[-2]:
         hint = "; did you mean x.mT?" if a.shape[-1] == b.shape[-1] else ""
         raise RuntimeError(f"matmul: inner sizes differ, {tuple(a.shape)} @ {tuple(b.shape)}{hint}")
@@ -347,7 +354,7 @@ def joined(tensors: Sequence[Tensor], dim: int) -> SparseTensor:
 
 
 def groups(structure: Structure, dim: int) -> tuple[Tensor, int]:
-    """A number for each value, the same for those that differ in the sparse dimension `dim` only; how many there are."""
+    """A number for each value, one for all that differ in the sparse dimension `dim` alone; how many there are."""
     places, k = structure.places(), structure.sparse_dim
     others = [d for d in range(k) if d != dim]
     if not others:
@@ -355,4 +362,3 @@ def groups(structure: Structure, dim: int) -> tuple[Tensor, int]:
     number = flat(stack([places[d] for d in others]), tuple(structure.size[d] for d in others))
     distinct, inverse = number.unique(return_inverse=True)
     return inverse, distinct.shape[0]
-

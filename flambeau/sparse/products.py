@@ -54,8 +54,8 @@ def sampled_kernel(dtype: str) -> Kernel:
     a = load("x", dtype, var("left") + j)
     b = load("z", dtype, var("right") + j)
     fold = Reduce(
-        j, zero, width, (Accumulator(total, const(0, dtype)),), (multiply_add(a, b, total),), (total + other,), (other,),
-        LANES,
+        j, zero, width, (Accumulator(total, const(0, dtype)),), (multiply_add(a, b, total),), (total + other,),
+        (other,), LANES,
     )  # fmt: skip
     body = (
         Let(var("left"), load("row", "i64", p) * width), Let(var("right"), load("column", "i64", p) * width), fold,
@@ -123,7 +123,8 @@ def sampled(ctx, x, z, *, pattern: Pattern):
     total = None
     # A Reduce runs over one block at most; blocks are added in order.
     for first in range(0, width, REDUCE_BLOCK):
-        part = sampled_block(*(computed(m.narrow(1, first, min(REDUCE_BLOCK, width - first))) for m in (a, b)), pattern)
+        left, right = (computed(m.narrow(1, first, min(REDUCE_BLOCK, width - first))) for m in (a, b))
+        part = sampled_block(left, right, pattern)
         total = part if total is None else total + part
     return zeros_like_shape(a, pattern.column.shape, a.dtype) if total is None else total.to(x.dtype)
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from ..core._core import DTYPES, Size, Tensor
-from ..ops.ranges import arange
 from ..ops.gather import bincount
 from ..ops.indirect import Places, inserted
 from ..ops.joining import stack
+from ..ops.ranges import arange
 from ..ops.scan import cumsum
 from ..ops.sorting import sort
 
@@ -63,7 +63,9 @@ class Structure:
     def unchanged(self) -> None:
         """Raises RuntimeError where somebody wrote to the index tensors since they were checked."""
         if [i._version for i in self.indices] != self.derived["versions"]:
-            raise RuntimeError("the indices of a sparse tensor were changed in place; make a new tensor of clones of them")
+            raise RuntimeError(
+                "the indices of a sparse tensor were changed in place; make a new tensor of clones of them"
+            )
 
     @property
     def nnz(self) -> int:

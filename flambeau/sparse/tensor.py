@@ -130,7 +130,7 @@ class SparseTensor(Tensor):
     # ---- places
     def permute(self, *dims: Any) -> SparseTensor:
         """The dimensions in another order; sparse and dense ones stay apart."""
-        from .convert import permuted
+        from .views import permuted
 
         return permuted(self, dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims)
 
@@ -166,19 +166,19 @@ class SparseTensor(Tensor):
 
     def unsqueeze(self, dim: int) -> SparseTensor:
         """A dimension of length 1 inserted."""
-        from .convert import unsqueezed
+        from .views import unsqueezed
 
         return unsqueezed(self, dim)
 
     def select(self, dim: int, index: int) -> Tensor:
         """One index of a dimension, which is dropped; dense where no sparse dimension is left."""
-        from .convert import selected
+        from .views import selected
 
         return selected(self, dim, index)
 
     def narrow(self, dim: int, start: int, length: int) -> SparseTensor:
         """`length` indices of a dimension from `start` on."""
-        from .convert import narrowed
+        from .views import narrowed
 
         return narrowed(self, dim, start, length)
 
@@ -186,12 +186,12 @@ class SparseTensor(Tensor):
 
     def index_select(self, dim: int, index: Tensor) -> SparseTensor:
         """The parts along a dimension that `index` names, in its order."""
-        from .convert import index_selected
+        from .views import index_selected
 
         return index_selected(self, dim, index)
 
     def __getitem__(self, index: Any) -> Tensor:
-        from .convert import got
+        from .views import got
 
         return got(self, index)
 
@@ -217,14 +217,10 @@ class SparseTensor(Tensor):
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self.numpy()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        from .printing import text
-
-        return text(self)
-
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         s = self.structure
-        return rebuilt, (s.layout, s.indices, tuple(s.size), s.coalesced, self.held, self.is_leaf and self.requires_grad)
+        wants = self.is_leaf and self.requires_grad
+        return rebuilt, (s.layout, s.indices, tuple(s.size), s.coalesced, self.held, wants)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseTensor:
         import copy
@@ -247,19 +243,25 @@ class SparseTensor(Tensor):
         return id(self) >> 4
 
 
+NO_MEMORY = (
+    "__dlpack__", "as_strided", "contiguous", "data_ptr", "expand", "expand_as", "flatten", "reshape", "reshape_as",
+    "resize_", "set_", "squeeze", "storage", "storage_offset", "stride", "tolist", "unfold", "untyped_storage", "view",
+    "view_as",
+)  # fmt: skip
+# PyTorch says of these by a plain RuntimeError that they don't exist here.
+PLAIN = ("contiguous", "data_ptr", "expand", "reshape", "stride")
+
+
 def refused(name: str) -> Callable[..., NoReturn]:
     def method(self: SparseTensor, *args: Any, **kwargs: Any) -> NoReturn:
-        kind = RuntimeError if name in ("reshape", "expand", "contiguous", "stride", "data_ptr") else NotImplementedError
+        kind = RuntimeError if name in PLAIN else NotImplementedError
         raise kind(f"{name}: a {self.layout} tensor has no strided memory; use to_dense()")
 
     method.__name__ = name
     return method
 
 
-for _name in (
-    "view reshape expand expand_as squeeze flatten as_strided contiguous data_ptr stride storage storage_offset "
-    "untyped_storage tolist view_as reshape_as set_ resize_ unfold __dlpack__"
-).split():
+for _name in NO_MEMORY:
     setattr(SparseTensor, _name, refused(_name))
 
 
