@@ -42,6 +42,8 @@ NAMES = {
     "ops.copies": "alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy "
     "slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy "
     "unsafe_chunk unsafe_split unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
+    "ops.distributions": "bernoulli .bernoulli .bernoulli_ .cauchy_ .exponential_ .geometric_ .log_normal_ normal "
+    ".normal_ .random_ .uniform_",
     "ops.distance": "cdist dist .dist pdist renorm .renorm .renorm_",
     "ops.einsum": "chain_matmul einsum kron .kron",
     "ops.gather": "bincount .bincount embedding gather .gather index_add .index_add .index_add_ index_copy .index_copy "
@@ -67,9 +69,8 @@ NAMES = {
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.normalization": "batch_norm group_norm layer_norm rms_norm",
     "ops.pooling": "adaptive_avg_pool2d avg_pool2d max_pool2d",
-    "ops.random": "Generator bernoulli .bernoulli .bernoulli_ .cauchy_ default_generator dropout .exponential_ "
-    ".geometric_ get_rng_state initial_seed .log_normal_ manual_seed normal .normal_ rand rand_like randint "
-    "randint_like randn randn_like .random_ randperm seed set_rng_state .uniform_",
+    "ops.random": "Generator default_generator dropout get_rng_state initial_seed manual_seed rand rand_like randint "
+    "randint_like randn randn_like randperm seed set_rng_state",
     "ops.ranges": "arange eye linspace logspace",
     "ops.rearrange": "flip .flip fliplr .fliplr flipud .flipud pad .repeat repeat_interleave .repeat_interleave roll "
     ".roll rot90 .rot90 tile .tile unravel_index",

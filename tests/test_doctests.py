@@ -52,6 +52,7 @@ def test_module(name):
 def documented(thing, seen: set[int]):
     """(name, docstring) of what an extension type or an op offers, once each."""
     for name in dir(thing):
+        getattr(thing, name, None)  # loads what loads late
         member = inspect.getattr_static(thing, name)
         doc = getattr(member, "__doc__", None)
         if not name.startswith("_") and isinstance(doc, str) and ">>>" in doc and id(doc) not in seen:

@@ -17,6 +17,7 @@ from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.ir.interpret import decode, encode, evaluate
 from flambeau.ops.define import DOMAINS
 from flambeau.ops.pointwise import OPS
+from flambeau.ops.pointwise_arithmetic import whole_divisor
 from flambeau.ops.table import TABLE, variant
 from flambeau.ops.typed import CODES, typed
 
@@ -59,6 +60,8 @@ def operands(name: str, dtype: fb.dtype, count: int = 37) -> list[fb.Tensor]:
         if dtype.is_complex and not kept:
             x = x * (1 - 0.5j) + 0.25j
         drawn.append(make(x, fb.bool if kept else dtype))
+    if OPS[name].refuse is whole_divisor:
+        drawn[1] += drawn[1] == 0  # what rounds to zero divides no integers
     return drawn
 
 

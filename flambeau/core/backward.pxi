@@ -176,6 +176,7 @@ cdef object run_node(Node n, tuple grads):
     if n.kind == PYTHON:
         return n.vjp(n, *grads)
     if n.kind == COPY_SLICES:
+        check_kept(n)
         return hooks["copy_slices_vjp"](n, grads[0])
     g = grads[0]
     if n.kind == SUM:
@@ -291,9 +292,13 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
             if n.meta is not None:
                 found = after_node(n, found, gs)
             gs = None
-            if not keep_graph and n.saved is not None:
-                n.saved = None
-                n.freed = True
+            if not keep_graph:
+                if n.kind == COPY_SLICES:
+                    n.vjp = None  # the node that wrote the view, and what it saved
+                    n.freed = True
+                elif n.saved is not None:
+                    n.saved = None
+                    n.freed = True
             if PyTuple_GET_SIZE(found) != PyTuple_GET_SIZE(n.edges):
                 raise RuntimeError(
                     f"{n.node_name()}: backward returned {len(found)} gradients for {len(n.edges)} inputs"

@@ -37,6 +37,7 @@ cdef struct Entry:
     uint64_t vjp_mask
     PyObject *vjp
     PyObject *vjps
+    PyObject *refuse  # called with the op's name and operands before a launch, where it may have to raise
 
 ZERO = 0.0
 
@@ -105,6 +106,7 @@ cdef class Op:
         for i in range(self.nentries):
             Py_XDECREF(self.entries[i].vjp)
             Py_XDECREF(self.entries[i].vjps)
+            Py_XDECREF(self.entries[i].refuse)
             free(self.entries[i])
         free(self.entries)
 

@@ -34,7 +34,7 @@ cdef inline int write_slot(int64_t *slot, int code, object x) except -1:
     return 0
 
 
-cdef inline int number_key(object x) except -1:
+cdef inline int number_key(Op op, object x) except -1:
     if PyFloat_CheckExact(x):
         return KEY_NUMBER + 2
     if isinstance(x, bool):
@@ -47,7 +47,9 @@ cdef inline int number_key(object x) except -1:
         return KEY_NUMBER + 1
     if hasattr(x, "__float__"):
         return KEY_NUMBER + 2
-    raise TypeError(f"a tensor or a number is needed, got {type(x).__name__}")
+    raise TypeError(
+        f"{op.name}: ({', '.join(op.parameters)}) are tensors or numbers, got {type(x).__name__}; use flambeau.tensor(data)"
+    )
 
 
 cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t layout, int k, int8_t *classes) except NULL:
@@ -58,7 +60,7 @@ cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t
     keys = []
     for i in range(n):
         keys.append(<int> ((k0 if i < 10 else k1 if i < 20 else k2) >> (6 * (i % 10)) & 63))
-    address, out_codes, number_codes, differentiable = hooks["pointwise_miss"](
+    address, out_codes, number_codes, differentiable, refuse = hooks["pointwise_miss"](
         op, tuple(keys), tuple([classes[i] for i in range(n + op.nout)]), k, bool(layout >> 3 & 1),
         None if given is None else tuple([DTYPES[(<Tensor> o).code] for o in given]))
     if op.nentries == op.capacity:
@@ -78,6 +80,9 @@ cdef Entry *miss(Op op, PyObject **xs, int n, tuple given, uint64_t k0, uint64_t
     for i in range(n):
         e.number_codes[i] = number_codes[i]
     e.differentiable = differentiable
+    if refuse is not None:
+        Py_INCREF(refuse)
+        e.refuse = <PyObject *> refuse
     op.entries[op.nentries] = e
     op.nentries += 1
     return e
@@ -163,7 +168,7 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             key = KEY_DEFAULT
             classes[i] = 0
         else:
-            key = number_key(x)
+            key = number_key(op, x)
             if key == KEY_NUMBER + 3:
                 return with_complex_numbers(op, xs, n, given, mode)
             classes[i] = 0
@@ -173,13 +178,13 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             check_inplace(<Tensor> given[0], op.name, mask != 0)
         for j in range(len(given)):
             t = given[j]
+            if t.sparse:
+                return sparsely(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
             for i in range(n):
                 if simple and isinstance(<object> xs[i], Tensor) and ranges_overlap(t, <Tensor> <object> xs[i]):
                     simple = same_elements(t, <Tensor> <object> xs[i])
             if j < 3:
                 given_bits |= (<uint64_t> (t.code + 1)) << (52 + 4 * j)
-            if t.sparse:
-                return sparsely(op, tuple([<object> xs[i] for i in range(n)]), {}, given, mode)
             if simple and not (t.contig and (same_shape(t, full) if full is not None else t.ndims == 0)):
                 simple = False
     if not simple:
@@ -201,6 +206,8 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             break
     else:
         e = miss(op, xs, n, given, keys[0], keys[1], keys[2], layout, 1, classes)
+    if e.refuse != NULL and count:
+        (<object> e.refuse)(op.name, *[<object> xs[i] for i in range(n)])
     mask &= e.differentiable
     cdef Vjp v = None
     if mask and mode != NO_OUTPUT:
@@ -443,6 +450,8 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
             break
     else:
         e = miss(op, xs, n, given, keys[0], keys[1], keys[2], layout, k, classes)
+    if e.refuse != NULL and inner and rows and repeat:
+        (<object> e.refuse)(op.name, *[<object> xs[i] for i in range(n)])
     mask &= e.differentiable
     if mask and mode != NO_OUTPUT:
         v = vjp_of(op, e, mask, n)

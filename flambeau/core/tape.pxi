@@ -188,6 +188,8 @@ cdef int record_view(Tensor out, Tensor self, int kind, object how) except -1:
 
 cdef int save_tensors(Node n, tuple tensors) except -1:
     cdef Py_ssize_t i, k = PyTuple_GET_SIZE(tensors)
+    if k == 0:
+        return 0  # nothing that a backward could free: it may run again
     n.saved = tensors
     if k <= INLINE_SAVED:
         n.versions = &n.inline_versions[0]
@@ -226,15 +228,20 @@ cdef int own_outputs(Node n, tuple outputs) except -1:
     return 0
 
 
+cdef int check_kept(Node n) except -1:
+    if n.freed:
+        raise RuntimeError(
+            f"backward: what {n.node_name()} saved was freed by an earlier backward through this graph; "
+            "pass retain_graph=True to that one to go through it a second time"
+        )
+    return 0
+
+
 cdef tuple unpack(Node n):
     cdef Py_ssize_t i
     cdef Tensor t
     cdef list items = None
-    if n.freed:
-        raise RuntimeError(
-            f"backward: what {n.node_name()} saved was freed by an earlier backward through this graph; "
-            "pass retain_graph=True to that one to go through it again"
-        )
+    check_kept(n)
     if n.saved is None:
         return ()
     for i in range(PyTuple_GET_SIZE(n.saved)):

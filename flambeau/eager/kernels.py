@@ -6,12 +6,14 @@ Imports ops, codegen and core.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..codegen import native, schedule
 from ..core import _core
 from ..core._core import Op, Vjp
 from ..ir.expr import DTYPES
+from ..ops.define import PointwiseDef
 from ..ops.typed import CODES, PUBLIC, Typed, backward, typed
 
 _typed: dict[tuple, Typed] = {}
@@ -30,8 +32,8 @@ def typed_op(op: Op, keys: tuple[int, ...]) -> Typed:
 
 def pointwise_miss(
     op: Op, keys: tuple[int, ...], classes: tuple[int, ...], dims: int, stream: bool, given: tuple | None
-) -> tuple[int, tuple[int, ...], tuple[int, ...], int]:
-    """(address, output dtype codes, codes of the operands that are numbers, mask of differentiable operands)."""
+) -> tuple[int, tuple[int, ...], tuple[int, ...], int, Callable[..., None] | None]:
+    """(address, output dtype codes, codes of operands that are numbers, mask of differentiable operands, refusal)."""
     t = typed_op(op, keys)
     if native.DEBUG >= 1:
         operands = ", ".join("default" if x is None else x.dtype for x in t.inputs)
@@ -47,7 +49,8 @@ def pointwise_miss(
         for i, x in enumerate(t.inputs):
             if x is not None and not t.is_number[i] and DTYPES[x.dtype].kind in "fc":
                 mask |= 1 << i
-    return address, tuple(CODES[d] for d in outs), numbers, mask
+    whole = isinstance(op.definition, PointwiseDef) and DTYPES[t.exprs[0].dtype].kind in "ui"
+    return address, tuple(CODES[d] for d in outs), numbers, mask, op.definition.refuse if whole else None
 
 
 def storable(op: Op, result: str, target: str) -> str:

@@ -71,6 +71,8 @@ class PointwiseDef(NamedTuple):
     promote    "default": operands promote each other; "float": integers then become float32; both compute f16 and bf16
                in f32 and round the result. "exact": as default, but f16 and bf16 are handed to the body as they are
     grad       None, or a function (g, out, *operands, *attributes) -> a tuple with one Expr or None for each operand
+    refuse     None, or a function (name, *operands) of tensors and numbers that is called before integers are computed,
+               and raises where integers have no result
     """
 
     name: str
@@ -88,6 +90,7 @@ class PointwiseDef(NamedTuple):
     grad: Callable[..., tuple] | None
     kept: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
+    refuse: Callable[..., None] | None = None
 
 
 def static_names(op: PointwiseDef) -> tuple[str, ...]:
@@ -112,6 +115,7 @@ def pointwise(
     domain: str = "real",
     promote: str = "default",
     grad: Callable[..., tuple] | None = None,
+    refuse: Callable[..., None] | None = None,
     name: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers the decorated scalar function as a pointwise op and returns it unchanged, so that bodies can share it.
@@ -154,6 +158,7 @@ def pointwise(
             grad=grad,
             kept=tuple(n for n in operands if annotated.get(n) in ("bool", bool)),
             static=tuple(n for n in attributes if annotated.get(n) in ("int", int)),
+            refuse=refuse,
         )
         return body
 

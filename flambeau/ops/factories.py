@@ -11,21 +11,27 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, device, new_empty, new_empty_strided
+from .arguments import into_out
 from .basic import IDENTITY, empty_in, new_like, to_dtype
 
 INT64 = DTYPES[5]
 
 
-def finish(out: Tensor, requires_grad: bool) -> Tensor:
-    return out.requires_grad_() if requires_grad else out
+def finish(made: Tensor, requires_grad: bool, out: Tensor | None = None) -> Tensor:
+    """What a factory returns: the tensor it made, or `out` with its elements."""
+    made = into_out(out, made)
+    return made.requires_grad_() if requires_grad else made
 
 
 def sizes(name: str, shape: tuple) -> tuple:
     return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
 
 
-def default(dtype: DType | None) -> DType:
-    return _core.get_default_dtype() if dtype is None else _core.promote_types(dtype, dtype)
+def default(dtype: DType | None, out: Tensor | None = None) -> DType:
+    """The dtype of a new tensor: the one asked for, else that of `out`, else the default."""
+    if dtype is None:
+        return _core.get_default_dtype() if out is None else out.dtype
+    return _core.promote_types(dtype, dtype)
 
 
 def check_place(name: str, where: Any, layout: Any = None) -> None:
@@ -44,7 +50,7 @@ def empty(
     flambeau.Size([2, 3])
     """
     check_place("empty", device, layout)
-    return finish(empty_in(sizes("empty", size), default(dtype), memory_format), requires_grad)
+    return finish(empty_in(sizes("empty", size), default(dtype, out), memory_format), requires_grad, out)
 
 
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -54,15 +60,13 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     tensor([7, 7])
     """
     check_place("full", device, layout)
-    if not isinstance(fill_value, Tensor) and not hasattr(fill_value, "__complex__") and not hasattr(
-        fill_value, "__float__"
-    ):
+    if not (hasattr(fill_value, "__float__") or isinstance(fill_value, complex)):
         raise TypeError(f"full: fill_value is a number or a 0-dimensional tensor, got {fill_value!r:.50}")
-    if dtype is None:
+    if dtype is None and out is None:
         dtype = fill_value.dtype if isinstance(fill_value, Tensor) else _core.from_nested(fill_value).dtype
-    made = new_empty((size,) if isinstance(size, int) else tuple(size), default(dtype))
+    made = new_empty((size,) if isinstance(size, int) else tuple(size), default(dtype, out))
     IDENTITY.into((made,), fill_value)
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, out)
 
 
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -72,8 +76,8 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     tensor([0., 0.])
     """
     check_place("zeros", device, layout)
-    made = _core.zeros_tensor(sizes("zeros", size), default(dtype))
-    return finish(made, requires_grad)
+    made = _core.zeros_tensor(sizes("zeros", size), default(dtype, out))
+    return finish(made, requires_grad, out)
 
 
 def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
@@ -83,9 +87,9 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
     tensor([1., 1.])
     """
     check_place("ones", device, layout)
-    made = new_empty(sizes("ones", size), default(dtype))
+    made = new_empty(sizes("ones", size), default(dtype, out))
     IDENTITY.into((made,), 1)
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, out)
 
 
 def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:

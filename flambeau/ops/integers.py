@@ -31,6 +31,10 @@ def from_array(a: Any, dtype: Any) -> Tensor:
 def pair(name: str, x: Tensor, y: Tensor) -> Tensor:
     import numpy as np
 
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise TypeError(
+            f"{name}: takes two tensors, got {type(x).__name__} and {type(y).__name__}; use flambeau.tensor(number)"
+        )
     dtype = result_type(x, y)
     if dtype.is_floating_point or dtype.is_complex or dtype is DTYPES[0]:
         raise NotImplementedError(f"{name}: takes integers, got {x.dtype} and {y.dtype}")

@@ -134,6 +134,10 @@ def multinomial(
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples}")
     if weights.numel() and bool(((weights < 0) | ~weights.isfinite()).any()):
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")
+    if not replacement and num_samples > weights.shape[-1]:
+        raise RuntimeError(
+            f"multinomial: cannot sample {num_samples} of {weights.shape[-1]} without replacement; use replacement=True"
+        )
     rows = weights.reshape(-1, weights.shape[-1])
     if bool((sum(rows, 1) == 0).any()):
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
@@ -174,9 +178,11 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
     Rates above 500 are drawn from the normal distribution with the same mean and variance, rounded.
     """
+    if not input.is_floating_point():
+        raise NotImplementedError(f"poisson: rates are floating numbers, got {input.dtype}; use x.float()")
     rates = input.detach().double()
-    if bool((rates < 0).any()):
-        raise RuntimeError("poisson: rates can't be negative")
+    if not bool((rates >= 0).all()):
+        raise RuntimeError("poisson: rates must be 0 or more, got some that are negative or nan; clamp them first")
     u = rand(*rates.shape, dtype=DTYPES[9], generator=generator)
     small = TABLE["minimum"](rates, 500.0)
     term = (-small).exp()

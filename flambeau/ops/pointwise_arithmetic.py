@@ -7,6 +7,7 @@ Read next: `pointwise_bounds.py` (rounding, minimum, clamp, where), `define.py` 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..ir import expr as E
 from ..ir.expr import DTYPES, Expr
@@ -93,7 +94,29 @@ def div(x, y):
     return x / y
 
 
-@pointwise(samples=(uniform(-9, 9), nonzero(0.5, 3)), like="torch.div(rounding_mode='trunc')", domain="number")
+def whole_divisor(name: str, x: Any, y: Any) -> None:
+    """Raises if the divisor of integers has a zero."""
+    if not (y.detach().all() if hasattr(y, "detach") else y):
+        raise RuntimeError(
+            f"{name}: ZeroDivisionError: an integer was divided by zero; floats give inf or nan there, as in "
+            "x.double(), and where(y == 0, 1, y) divides by what isn't zero"
+        )
+
+
+def whole_power(name: str, x: Any, exponent: Any) -> None:
+    """Raises if integers are raised to a power that is a negative number."""
+    if isinstance(exponent, int) and exponent < 0:
+        raise RuntimeError(
+            f"{name}: integers to negative integer powers are not allowed, got exponent {exponent}; use x.double()"
+        )
+
+
+@pointwise(
+    samples=(uniform(-9, 9), nonzero(0.5, 3)),
+    like="torch.div(rounding_mode='trunc')",
+    domain="number",
+    refuse=whole_divisor,
+)
 def div_trunc(x, y):
     """x / y rounded towards zero.
 
@@ -103,7 +126,7 @@ def div_trunc(x, y):
     return E.trunc(x / y) if kind(x) == "f" else E.idiv(x, y)
 
 
-@pointwise(samples=(uniform(-9, 9), nonzero(0.5, 3)), domain="number", inplace=True)
+@pointwise(samples=(uniform(-9, 9), nonzero(0.5, 3)), domain="number", inplace=True, refuse=whole_divisor)
 def floor_divide(x, y):
     """x / y rounded towards −∞; exact, not the floor of a rounded quotient.
 
@@ -133,6 +156,7 @@ def _float_floor_divide(x: Expr, y: Expr) -> Expr:
     domain="number",
     inplace=True,
     grad=lambda g, out, x, y: (g, -g * div_trunc(x, y)),
+    refuse=whole_divisor,
 )
 def fmod(x, y):
     """The remainder of x / y with the sign of x, as C's fmod.
@@ -162,6 +186,7 @@ def _float_fmod(x: Expr, y: Expr) -> Expr:
     domain="number",
     inplace=True,
     grad=lambda g, out, x, y: (g, -g * floor_divide(x, y)),
+    refuse=whole_divisor,
 )
 def remainder(x, y):
     """The remainder of x / y with the sign of y, as Python's %: x − y floor(x / y).
@@ -179,9 +204,15 @@ def _pow_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:
     return to_base, E.where(flat, 0.0, g * (out * E.log(E.where(flat, 1.0, x))))
 
 
-@pointwise(samples=(above_zero(3), uniform(-2, 2)), domain="number+complex", inplace=True, grad=_pow_grad)
+@pointwise(
+    samples=(above_zero(3), uniform(-2, 2)),
+    domain="number+complex",
+    inplace=True,
+    grad=_pow_grad,
+    refuse=whole_power,
+)
 def pow(x, exponent):
-    """x to the power of exponent. Integers wrap around on overflow, and to a negative power are 0 but for ±1.
+    """x to the power of exponent. Integers wrap around on overflow; negative powers in a tensor give 0 but for ±1.
 
     >>> fb.pow(fb.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])

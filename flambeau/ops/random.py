@@ -10,6 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 from ..core import _core
@@ -40,7 +41,9 @@ class Generator:
         self.calls = 0
 
     def manual_seed(self, seed: int) -> Generator:
-        """Starts the stream of `seed`, a whole number; negative ones count from 2^64 down."""
+        """Starts the stream of `seed`, from -2^63 to 2^64 - 1; negative ones count from 2^64 down."""
+        if not -(2**63) <= int(seed) < 2**64:
+            raise ValueError(f"manual_seed: a seed is a whole number from -2^63 to 2^64 - 1, got {seed}")
         self._seed = int(seed) & (2**64 - 1)
         self.calls = 0
         return self
@@ -204,8 +207,25 @@ def integer_sampler(dtype: str) -> Kernel:
     return Kernel("random_integers", params, (body,))
 
 
+CONTINUOUS = frozenset(DISTRIBUTIONS) - {"geometric", "bernoulli"}
+LARGEST = {"f16": 65504.0, "bf16": 3.3895313892515355e38, "f32": 3.4028234663852886e38, "f64": 1.7976931348623157e308}
+EXACT = {"f16": 2**11, "bf16": 2**8, "f32": 2**24, "f64": 2**53}  # up to which floats hold every whole number
+
+
+def bounds(x: Tensor) -> tuple[float, float]:
+    """The least and the largest number that x can hold."""
+    if x.dtype.ir in LARGEST:
+        return -LARGEST[x.dtype.ir], LARGEST[x.dtype.ir]
+    bits = 1 if x.dtype.name == "bool" else 8 * x.dtype.itemsize
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if x.dtype.is_signed and bits > 1 else (0, 2**bits - 1)
+
+
 def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None) -> Tensor:
     """Fills out, in the order of its elements; a complex normal number's parts share its variance."""
+    if name in CONTINUOUS and not (out.is_floating_point() or out.is_complex()):
+        raise NotImplementedError(
+            f"{name}: draws floating numbers, got {out.dtype}; use randint, or convert afterwards"
+        )
     if out.is_complex():
         pairs = view_as_real(out.detach())
         if name != "normal":
@@ -225,8 +245,14 @@ def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None
 
 
 def draw_integers(out: Tensor, low: int, high: int, generator: Generator | None) -> Tensor:
+    """Fills out with whole numbers low … high - 1. Raises RuntimeError if there are none, or out can't hold them."""
     if high <= low:
         raise RuntimeError(f"random integers: low must be below high, got {low} and {high}")
+    least, largest = bounds(out)
+    if low < least or high - 1 > largest:
+        raise RuntimeError(
+            f"random integers: {low} to {high - 1} is out of bounds for {out.dtype}, which holds {least} to {largest}"
+        )
     if not out.is_contiguous():
         _core.plain_copy(out, draw_integers(new_empty(out.shape, out.dtype), low, high, generator))
         return out
@@ -246,14 +272,16 @@ def rand(
     >>> bool((fb.rand(1000) < 1).all())
     True
     """
-    return finish(draw(new_empty(sizes("rand", size), default(dtype)), "uniform", 0, 1, generator), requires_grad)
+    made = new_empty(sizes("rand", size), default(dtype, out))
+    return finish(draw(made, "uniform", 0, 1, generator), requires_grad, out)
 
 
 def randn(
     *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
     """Numbers drawn from the normal distribution with mean 0 and variance 1."""
-    return finish(draw(new_empty(sizes("randn", size), default(dtype)), "normal", 0, 1, generator), requires_grad)
+    made = new_empty(sizes("randn", size), default(dtype, out))
+    return finish(draw(made, "normal", 0, 1, generator), requires_grad, out)
 
 
 def randint(
@@ -264,10 +292,12 @@ def randint(
         low, high, size = 0, low, high
     if high is None:
         low, high = 0, low
-    return finish(
-        draw_integers(new_empty(tuple(size), INT64 if dtype is None else dtype), int(low), int(high), generator),
-        requires_grad,
-    )
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(
+            f"randint: takes (high, size) or (low, high, size) with a tuple for size, got size {size!r:.50}"
+        )
+    made = new_empty(tuple(size), default(INT64 if dtype is None and out is None else dtype, out))
+    return finish(draw_integers(made, index(low), index(high), generator), requires_grad, out)
 
 
 def rand_like(
@@ -298,27 +328,16 @@ def randperm(
     """The numbers 0 … n - 1 in random order: sorted by 63-bit random keys."""
     import numpy
 
+    if n < 0:
+        raise RuntimeError(f"randperm: n can't be negative, got {n}")
+    kind = INT64 if dtype is None and out is None else default(dtype, out)
+    largest = EXACT.get(kind.ir) or bounds(new_empty((0,), kind))[1]
+    if n - 1 > largest:
+        raise RuntimeError(f"randperm: {kind} holds whole numbers up to {largest:g} only, got n = {n}; use int64")
     keys = draw_integers(new_empty((n,), INT64), -(2**63), 2**63 - 1, generator)
     order = numpy.argsort(memoryview(keys), kind="stable") if n else numpy.empty(0, "int64")
     made = _core.from_buffer(order)[0]
-    return finish(made if dtype in (None, INT64) else to_dtype(made, dtype), requires_grad)
-
-
-def normal(
-    mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False
-) -> Tensor:
-    """Normal numbers with given means and standard deviations, numbers or tensors."""
-    if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        shape = _core.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
-        kind = next(x.dtype for x in (mean, std) if isinstance(x, Tensor))
-        return mean + std * randn(shape, generator=generator, dtype=kind)
-    return finish(draw(new_empty(tuple(size), default(dtype)), "normal", mean, std, generator), requires_grad)
-
-
-def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
-    """1 with the probability that each element of input (or p) gives, else 0."""
-    u = rand(input.shape, generator=generator, dtype=input.dtype if input.is_floating_point() else None)
-    return to_dtype(u < (input.detach() if p is None else p), input.dtype)
+    return finish(made if kind is INT64 else to_dtype(made, kind), requires_grad, out)
 
 
 @generated
@@ -366,48 +385,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return input.copy_(dropped) if inplace else dropped
 
 
-def filling(name: str, a: float, b: float, names: tuple[str, str]) -> Any:
-    def method(self, *args, generator=None, **kwargs) -> Tensor:
-        values = dict(zip(names, (a, b), strict=True))
-        values.update(zip(names, args, strict=False))
-        for key, value in kwargs.items():
-            if key not in values:
-                raise TypeError(f"{name}_: unexpected argument {key!r}; it takes {names}")
-            values[key] = value
-        if self.requires_grad and _core.is_grad_enabled():
-            raise RuntimeError(f"{name}_: a leaf that requires grad can't be changed in place; use flambeau.no_grad()")
-        return draw(self, name, values[names[0]], values[names[1]], generator)
-
-    method.__doc__ = f"Fills the tensor with numbers drawn from the {name} distribution; returns it."
-    return method
-
-
-def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
-    """Fills the tensor with 1 with probability p, else 0; returns it."""
-    if isinstance(p, Tensor):
-        return self.copy_(bernoulli(p.expand(self.shape), generator=generator))
-    return draw(self, "bernoulli", p, 0, generator)
-
-
-def random_(self, from_=0, to=None, *, generator=None) -> Tensor:
-    """Fills the tensor with whole numbers drawn evenly from from_ … to - 1; returns it."""
-    if to is None and from_:
-        from_, to = 0, from_
-    bits = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8, "bool": 1, "uint8": 8}.get(
-        self.dtype.name, 8 * self.dtype.itemsize - 1
-    )
-    return draw_integers(self, from_, 2**bits + (self.dtype.is_floating_point) if to is None else to, generator)
-
-
-Tensor.uniform_ = filling("uniform", 0, 1, ("from", "to"))
-Tensor.normal_ = filling("normal", 0, 1, ("mean", "std"))
-Tensor.exponential_ = filling("exponential", 1, 0, ("lambd", "_"))
-Tensor.cauchy_ = filling("cauchy", 0, 1, ("median", "sigma"))
-Tensor.log_normal_ = filling("log_normal", 1, 2, ("mean", "std"))
-Tensor.geometric_ = filling("geometric", 0.5, 0, ("p", "_"))
-Tensor.bernoulli_, Tensor.random_, Tensor.bernoulli = bernoulli_, random_, bernoulli
-
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "dropout", "get_rng_state", "initial_seed", "manual_seed", "normal",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+    "Generator", "default_generator", "dropout", "get_rng_state", "initial_seed", "manual_seed", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import to_dtype
 from .factories import INT64, check_place, default, finish, full
 from .primitive import generated
+from .table import TABLE
 
 GRAIN = 16384
 
@@ -48,11 +49,11 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if (end - start) / step < 0:
         raise RuntimeError(f"arange: {start} to {end} can't be reached in steps of {step}; change the sign of step")
     n = -((start - end) // step) if whole else math.ceil((end - start) / step)
-    dtype = (INT64 if whole else default(None)) if dtype is None else dtype
+    dtype = INT64 if whole and dtype is None and out is None else default(dtype, out)
     made = new_empty((max(0, int(n)),), dtype)
     first, by = (int(start), int(step)) if whole else (float(start), float(step))
     _core.launch(progression(dtype.ir, whole), (made, first, by, made.numel()), made.numel(), GRAIN, made.numel())
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, out)
 
 
 @generated
@@ -76,13 +77,20 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     """
     if steps < 0:
         raise RuntimeError(f"linspace: steps can't be negative, got {steps}")
-    made = new_empty((steps,), default(dtype))
+    if builtins.any(isinstance(v, complex) or (isinstance(v, Tensor) and v.is_complex()) for v in (start, end)):
+        wanted = default(dtype, out) if dtype is not None or out is not None else default(None).to_complex()
+        if not wanted.is_complex:
+            raise RuntimeError(f"linspace: complex ends need a complex dtype, got {wanted}")
+        a, b = complex(start), complex(end)
+        made = TABLE["complex"](*(linspace(u, v, steps, dtype=DTYPES[9]) for u, v in ((a.real, b.real), (a.imag, b.imag))))
+        return finish(to_dtype(made, wanted), requires_grad, out)
+    made = new_empty((steps,), default(dtype, out))
     start, end = float(start), float(end)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     if steps == 1:
-        return full((1,), start, dtype=made.dtype, requires_grad=requires_grad)
+        return full((1,), start, dtype=made.dtype, requires_grad=requires_grad, out=out)
     _core.launch(between(made.dtype.ir), (made, start, end, step, steps), steps, GRAIN, steps)
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, out)
 
 
 def logspace(
@@ -93,7 +101,12 @@ def logspace(
     >>> fb.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
-    return finish(to_dtype(base ** linspace(start, end, steps, dtype=DTYPES[9]), default(dtype)), requires_grad)
+    bounds = [v.item() if isinstance(v, Tensor) else v for v in (start, end)]
+    wide = DTYPES[11 if builtins.any(isinstance(v, complex) for v in bounds) else 9]
+    powers = base ** linspace(*bounds, steps, dtype=wide)
+    if wide.is_complex and dtype is None and out is None:
+        dtype = default(None).to_complex()
+    return finish(to_dtype(powers, default(dtype, out)), requires_grad, out)
 
 
 @generated
@@ -121,9 +134,9 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
             [0., 1.]])
     """
     m = n if m is None else m
-    made = new_empty((n, m), default(dtype))
+    made = new_empty((n, m), default(dtype, out))
     _core.launch(diagonal_ones(made.dtype.ir), (made, m, n), n, max(1, GRAIN // max(1, m)), n * m)
-    return finish(made, requires_grad)
+    return finish(made, requires_grad, out)
 
 
 __all__ = ["arange", "eye", "linspace", "logspace"]

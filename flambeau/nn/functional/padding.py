@@ -55,7 +55,7 @@ def _constant(input: Tensor, sides: list[tuple[int, int, int]], value: float) ->
     for dim, before, after in sides:
         size = shape[dim]
         shape[dim] = size + before + after
-        if shape[dim] < 0 or before + size < 0 or after + size < 0:
+        if not 0 <= shape[dim] < 2**63 or before + size < 0 or after + size < 0:
             raise RuntimeError(f"pad: dimension {dim} of size {size} can't be padded by {before} and {after}")
         source[dim] = slice(max(0, -before), size - max(0, -after))
         target[dim] = slice(max(0, before), shape[dim] - max(0, after))
