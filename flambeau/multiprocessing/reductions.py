@@ -36,7 +36,7 @@ def reduce_tensor(x: Tensor) -> tuple[Any, ...]:
     if x.requires_grad and not x.is_leaf:
         raise RuntimeError(
             "multiprocessing: only tensors the user made can be sent while they require grad, got the result of "
-            f"{type(x.grad_fn).__name__}; send x.detach()"
+            f"{x.grad_fn.name()}; send x.detach()"
         )
     memory = _core.shared_memory(share_memory_(x))
     geometry = (x.dtype, tuple(x.shape), x.stride(), x.storage_offset())

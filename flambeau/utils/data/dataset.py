@@ -81,6 +81,36 @@ class ConcatDataset(Dataset[T]):
         return self.datasets[which][i - (self.cumulative_sizes[which - 1] if which else 0)]
 
 
+class StackDataset(Dataset[Any]):
+    """Sample i is the tuple of the datasets' samples i, or the dict of them where datasets are given by name.
+
+    >>> from flambeau.utils.data import StackDataset
+    >>> StackDataset([1, 2], "ab")[1], StackDataset(x=[1, 2], y="ab")[1]
+    ((2, 'b'), {'x': 2, 'y': 'b'})
+    """
+
+    datasets: tuple | dict
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                "StackDataset: takes datasets either by position or by name, got " + ("both" if args else "none")
+            )
+        self.datasets = args or kwargs
+        lengths = {len(d) for d in (args or kwargs.values())}
+        if len(lengths) > 1:
+            raise ValueError(f"StackDataset: takes datasets of one length, got lengths {sorted(lengths)}")
+        self._length = lengths.pop()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class ChainDataset(IterableDataset[T]):
     """The samples of several iterable datasets, one after the other."""
 
@@ -107,6 +137,12 @@ class Subset(Dataset[T]):
         if isinstance(index, list):
             return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
+
+    def __getitems__(self, indices: list[int]) -> list[T]:
+        """The samples at several indices, asked of the dataset at once where it can give them so."""
+        where = [self.indices[i] for i in indices]
+        several = getattr(self.dataset, "__getitems__", None)
+        return several(where) if callable(several) else [self.dataset[i] for i in where]
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -22,6 +22,7 @@ from .sampler import BatchSampler, EpochSampler, RandomSampler, Sampler, Sequent
 from .workers import Crew, ThreadCrew
 
 T = TypeVar("T", covariant=True)
+FIXED = frozenset(("dataset", "batch_size", "batch_sampler", "sampler", "drop_last", "persistent_workers"))
 
 
 class DataLoader(Generic[T]):
@@ -105,6 +106,12 @@ class DataLoader(Generic[T]):
         self.epoch = 0
         self.handed_out = 0  # batches of the epoch in progress
         self.in_place = True  # whether the next iteration begins at (epoch, handed_out) as they stand
+        self.is_made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FIXED and "is_made" in self.__dict__:
+            raise ValueError(f"DataLoader: {name} can't be changed once the loader is made; make another loader")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""

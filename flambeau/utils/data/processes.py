@@ -13,6 +13,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
+from multiprocessing.forkserver import _forkserver
 from typing import Any
 
 import flambeau as fb
@@ -63,6 +64,8 @@ class ProcessCrew(Crew):
             channel.settimeout(self.timeout)
         self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         context = multiprocessing.get_context(method)
+        if getattr(_forkserver, "_preload_modules", None) == ["__main__"]:  # the program hasn't said anything else
+            context.set_forkserver_preload(["__main__", host.__module__])
         cargo = Cargo(Job(fetcher, init, count, seed, fb.get_default_dtype()))
         groups = [far] if method == "forkserver" else [(channel,) for channel in far]
         self.hosts = []

@@ -199,3 +199,65 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+class DistributedSampler(Sampler[T]):
+    """One process's share of the indices when `num_replicas` processes train together: every num_replicas-th.
+
+    The shares are of one length, by repeating some samples, or with drop_last by leaving some out. With `shuffle` the
+    order is a function of (seed, epoch); call `set_epoch(epoch)` before each epoch, else every epoch has the same.
+    num_replicas and rank are those of the default process group unless they are given.
+
+    >>> from flambeau.utils.data import DistributedSampler
+    >>> [list(DistributedSampler(range(5), num_replicas=2, rank=r, shuffle=False)) for r in (0, 1)]
+    [[0, 2, 4], [1, 3, 0]]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None or rank is None:
+            group = process_group()
+            num_replicas = group.get_world_size() if num_replicas is None else num_replicas
+            rank = group.get_rank() if rank is None else rank
+        if not 0 <= rank < num_replicas:
+            raise ValueError(
+                f"DistributedSampler: rank lies between 0 and num_replicas - 1 = {num_replicas - 1}, got {rank}"
+            )
+        self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
+        self.shuffle, self.seed, self.drop_last, self.epoch = shuffle, seed, drop_last, 0
+        n = len(dataset)
+        self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def __iter__(self) -> Iterator[T]:
+        import flambeau as fb
+
+        n = len(self.dataset)
+        order = fb.randperm(n, generator=generator_for(self.seed, self.epoch)).tolist() if self.shuffle else range(n)
+        everyone = itertools.islice(itertools.cycle(order), self.total_size)
+        return itertools.islice(everyone, self.rank, None, self.num_replicas)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch the next iteration is; every process must say the same."""
+        self.epoch = epoch
+
+
+def process_group() -> Any:
+    """What knows the number of processes that train together and which of them this is."""
+    import importlib.util
+
+    if importlib.util.find_spec("flambeau.distributed") is not None:
+        distributed = importlib.import_module("flambeau.distributed")
+        if distributed.is_initialized():
+            return distributed
+    raise RuntimeError("DistributedSampler: there is no process group; pass num_replicas and rank")
