@@ -145,7 +145,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     if isinstance(data, Tensor):
         made = data.detach().clone()
         made = made if dtype is None else to_dtype(made, dtype)
-    elif is_numpy(data) or isinstance(data, (bytearray, memoryview)) or hasattr(data, "__array_interface__"):
+    elif isinstance(data, (bytearray, memoryview)) or hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         made = array_view(data)
         made = made.clone() if dtype is None or made.dtype is dtype else to_dtype(made, dtype)
     elif isinstance(data, (list, tuple)) and data and is_numpy(data[0]) and data[0].ndim:
@@ -186,7 +186,7 @@ def from_numpy(ndarray) -> Tensor:
     >>> t
     tensor([5., 0.])
     """
-    if not is_numpy(ndarray):
+    if not is_numpy(ndarray) or not hasattr(ndarray, "__setitem__"):  # NumPy's scalars have no memory to share
         raise TypeError(
             f"from_numpy: a numpy.ndarray is needed, got {type(ndarray).__name__}; use flambeau.tensor(data)"
         )
@@ -212,10 +212,23 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
     """obj as a tensor; copy=True always copies, copy=False never."""
-    made = as_tensor(obj, dtype)
-    if copy:
+    made = as_tensor(obj, dtype, device)
+    if copy is False and not shares(made, obj):
+        wanted = f"dtype {dtype}" if dtype is not None else "it"
+        raise ValueError(f"asarray: copy=False, but {type(obj).__name__} can't become {wanted} without one; pass copy=None")
+    if copy and shares(made, obj):
         made = made.clone()
     return finish(made, requires_grad)
+
+
+def shares(made: Tensor, source: Any) -> bool:
+    """Whether a tensor is over the memory of what it was made from."""
+    if isinstance(source, Tensor) or not made.numel():
+        return made.data_ptr() == source.data_ptr() if isinstance(source, Tensor) else is_numpy(source)
+    try:
+        return memoryview(source).nbytes > 0 and _core.from_buffer(source)[0].data_ptr() == made.data_ptr()
+    except (TypeError, ValueError, BufferError):  # no buffer, or one that no tensor can be over
+        return False
 
 
 def scalar_tensor(s, *, dtype=None, layout=None, device=None) -> Tensor:
@@ -229,12 +242,20 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     >>> fb.frombuffer(bytearray([1, 2, 3]), dtype=fb.uint8)
     tensor([1, 2, 3], dtype=flambeau.uint8)
     """
-    size = memoryview(buffer).nbytes
+    try:
+        size = memoryview(buffer).nbytes
+    except TypeError:
+        raise ValueError(f"frombuffer: an object with the buffer protocol is needed, got {type(buffer).__name__}") from None
     room = size - offset
     if offset < 0 or room < 0 or (count < 0 and room % dtype.itemsize) or count * dtype.itemsize > room:
         raise ValueError(f"frombuffer: offset {offset} and count {count} of {dtype} don't fit a buffer of {size} bytes")
     n = room // dtype.itemsize if count < 0 else count
-    raw, _ = _core.from_buffer(memoryview(buffer).cast("B"))
+    raw, writable = _core.from_buffer(memoryview(buffer).cast("B"))
+    if not writable:
+        warnings.warn(
+            "frombuffer: the buffer isn't writable; writing to the tensor would write to it all the same. Copy it first",
+            stacklevel=2,
+        )
     if not raw.data_ptr() or (raw.data_ptr() + offset) % dtype.itemsize:
         raise ValueError(f"frombuffer: offset {offset} isn't aligned to the {dtype.itemsize} bytes of {dtype}")
     return finish(_core.from_pointer(raw.data_ptr() + offset, (n,), (1,), dtype, raw), requires_grad)
@@ -265,6 +286,7 @@ def install() -> None:
     )
     Tensor.new = lambda self, *args: legacy_constructor(args, self.dtype)
     _core.set_hook("legacy_constructor", legacy_constructor)
+    _core.set_hook("array_view", array_view)
     _core.set_hook("zeros", _core.zeros_tensor)
 
 
