@@ -10,7 +10,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, make_subclass, new_empty
 from .basic import new_like, to_dtype
-from .factories import check_place, frombuffer
+from .factories import array_view, check_place, frombuffer
 
 
 def to_numpy(self, *, force=False):
@@ -24,7 +24,9 @@ def to_numpy(self, *, force=False):
     if force:
         self = self.detach()
     if self.requires_grad:
-        raise RuntimeError("numpy: the tensor requires grad; use x.detach().numpy()")
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead, or numpy(force=True)"
+        )
     if self.dtype.name == "bfloat16":
         raise TypeError("numpy: NumPy has no bfloat16; use x.float().numpy()")
     return numpy.asarray(memoryview(self)) if self.numel() else numpy.empty(self.shape, self.dtype.name)
@@ -36,6 +38,21 @@ def array(self, dtype=None, copy=None):
     if dtype is not None and found.dtype != dtype:
         return found.astype(dtype)
     return found.copy() if copy else found
+
+
+def array_wrap(self, array, context=None, return_scalar=False):
+    """What NumPy's ufuncs make of tensors, as a tensor; truth values become uint8, as PyTorch has it.
+
+    >>> import numpy
+    >>> numpy.add(fb.ones(2), numpy.ones(2))
+    tensor([2., 2.], dtype=flambeau.float64)
+    """
+    return array_view(array.astype("uint8") if array.dtype == bool else array)
+
+
+def backwards(self) -> Tensor:
+    """reversed(x): the first dimension in the other order."""
+    return self.flip(0) if self.ndim else self
 
 
 def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None, other=None) -> Tensor:
