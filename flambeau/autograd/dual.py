@@ -221,7 +221,7 @@ class Dual(Interpreter):
                     tangents = _core.run_backward(roots, directions, followed, followed, seeds)
         if not recorded:
             for y in outputs:
-                y.detach_()
+                _core.set_output(None, y, 0)
         by_output = {id(y): t for y, t in zip(outputs, tangents, strict=True)}
         self.hand_out(outputs, [by_output[id(y)] for y in outputs])
         return result

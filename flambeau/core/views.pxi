@@ -76,6 +76,43 @@ def slice_view(Tensor self, dim, start, stop, step):
     return slice_c(self, d, a, b, c)
 
 
+def parts_view(Tensor self, int d, list cuts, bint bare):
+    """Views of indices cuts[i] … cuts[i + 1] - 1 of a dimension; `bare` ones get their place on the tape elsewhere."""
+    cdef Py_ssize_t i, n = len(cuts) - 1
+    cdef int64_t a, b
+    cdef int64_t[64] sizes
+    cdef list views = []
+    cdef Tensor out
+    memcpy(sizes, self.dims, self.ndims * sizeof(int64_t))
+    for i in range(n):
+        a, b = cuts[i], cuts[i + 1]
+        if a < 0 or max(a, b) > self.dims[d]:
+            raise IndexError(f"parts {cuts} exceed dimension {d} of length {self.dims[d]}")
+        if not bare:
+            views.append(slice_c(self, d, a, max(a, b), 1))
+            continue
+        sizes[d] = max(a, b) - a
+        out = over(self.store, self.ptr + (a * self.dims[self.ndims + d] * ITEMSIZE[self.code] if sizes[d] else 0),
+                   self.code, self.ndims, sizes, self.dims + self.ndims)
+        out.base = self.base if self.base is not None else self
+        out.view_version = self.store.count
+        views.append(out)
+    return tuple(views)
+
+
+def trailing(Tensor self, tuple shape):
+    """How many elements the last dimensions have if `shape` is their lengths, else -1."""
+    cdef Py_ssize_t i, n = PyTuple_GET_SIZE(shape)
+    cdef int64_t count = 1
+    if n > self.ndims:
+        return -1
+    for i in range(n):
+        if self.dims[self.ndims - n + i] != shape[i]:
+            return -1
+        count *= self.dims[self.ndims - n + i]
+    return count
+
+
 def part_view(Tensor self, size, stride, int64_t offset, how):
     """A view at element `offset` from self's first, whose (method, arguments) say how to make it again."""
     cdef int64_t[64] sizes
@@ -110,7 +147,7 @@ def raw_view(Tensor self, dtype, size, stride, int64_t offset):
 
 def shown_by(Tensor out, Tensor self):
     """out, over self's memory in another dtype, as a view of self: a write to either is seen in the other's history."""
-    if not fb_interpreters and out.store is self.store:
+    if out.store is self.store:
         out.base = self.base if self.base is not None else self
         out.view_version = self.store.count
         out.unrecorded = not fb_grad_enabled
