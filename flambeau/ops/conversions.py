@@ -176,6 +176,7 @@ def install() -> None:
     }.items():  # fmt: skip
         setattr(Tensor, name, converter(DTYPES[code]))
     Tensor.numpy, Tensor.__array__, Tensor.__array_priority__ = to_numpy, array, 1000
+    Tensor.__array_wrap__, Tensor.__reversed__ = array_wrap, backwards
     Tensor.to, Tensor.type, Tensor.cpu = to, type_, lambda self, memory_format=None: self
     Tensor.type_as = lambda self, other: self.to(other.dtype)
     Tensor.__copy__ = shallow_copy
