@@ -1,0 +1,94 @@
+"""Elementwise functions of the array API standard: flambeau's ops under the standard's promotion and signatures.
+
+Imports ops and `dtypes.py`. Read next: `statistics.py`.
+Source: https://data-apis.org/array-api/2024.12/API_specification/elementwise_functions.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import ops
+from ..core._core import Tensor
+from ..ops.conjugate import conj as conjugate
+from .dtypes import category, promoted
+
+UNARY = {
+    name: name
+    for name in (
+        "abs acos acosh asin asinh atan atanh ceil cos cosh exp expm1 floor isfinite isinf isnan log log1p log2 log10 "
+        "logical_not negative positive reciprocal signbit sin sinh sqrt square tan tanh trunc"
+    ).split()
+} | {"bitwise_invert": "bitwise_not", "sign": "sgn"}
+BINARY = (
+    "add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign divide equal "
+    "floor_divide greater greater_equal hypot less less_equal logaddexp logical_and logical_or logical_xor maximum "
+    "minimum multiply nextafter not_equal pow remainder subtract"
+).split()
+
+
+def unary(name: str, op: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    def function(x: Tensor, /) -> Tensor:
+        return op(x)
+
+    return described(function, name, op)
+
+
+def binary(name: str, op: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
+    def function(x1: Tensor | complex, x2: Tensor | complex, /) -> Tensor:
+        return op(*promoted(x1, x2))
+
+    return described(function, name, op)
+
+
+def described(function: Any, name: str, op: Any) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"As :func:`flambeau.{op.name}`, under the array API standard's promotion rules."
+    return function
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    **{name: unary(name, getattr(ops, own)) for name, own in UNARY.items()},
+    **{name: binary(name, ops.eq if name == "equal" else getattr(ops, name)) for name in BINARY},
+}
+maximum, minimum = FUNCTIONS["maximum"], FUNCTIONS["minimum"]
+
+
+def conj(x: Tensor, /) -> Tensor:
+    """The complex conjugate; a real array as it is."""
+    return conjugate(x)
+
+
+def real(x: Tensor, /) -> Tensor:
+    """The real part; a real array as it is."""
+    return ops.real(x)
+
+
+def imag(x: Tensor, /) -> Tensor:
+    """The imaginary part; zeros for a real array."""
+    return ops.imag(x) if x.dtype.is_complex else ops.zeros_like(x)
+
+
+def round(x: Tensor, /) -> Tensor:
+    """The nearest whole number, halves to the even one; of complex numbers, both parts."""
+    return ops.complex(ops.round(x.real), ops.round(x.imag)) if x.dtype.is_complex else ops.round(x)
+
+
+def clip(x: Tensor, /, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
+    """x kept between min and max, either of which may be absent; the dtype stays that of x.
+
+    >>> from flambeau import array_api as xp
+    >>> xp.clip(xp.arange(5), 1, xp.asarray(3))
+    tensor([1, 1, 2, 3, 3])
+    """
+    out = x.clone() if min is None and max is None else x
+    for bound, choose in ((min, maximum), (max, minimum)):
+        if bound is not None:
+            if category(x.dtype) < 2 and isinstance(bound, float):
+                raise TypeError(f"clip: bounds of an array of {x.dtype} must be integers, got {bound!r}")
+            out = choose(out, bound.to(x.dtype) if isinstance(bound, Tensor) else bound)
+    return out
+
+
+FUNCTIONS |= {f.__name__: f for f in (conj, real, imag, round, clip)}
