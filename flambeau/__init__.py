@@ -60,7 +60,7 @@ strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_c
 newaxis = None
 
 _subpackages = frozenset(
-    ("autograd", "cli", "fft", "linalg", "multiprocessing", "nn", "optim", "serialization", "sparse", "special")
+    ("array_api", "autograd", "cli", "fft", "linalg", "multiprocessing", "nn", "optim", "serialization", "sparse", "special")
     + ("testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
