@@ -88,6 +88,8 @@ def can_cast(from_: DType | Tensor, to: DType, /) -> bool:
     (True, False)
     """
     dtype = from_.dtype if isinstance(from_, Tensor) else from_
+    if dtype is not to and (category(to) < 2 or category(dtype) < 2) and category(dtype) != category(to):
+        return False  # the standard mixes real and complex numbers alone
     return promote_types(dtype, to) is to
 
 

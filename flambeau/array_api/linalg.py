@@ -47,7 +47,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The cross product of 3-element vectors along an axis."""
-    return own.cross(*promoted(x1, x2), dim=axis)
+    return own.cross(*ops.broadcast_tensors(*promoted(x1, x2)), dim=axis)
 
 
 def det(x: Tensor, /) -> Tensor:
@@ -137,7 +137,7 @@ def trace(x: Tensor, /, *, offset: int = 0, dtype: DType | None = None) -> Tenso
 
 def vector_norm(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False, ord: Order = 2) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over axes."""
-    return reduced("vector_norm", lambda x, dim, keep: own.vector_norm(x, ord, dim, keep), x, axis, keepdims)
+    return reduced("vector_norm", own.vector_norm, x, axis, keepdims, ord=ord)
 
 
 __all__ = [

@@ -17,18 +17,18 @@ from .manipulation import Axes, wrapped
 def reduced(name: str, op: Any, x: Tensor, axis: Axes, keepdims: bool, **options: Any) -> Tensor:
     """The reduction over an axis, several, or all; over none, each element is reduced on its own."""
     if axis == ():
-        return op(x.unsqueeze(-1), -1, False, **options)
+        return op(x.unsqueeze(-1), -1, keepdim=False, **options)
     if axis is None:
         axis = tuple(range(x.ndim))
     axes = (axis,) if isinstance(axis, int) else axis
     axes = tuple(wrapped(name, a, x.ndim) for a in axes)
     if not axes:
-        return op(x.reshape(1), 0, False, **options)
+        return op(x.reshape(1), 0, keepdim=False, **options)
     if len(axes) == 1:
-        return op(x, axes[0], keepdims, **options)
+        return op(x, axes[0], keepdim=keepdims, **options)
     kept = [d for d in range(x.ndim) if d not in axes]
     flat = x.permute((*kept, *axes)).reshape(*(x.shape[d] for d in kept), product(x.shape[d] for d in axes))
-    out = op(flat, -1, False, **options)
+    out = op(flat, -1, keepdim=False, **options)
     return out.reshape([1 if d in axes else n for d, n in enumerate(x.shape)]) if keepdims else out
 
 
