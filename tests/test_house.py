@@ -26,7 +26,7 @@ LAYERS = [
     ["eager"],
     ["autograd", "compiler"],
     ["_printing", "serialization", "api", "multiprocessing", "array_api"],
-    ["nn", "optim", "utils", "testing"],
+    ["nn", "optim", "utils", "testing", "func"],
     ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

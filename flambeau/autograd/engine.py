@@ -15,6 +15,8 @@ def seeds(what: str, tensors: Sequence[Tensor], grads: Sequence[Tensor | None] |
     """One gradient for each tensor: 1 for a scalar that has none."""
     if grads is not None and len(grads) != len(tensors):
         raise RuntimeError(f"{what}: got {len(tensors)} tensors and {len(grads)} gradients")
+    if _core.interpreting() and any(hasattr(t, "_physical") for t in tensors):
+        raise RuntimeError(f"{what}: within vmap the tape can't be asked; use func.grad, vjp or jacrev of a function")
     out = []
     for i, t in enumerate(tensors):
         if not t.requires_grad:

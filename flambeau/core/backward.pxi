@@ -376,7 +376,7 @@ cdef object run_traced(Node n, tuple gs):
 cdef int tensor_backward(Tensor self, gradient, retain_graph, bint create_graph, inputs) except -1:
     """Tensor.backward: a scalar without further wishes goes straight to the engine."""
     cdef Tensor one
-    if gradient is None and inputs is None and self.count == 1 and CATEGORY[self.code] == 2 and requires_grad(self):
+    if gradient is None and inputs is None and self.count == 1 and CATEGORY[self.code] == 2 and requires_grad(self) and not fb_interpreters:
         one = empty(self.code, self.ndims, self.dims)
         write_element(one.ptr, one.code, 1)
         run_backward([self], [one], create_graph if retain_graph is None else retain_graph, create_graph)

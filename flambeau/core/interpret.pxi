@@ -120,7 +120,7 @@ def apart(Tensor t):
     cdef object edge
     if fb_interpreters:
         return interpret_view(t, 0, t.ndims, t.dims, t.dims + t.ndims, VIEW_APART, None)
-    out = over(borrow_storage(t.store.ptr, t.store.total, t.store), t.ptr, t.code, t.ndims, t.dims, t.dims + t.ndims)
+    out = behind(t)
     edge = edge_of(t) if fb_grad_enabled else None
     if edge is not None:
         n = new_node(VIEW_RESHAPE, None)
@@ -130,6 +130,11 @@ def apart(Tensor t):
         n.info = size_tuple(t.ndims, t.dims)
         out.node = n
     return out
+
+
+def behind(Tensor t):
+    """t's memory behind another Storage, off the tape, which no interpreter hears of."""
+    return over(borrow_storage(t.store.ptr, t.store.total, t.store), t.ptr, t.code, t.ndims, t.dims, t.dims + t.ndims)
 
 
 def same(Tensor t):

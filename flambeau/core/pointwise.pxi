@@ -555,7 +555,7 @@ cdef Tensor copy_of(Tensor t):
     if t.contig:
         xs[0] = <PyObject *> t
         return pointwise(COPY, xs, 1, None, 0)
-    if not fb_grad_enabled or not requires_grad(t):
+    if not fb_interpreters and (not fb_grad_enabled or not requires_grad(t)):
         out = empty(t.code, t.ndims, t.dims)
         xs[0] = <PyObject *> t
         return pointwise(COPY, xs, 1, (out,), NO_OUTPUT)

@@ -327,8 +327,7 @@ cdef class Tensor:
     @property
     def data(self):
         """The same memory off the tape, with a count of writes of its own: the tape doesn't notice writes to it."""
-        cdef Storage s = borrow_storage(self.store.ptr, self.store.total, self.store)
-        return over(s, self.ptr, self.code, self.ndims, self.dims, self.dims + self.ndims)
+        return apart(self.detach()) if fb_interpreters else behind(self)
 
     @data.setter
     def data(self, Tensor value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._core import Tensor
-from ..ops.arguments import return_type
+from ..ops.arguments import every, return_type
 from ..ops.factories import ones_like, zeros_like
 from ..ops.joining import cat, stack
 from ..ops.primitive import primitive
@@ -26,7 +26,7 @@ def matrices(x: Tensor) -> Tensor:
 
 def det_vjp(ctx: Any, g: Tensor) -> Tensor:
     A, y = ctx.saved
-    if bool((y != 0).all()):
+    if bool((every(y) != 0).all()):
         return solution(H(A), matrices(g * conj(y)) * identity(A.shape[-1], A))
     # The cofactors of a matrix that may be singular, from A = U S Vᴴ: det(U) det(Vᴴ) U diag(Π of the other S) Vᴴ.
     from .spectra import svd

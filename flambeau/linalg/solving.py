@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core._core import Tensor, broadcast_shapes
-from ..ops.arguments import return_type
+from ..ops.arguments import every, return_type
 from ..ops.basic import sum_to
 from ..ops.factories import empty
 from ..ops.primitive import primitive
@@ -76,7 +76,7 @@ def first_zero_pivots(A: Tensor) -> Tensor:
 
 
 def refuse(name: str, info: Tensor, why: str) -> None:
-    if bool((info != 0).any()):
+    if bool((every(info) != 0).any()):
         raise LinAlgError(f"{name}: {why}")
 
 
@@ -98,7 +98,7 @@ def safely(A: Tensor, name: str, check_errors: bool, f: Any) -> tuple[Tensor, Te
     if check_errors:
         refuse(name, info, SINGULAR)
     bad = info != 0
-    if not bool(bad.any()):
+    if not bool(every(bad).any()):
         return f(A), info
     from ..ops.calls import where
 
@@ -163,7 +163,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     info = first_zero_pivots(A)
     if check_errors:
         refuse("solve_ex", info, SINGULAR)
-    if bool((info != 0).any()):
+    if bool((every(info) != 0).any()):
         shape = B.shape if is_vector(A, B) else (*broadcast_shapes(A.shape[:-2], B.shape[:-2]), *B.shape[-2:])
         return solve_ex_result(B.expand(shape) * math.nan, info)
     return solve_ex_result(solve(A, B, left=left), info)
@@ -258,7 +258,7 @@ def lstsq(input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str |
     A, B = input.expand(*batch, m, n), rhs.expand(*batch, m, rhs.shape[-1])
     X, rank, values = least_squares(A, B, rcond, driver or "gelsy")
     residuals = empty(0, dtype=real_dtype(input))
-    if m > n and driver not in (None, "gelsy") and (driver == "gels" or bool((rank == n).all())):
+    if m > n and driver not in (None, "gelsy") and (driver == "gels" or bool((every(rank) == n).all())):
         residuals = (mm(A, X) - B).abs().square().sum(-2)
     return lstsq_result(
         X.squeeze(-1) if vector else X,

@@ -9,6 +9,7 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
+from ..core import _core
 from ..core._core import Tensor
 from .basic import to_dtype
 
@@ -38,6 +39,11 @@ def ntuple(value: Any, n: int, what: str) -> tuple[int, ...]:
 def to(x: Tensor, dtype: Any) -> Tensor:
     """x itself if it has the dtype, else converted."""
     return x if x.dtype is dtype else to_dtype(x, dtype)
+
+
+def every(x: Tensor) -> Tensor:
+    """x or, where it is one sample's within vmap, all samples: what a check of values has to look at."""
+    return _core.announce(_core.CHECK, x)
 
 
 def into_out(out: Tensor | None, result: Tensor) -> Tensor:

@@ -226,15 +226,20 @@ def draw(out: Tensor, name: str, a: float, b: float, generator: Generator | None
         raise NotImplementedError(
             f"{name}: draws floating numbers, got {out.dtype}; use randint, or convert afterwards"
         )
+    fill(_core.announce(_core.DRAW, out), name, a, b, generator)
+    return out
+
+
+def fill(out: Tensor, name: str, a: float, b: float, generator: Generator | None) -> Tensor:
     if out.is_complex():
         pairs = view_as_real(out.detach())
         if name != "normal":
-            draw(pairs, name, a, b, generator)
+            fill(pairs, name, a, b, generator)
             return out
-        draw(pairs, name, 0, b * math.sqrt(0.5), generator)
+        fill(pairs, name, 0, b * math.sqrt(0.5), generator)
         return out if a == 0 else out.add_(a)
     if not out.is_contiguous():
-        _core.plain_copy(out, draw(new_empty(out.shape, out.dtype), name, a, b, generator))
+        _core.plain_copy(out, fill(new_empty(out.shape, out.dtype), name, a, b, generator))
         out._bump_version()
         return out
     key, call = (generator or current_generator()).draw()
@@ -253,8 +258,13 @@ def draw_integers(out: Tensor, low: int, high: int, generator: Generator | None)
         raise RuntimeError(
             f"random integers: {low} to {high - 1} is out of bounds for {out.dtype}, which holds {least} to {largest}"
         )
+    fill_integers(_core.announce(_core.DRAW, out), low, high, generator)
+    return out
+
+
+def fill_integers(out: Tensor, low: int, high: int, generator: Generator | None) -> Tensor:
     if not out.is_contiguous():
-        _core.plain_copy(out, draw_integers(new_empty(out.shape, out.dtype), low, high, generator))
+        _core.plain_copy(out, fill_integers(new_empty(out.shape, out.dtype), low, high, generator))
         return out
     key, call = (generator or current_generator()).draw()
     out._bump_version()

@@ -10,6 +10,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from ..ir.expr import Expr, cast
+from .arguments import every
 from .basic import to_dtype
 from .factories import as_tensor
 from .primitive import primitive
@@ -219,7 +220,7 @@ def classes_last(x: Tensor) -> Tensor:
 
 
 def out_of_range(name: str, target: Tensor, ignore_index: int, classes: int) -> IndexError:
-    bad = next(t for t in target.reshape(-1).tolist() if t != ignore_index and not 0 <= t < classes)
+    bad = next(t for t in every(target).reshape(-1).tolist() if t != ignore_index and not 0 <= t < classes)
     return IndexError(
         f"{name}: target {bad} is out of bounds for {classes} classes; use 0 … {classes - 1}, or ignore_index"
     )
@@ -270,7 +271,8 @@ def cross_entropy(
     labels = to_dtype(target, INT64) if target.dtype is not INT64 else target
     loss, share = cross_entropy_last(rows, labels.contiguous().reshape(-1), weight, ignore_index)
     total = sum(share)
-    if total.item() == -float("inf"):
+    least = every(total)
+    if (least if least.ndim == 0 else least.amin()).item() == -float("inf"):
         raise out_of_range("cross_entropy", target, ignore_index, classes)
     if reduction == "none":
         return loss.reshape(target.shape)
@@ -331,7 +333,8 @@ def nll_loss(
         )
     counted = TABLE["ne"](labels, ignore_index)
     safe = where(counted, labels, 0)
-    if safe.numel() and (safe.amin().item() < 0 or safe.amax().item() >= classes):
+    found = every(safe)
+    if found.numel() and (found.amin().item() < 0 or found.amax().item() >= classes):
         raise out_of_range("nll_loss", target, ignore_index, classes)
     from .gather import gather
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.ops.arguments import every
 from flambeau.ops.gather import embedding as _embedding
 
 
@@ -24,9 +25,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
     else:
-        if tensor.min() < 0:
+        found = every(tensor)
+        if found.min() < 0:
             raise RuntimeError("Class values must be non-negative.")
-        highest = int(tensor.max())
+        highest = int(found.max())
         if num_classes == -1:
             num_classes = highest + 1
         elif highest >= num_classes:
