@@ -115,7 +115,7 @@ NAMES = {
 HOOKS = {
     "autograd.anomaly": "check_anomaly traceback",
     "eager.kernels": "compile contraction_plan pointwise_miss reduce_miss vjp",
-    "eager.programs": "row_program",
+    "eager.programs": "row_miss",
     "ops.conversions": "deepcopy reduce",
     "ops.indexing": "getitem setitem",
     "ops.joining": "unbind",

@@ -28,7 +28,7 @@ from ..ir.expr import (
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .schedule import width_of
 
-ROW, COL, ROWS, COLS = var("row"), var("col"), var("rows"), var("cols")
+ROW, COL, ROWS, COLS, CHANNELS = var("row"), var("col"), var("rows"), var("cols"), var("channels")
 MERGE = {"sum": lambda a, b: a + b, "max": maximum}
 
 
@@ -37,15 +37,22 @@ def start_of(kind: str, dtype: str) -> Expr:
 
 
 def place(extent: str, row: Expr, col: Expr) -> Expr:
-    return {"full": row * COLS + col, "row": row, "col": col}[extent]
+    return {"full": row * COLS + col, "row": row, "col": col, "channel": irem(row, CHANNELS)}[extent]
+
+
+def inputs_of(program: Any) -> list[Buffer | Scalar]:
+    return [Scalar(i.name, i.dtype) if i.extent == "number" else Buffer(i.name, i.dtype) for i in program.inputs]
+
+
+def sizes_of(program: Any, *names: str) -> list[Buffer | Scalar]:
+    """Sizes come last; how many channels there are, where there are any, at the end."""
+    channels = ("channels",) if any(i.extent == "channel" for i in program.inputs) else ()
+    return [Scalar(n) for n in (*names, *channels)]
 
 
 def parameters(program: Any, outputs: Sequence[tuple]) -> tuple[Buffer | Scalar, ...]:
-    params: list[Buffer | Scalar] = [
-        Scalar(i.name, i.dtype) if i.extent == "number" else Buffer(i.name, i.dtype) for i in program.inputs
-    ]
-    params += [Buffer(f"y{j}", dtype, "rw") for j, (_, _, dtype) in enumerate(outputs)]
-    return (*params, Scalar("rows"), Scalar("cols"))
+    written = [Buffer(f"y{j}", dtype, "rw") for j, (_, _, dtype) in enumerate(outputs)]
+    return (*inputs_of(program), *written, *sizes_of(program, "rows", "cols"))
 
 
 def loaded(program: Any, roots: Sequence[Expr], row: Expr, col: Expr) -> tuple[Expr, ...]:
@@ -169,9 +176,8 @@ def by_columns(program: Any, outputs: Sequence[tuple[Expr, str, str]], final: bo
         written = [(f"y{k}", COL, d) for k, (_, _, d) in enumerate(outputs)]
     else:
         elements = loaded(program, tuple(e.args[0] for e, _, _ in outputs), ROW, COL)
-        params = [Scalar(i.name, i.dtype) if i.extent == "number" else Buffer(i.name, i.dtype) for i in program.inputs]
-        params += [Buffer(f"p{k}", a.dtype, "w") for k, a in enumerate(accs)]
-        params += [Scalar("rows"), Scalar("cols"), Scalar("chunks")]
+        params = inputs_of(program) + [Buffer(f"p{k}", a.dtype, "w") for k, a in enumerate(accs)]
+        params += sizes_of(program, "rows", "cols", "chunks")
         written = [(f"p{k}", block * COLS + COL, a.dtype) for k, a in enumerate(accs)]
     reduce = Reduce(
         ROW, start, stop,

@@ -127,8 +127,19 @@ cdef tuple to_tuple(int nd, const int64_t *values):
     return out
 
 
-cdef inline object size_tuple(int nd, const int64_t *values):
-    return tuple.__new__(Size, to_tuple(nd, values))
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(PyTypeObject *kind, Py_ssize_t n)
+
+
+cdef object size_tuple(int nd, const int64_t *values):
+    """The values as a Size, made in place: tuple.__new__ would copy a tuple made before."""
+    cdef object out = PyType_GenericAlloc(<PyTypeObject *> Size, nd), v
+    cdef int i
+    for i in range(nd):
+        v = values[i]
+        Py_INCREF(v)
+        PyTuple_SET_ITEM(out, i, v)
+    return out
 
 
 cdef inline bint same_shape(Tensor a, Tensor b) noexcept:
@@ -149,6 +160,11 @@ cdef inline int wrap_dim_c(int64_t d, int nd) except -1:
 
 cdef inline int wrap_dim(object dim, int nd) except -1:
     return wrap_dim_c(integer(dim, "a dimension"), nd)
+
+
+def wrap(dim, int ndim):
+    """dim counted from the front. Raises IndexError unless there is such a dimension."""
+    return wrap_dim(dim, ndim)
 
 
 cdef int64_t integer(object x, str what) except? -1:

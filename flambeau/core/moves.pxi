@@ -19,33 +19,61 @@ def zeros_tensor(shape, dtype):
     return t
 
 
-def join_small(tensors, int dim, shape, dtype):
-    """Contiguous tensors of one dtype joined along `dim` into `shape`; None where that isn't what is given."""
+def join_small(ctx, tensors, dim, bint stacked):
+    """Contiguous tensors of one dtype whose shapes fit joined along a dimension, or stacked along a new one.
+
+    None where that isn't what is given, or where there is much to move. A Node is told `parts`: the dimension, the
+    tensors' lengths along it, and their dtypes.
+    """
     cdef int64_t[64] sizes
-    cdef int nd = parse_shape((tuple(shape),), sizes), code = dtype_code(dtype), d
-    cdef int64_t outer = 1, inner = ITEMSIZE[code], row, piece, i
-    cdef Tensor out, t
+    cdef int64_t outer = 1, inner, row, piece, i, length = 0, count = 0, d64
+    cdef int nd, d, j
+    cdef Tensor out, t, first
     cdef char *at
-    for d in range(nd):
-        if d < dim:
-            outer *= sizes[d]
-        elif d > dim:
-            inner *= sizes[d]
-    row = sizes[dim] * inner
-    if outer * row > MOVE_LIMIT:
+    if type(tensors) is not list and type(tensors) is not tuple or len(tensors) == 0 or type(dim) is not int:
         return None
+    if not isinstance(tensors[0], Tensor):
+        return None
+    first = tensors[0]
+    nd = first.ndims + (1 if stacked else 0)
+    d64 = dim
+    if nd == 0 or nd > 32 or d64 < -nd or d64 >= nd:
+        return None
+    d = <int> (d64 + nd if d64 < 0 else d64)
     for x in tensors:
-        t = x
-        if not t.contig or t.code != code:
+        if not isinstance(x, Tensor):
             return None
-    out = empty(code, nd, sizes)
+        t = x
+        if not t.contig or t.code != first.code or t.ndims != first.ndims or not t.count:
+            return None
+        for j in range(t.ndims):
+            if t.dims[j] != first.dims[j] and (stacked or j != d):
+                return None
+        length += 1 if stacked else t.dims[d]
+        count += t.count
+    inner = ITEMSIZE[first.code]
+    if count * inner > MOVE_LIMIT:
+        return None
+    for j in range(nd):
+        if j < d:
+            sizes[j] = first.dims[j]
+            outer *= sizes[j]
+        elif j == d:
+            sizes[j] = length
+        else:
+            sizes[j] = first.dims[j - 1 if stacked else j]
+            inner *= sizes[j]
+    row = length * inner
+    out = empty(first.code, nd, sizes)
     at = out.ptr
     for x in tensors:
         t = x
-        piece = t.dims[dim] * inner
+        piece = inner if stacked else t.dims[d] * inner
         for i in range(outer):
             memcpy(at + i * row, t.ptr + i * piece, piece)
         at += piece
+    if ctx is not UNTAPED:
+        ctx.parts = (d, () if stacked else [(<Tensor> x).dims[d] for x in tensors], [DTYPES[first.code]] * len(tensors))
     return out
 
 

@@ -60,7 +60,7 @@ cdef class Primitive:
                 if (<Tensor?> args[0]).unrecorded or (<Tensor> args[0]).store.inference:
                     check_inplace(<Tensor> args[0], self.name, False)
                 (<Tensor> args[0]).store.count += 1
-            return self.forward(UNTAPED, *args, **kwargs)
+            return self.forward(UNTAPED, *args, **kwargs) if kwargs else self.forward(UNTAPED, *args)
         if self.writes:
             check_inplace(<Tensor?> args[0], self.name, True)
         return taped_call(new_node(PYTHON, self.node_name), self.forward, self.vjp, args, kwargs, self.writes)
@@ -78,28 +78,46 @@ cdef bint any_requires_grad(tuple args):
     return False
 
 
+cdef int add_edge(Tensor t, list edges, list nrs) except -1:
+    """One more input; `nrs` stays empty until one is not the first output of its node."""
+    if t.nr:
+        nrs.extend([0] * (len(edges) - len(nrs)))
+        nrs.append(t.nr)
+    edges.append(edge_of(t))
+    return 0
+
+
 def taped_call(Node node, forward, vjp, tuple args, dict kwargs, bint writes):
     """Runs forward(node, *args) unrecorded and puts the node behind its differentiable outputs."""
     global fb_grad_enabled
     cdef list edges = [], nrs = []
-    cdef bint any_nr = False
     cdef int was = fb_grad_enabled
     cdef Tensor t
+    cdef Py_ssize_t nr
     for x in args:
-        for y in (x if isinstance(x, (list, tuple)) else (x,)):
-            if isinstance(y, Tensor):
-                edges.append(edge_of(<Tensor> y))
-                nrs.append((<Tensor> y).nr)
-                any_nr = any_nr or (<Tensor> y).nr != 0
+        if isinstance(x, Tensor):
+            add_edge(<Tensor> x, edges, nrs)
+        elif isinstance(x, (list, tuple)):
+            for y in x:
+                if isinstance(y, Tensor):
+                    add_edge(<Tensor> y, edges, nrs)
     node.edges = tuple(edges)
-    if any_nr:
-        node.nrs = tuple(nrs)
+    if nrs:
+        node.nrs = tuple(nrs + [0] * (len(edges) - len(nrs)))
     node.vjp = vjp
     fb_grad_enabled = 0
     try:
-        result = forward(node, *args, **kwargs)
+        result = forward(node, *args, **kwargs) if kwargs else forward(node, *args)
     finally:
         fb_grad_enabled = was
+    if type(result) is Tensor and not writes:
+        t = result
+        if node.saved is not None:
+            own_outputs(node, (t,))
+        if CATEGORY[t.code] >= 2:
+            t.node = node
+            t.nr = 0
+        return result
     if writes:
         t = args[0]
         t.store.count += 1

@@ -1,54 +1,34 @@
-"""Row programs compiled and launched: the answer to the hook `row_program`. Imports ops, codegen and core."""
+"""Row programs compiled: the answer to the hook `row_miss`. Imports ops, codegen and core."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 from ..codegen import native, row_schedule
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty
-from ..ir.kernel import REDUCE_BLOCK
+from ..core._core import RowProgram
+from ..ops.rows import specialised
 from ..ops.typed import CODES
 
-WORK = 32768  # elements a thread takes at a time
-STREAM, SHORT = 2097152, 64  # elements from which rows that aren't short bypass the caches
-COLUMNS, PAGE = 256, 1024  # columns a kernel that sums over rows takes at a time, as in core/op.pxi
+NUMBERS = {float: "f64", int: "i64"}
 
 
-def compiled(program: Any) -> Callable[[int, int, list, list], None]:
-    """A function (rows, cols, inputs, outputs) that runs the program."""
+def row_miss(of: RowProgram, dtypes: tuple, wanted: tuple[bool, ...], stream: bool) -> tuple:
+    """Addresses (or 0) of the kernels over rows, blocks of rows and blocks' sums; dtypes of results and their parts."""
+    program = specialised(of, [d if d is None else NUMBERS.get(d) or d.ir for d in dtypes], wanted)
     by_row = [o for o in program.outputs if o[1] != "col"]
     by_column = [o for o in program.outputs if o[1] == "col"]
-    places = (
-        [j for j, o in enumerate(program.outputs) if o[1] != "col"],
-        [j for j, o in enumerate(program.outputs) if o[1] == "col"],
-    )
-    row_kernel = functools.cache(lambda stream: native.function(row_schedule.by_rows(program, by_row, stream)))
-    part_kernel = native.function(row_schedule.by_columns(program, by_column, False)) if by_column else 0
-    last_kernel = native.function(row_schedule.by_columns(program, by_column, True)) if by_column else 0
-
-    def run(rows: int, cols: int, inputs: list, outputs: list[Tensor]) -> None:
-        if rows * cols == 0:
-            for j in places[1]:
-                outputs[j].zero_()
-            if cols or not rows:
-                return
-        if by_row:
-            grain = max(1, WORK // max(1, cols))
-            written = [outputs[j] for j in places[0]] if by_column else outputs
-            stream = rows * cols >= STREAM and cols >= SHORT
-            _core.launch(row_kernel(stream), (*inputs, *written, rows, cols), rows, grain, rows * cols)
-        if by_column:
-            blocks = -(-rows // REDUCE_BLOCK)
-            chunks = -(-cols // PAGE) if blocks * cols >= 4 * PAGE else -(-cols // COLUMNS)
-            parts = [new_empty((blocks, cols), DTYPES[CODES[e.dtype]]) for e, _, _ in by_column]
-            _core.launch(part_kernel, (*inputs, *parts, rows, cols, chunks), blocks * chunks, 1, rows * cols)
-            finals = (*parts, *(outputs[j] for j in places[1]), blocks, cols, chunks)
-            _core.launch(last_kernel, finals, chunks, 1, blocks * cols)
-
-    return run
+    rows = native.function(row_schedule.by_rows(program, by_row, stream)) if by_row else 0
+    sums = [
+        native.function(row_schedule.by_columns(program, by_column, last)) if by_column else 0 for last in (False, True)
+    ]
+    made: Any = iter(program.outputs)
+    shown = [next(made) if w else None for w in wanted]
+    return (
+        rows, *sums,
+        [0 if o is None else CODES[o[2]] for o in shown],
+        [0 if o is None else CODES[o[0].dtype] for o in shown],
+    )  # fmt: skip
 
 
-_core.set_hook("row_program", compiled)
+_core.set_hook("row_miss", row_miss)

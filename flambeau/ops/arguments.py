@@ -11,17 +11,10 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor
+from ..core._core import wrap as wrap
 from .basic import to_dtype
 
 Size = int | Sequence[int]  # one for all dimensions, or one for each
-
-
-def wrap(dim: int, ndim: int) -> int:
-    """dim counted from the front. Raises IndexError unless there is such a dimension."""
-    n = max(ndim, 1)
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    return dim % n
 
 
 def ntuple(value: Any, n: int, what: str) -> tuple[int, ...]:

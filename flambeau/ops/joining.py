@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ..core import _core
@@ -44,19 +44,18 @@ def tensor_list(name: str, tensors: Any) -> list[Tensor]:
 
 # ---- joining
 class Join(NamedTuple):
-    """Where tensors of certain shapes stand once joined: their lengths along `dim`; `kept` are those that count."""
+    """How tensors of certain shapes are joined: their lengths along `dim`, None for those that count for nothing."""
 
-    kept: tuple[int, ...]
     dim: int
     shape: tuple[int, ...]
-    lengths: tuple[int, ...]
+    lengths: tuple[int | None, ...]
 
 
 @functools.lru_cache(maxsize=4096)
 def join_of(shapes: tuple[tuple[int, ...], ...], dim: int) -> Join:
     """How to join tensors of these shapes. Raises RuntimeError where they don't fit."""
     # Vectors of length 0 go with anything, as they always have.
-    kept = tuple(i for i, s in enumerate(shapes) if len(s) != 1 or s[0]) or (0,)
+    kept = [i for i, s in enumerate(shapes) if len(s) != 1 or s[0]] or [0]
     expected = list(shapes[kept[0]])
     for i in kept:
         if not shapes[i]:
@@ -68,30 +67,36 @@ def join_of(shapes: tuple[tuple[int, ...], ...], dim: int) -> Join:
             raise RuntimeError(
                 f"cat: lengths must agree except in dimension {dim}, got {got} at position {i} after {expected}"
             )
-    lengths = tuple(shapes[i][dim] for i in kept)
-    return Join(kept, dim, (*expected[:dim], sum(lengths), *expected[dim + 1 :]), lengths)
+    places = set(kept)
+    lengths = tuple(s[dim] if i in places else None for i, s in enumerate(shapes))
+    return Join(dim, (*expected[:dim], sum(n or 0 for n in lengths), *expected[dim + 1 :]), lengths)
 
 
 def cat_vjp(ctx: Any, g: Tensor) -> tuple:
-    parts, at = [], 0
-    for n, dtype in zip(ctx.join.lengths, ctx.dtypes, strict=True):
-        parts.append(to(g.narrow(ctx.join.dim, at, n), dtype))
-        at += n
-    return tuple(parts)
+    dim, lengths, dtypes = ctx.parts
+    starts = accumulate([n or 0 for n in lengths], initial=0)
+    return tuple(
+        [None if n is None else to(g.narrow(dim, a, n), d) for a, n, d in zip(starts, lengths, dtypes, strict=False)]
+    )
 
 
 @primitive(cat_vjp, name="cat")
-def joined(ctx, tensors, join, dtypes):
+def joined(ctx, tensors, dim):
     """Tensors one after the other along an existing dimension."""
-    ctx.join, ctx.dtypes = join, dtypes
-    small = _core.join_small(tensors, join.dim, join.shape, common_dtype(dtypes))
-    if small is not None:
-        return small
+    out = _core.join_small(ctx, tensors, dim, False)
+    if out is not None:
+        return out
+    if not len(tensors):
+        raise ValueError("cat: expects a non-empty list of tensors")
+    given = tensor_list("cat", tensors)
+    join = join_of(tuple([t.shape for t in given]), dim)
+    dtypes = [t.dtype for t in given]
+    ctx.parts = join.dim, join.lengths, dtypes
     out, at = new_empty(join.shape, common_dtype(dtypes)), 0
-    for t, n in zip(tensors, join.lengths, strict=True):
+    for t, n in zip(given, join.lengths, strict=True):
         if t.numel():
             plain_copy(out.narrow(join.dim, at, n), t)
-        at += n
+            at += n
     return out
 
 
@@ -101,35 +106,33 @@ def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     >>> fb.cat([fb.tensor([1, 2]), fb.tensor([3])])
     tensor([1, 2, 3])
     """
-    try:
-        shapes, dtypes = tuple([t.shape for t in tensors]), [t.dtype for t in tensors]
-    except AttributeError:
-        tensor_list("cat", tensors)
-        raise
-    if not shapes:
-        raise ValueError("cat: expects a non-empty list of tensors")
-    join = join_of(shapes, dim)
-    if len(join.kept) == len(shapes):
-        result = joined(tensors, join, dtypes)
-    else:
-        result = joined([tensors[i] for i in join.kept], join, [dtypes[i] for i in join.kept])
-        result = to(result, common_dtype(dtypes))
-    return into_out(out, result)
+    result = joined(tensors, dim)
+    return result if out is None else into_out(out, result)
 
 
 def stack_vjp(ctx: Any, g: Tensor) -> tuple:
-    return tuple(to(part, dtype) for part, dtype in zip(unbind(g, ctx.dim), ctx.dtypes, strict=True))
+    dim, _, dtypes = ctx.parts
+    return tuple([to(part, dtype) for part, dtype in zip(unbind(g, dim), dtypes, strict=True)])
 
 
 @primitive(stack_vjp, name="stack")
 def stacked(ctx, tensors, dim):
     """Tensors side by side along a new dimension."""
-    dtypes = [t.dtype for t in tensors]
-    ctx.dim, ctx.dtypes = dim, dtypes
-    shape = list(tensors[0].shape)
-    shape.insert(dim, len(tensors))
-    out = new_empty(shape, common_dtype(dtypes))
-    for i, t in enumerate(tensors):
+    out = _core.join_small(ctx, tensors, dim, True)
+    if out is not None:
+        return out
+    given = tensor_list("stack", tensors)
+    first = given[0].shape
+    for i, t in enumerate(given):
+        if t.shape != first:
+            raise RuntimeError(
+                f"stack: expects tensors of one shape, got {list(first)} at position 0 and {list(t.shape)} at "
+                f"position {i}"
+            )
+    dim, dtypes = wrap(dim, len(first) + 1), [t.dtype for t in given]
+    ctx.parts = dim, (), dtypes
+    out = new_empty((*first[:dim], len(given), *first[dim:]), common_dtype(dtypes))
+    for i, t in enumerate(given):
         plain_copy(out.select(dim, i), t)
     return out
 
@@ -141,16 +144,8 @@ def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tenso
     tensor([[1, 3],
             [2, 4]])
     """
-    given = tensor_list("stack", tensors)
-    first = given[0].shape
-    for i, t in enumerate(given):
-        if t.shape != first:
-            raise RuntimeError(
-                f"stack: expects tensors of one shape, got {list(first)} at position 0 and {list(t.shape)} at "
-                f"position {i}"
-            )
-    result = stacked(given, wrap(dim, len(first) + 1))
-    return into_out(out, result)
+    result = stacked(tensors, dim)
+    return result if out is None else into_out(out, result)
 
 
 def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
@@ -268,13 +263,11 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return unbound(input, dim=dim, views=views) if recorded(input, len(views)) else views
 
 
-def parts(x: Tensor, dim: int, bounds: Sequence[tuple[int, int]]) -> tuple[Tensor, ...]:
-    """Views of places start … stop - 1 of a dimension, for each pair."""
-    views = tuple([x.narrow(dim, start, stop - start) for start, stop in bounds])
-    covers = bounds and bounds[0][0] == 0 and bounds[-1][1] == x.shape[dim]
-    if covers and all(a[1] == b[0] for a, b in pairwise(bounds)) and recorded(x, len(views)):
-        return parted(x, dim=dim, sizes=[stop - start for start, stop in bounds], views=views)
-    return views
+def parts(x: Tensor, dim: int, cuts: list[int]) -> tuple[Tensor, ...]:
+    """Views of a dimension from each cut to the next, none where that comes before it."""
+    together = recorded(x, len(cuts) - 1) and cuts[-1] == x.shape[dim] and cuts == sorted(cuts)
+    views = _core.parts_view(x, dim, cuts, together and not _core.interpreting())
+    return parted(x, dim=dim, sizes=[b - a for a, b in pairwise(cuts)], views=views) if together else views
 
 
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -286,18 +279,19 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     dim = wrap(dim, input.ndim)
     if input.ndim == 0:
         raise RuntimeError("split: a 0-dimensional tensor has no dimension to split")
-    n, size = input.shape[dim], split_size_or_sections
-    if not isinstance(size, int):
-        sizes = [int(s) for s in size]
-        if sum(sizes) != n or any(s < 0 for s in sizes):
+    n, size = input.size(dim), split_size_or_sections
+    if isinstance(size, int):
+        if size < 0 or (size == 0 and n):
             raise RuntimeError(
-                f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}"
+                f"split: the length of a part must be positive, got {size} for a dimension of length {n}"
             )
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return parts(input, dim, [(a, a + s) for a, s in zip(starts, sizes, strict=True)])
-    if size < 0 or (size == 0 and n):
-        raise RuntimeError(f"split: the length of a part must be positive, got {size} for a dimension of length {n}")
-    return parts(input, dim, [(a, min(a + size, n)) for a in range(0, max(n, 1), max(size, 1))])
+        return parts(input, dim, [*range(0, n or 1, size or 1), n])
+    sizes = [int(s) for s in size]
+    if sum(sizes) != n or any(s < 0 for s in sizes):
+        raise RuntimeError(
+            f"split: lengths must be non-negative and sum to {n}, the length of dimension {dim}, got {sizes}"
+        )
+    return parts(input, dim, [*accumulate(sizes, initial=0)])
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -308,7 +302,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """
     if chunks < 1:
         raise RuntimeError(f"chunk: the number of chunks must be positive, got {chunks}")
-    n = input.shape[wrap(dim, input.ndim)] if input.ndim else 0
+    n = input.size(dim) if input.ndim else 0
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
@@ -321,18 +315,15 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     if input.ndim == 0:
         raise RuntimeError("tensor_split: a 0-dimensional tensor has no dimension to split")
     dim = wrap(dim, input.ndim)
-    n, at = input.shape[dim], indices_or_sections
+    n, at = input.size(dim), indices_or_sections
     if isinstance(at, Tensor):
         at = at.tolist()
     if isinstance(at, int):
         if at < 1:
             raise RuntimeError(f"tensor_split: the number of sections must be positive, got {at}")
         longer = n % at
-        cuts = [i * (n // at) + min(i, longer) for i in range(at + 1)]
-    else:
-        cuts = [slice(None, i).indices(n)[1] for i in at]
-        cuts = [0, *cuts, n]
-    return parts(input, dim, [(a, max(a, b)) for a, b in pairwise(cuts)])
+        return parts(input, dim, [i * (n // at) + min(i, longer) for i in range(at + 1)])
+    return parts(input, dim, [0, *[slice(None, i).indices(n)[1] for i in at], n])
 
 
 def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Tensor, ...]:

@@ -9,10 +9,10 @@ import math
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty
+from ..core._core import DTYPES, Tensor, trailing
 from .primitive import primitive
 from .reduce import mean, sum
-from .rows import apply, column_sum, columns, row_sum, run
+from .rows import apply, column_sum, columns, program, row_sum
 from .table import TABLE
 
 FLOAT32 = DTYPES[8]
@@ -48,63 +48,67 @@ def layer_norm_backward(g: Any, x: Any, centre: Any, rstd: Any, weight: Any) -> 
     return dx, column_sum(g * unit), column_sum(g)
 
 
-def norm_arguments(x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, name: str) -> tuple[int, int]:
-    """(rows, columns) of a normalisation over the trailing dimensions `shape`; shapes are checked."""
+LAYER_NORM = program(
+    layer_norm_rows,
+    {"x": "full", "weight": "col", "bias": "col", "eps": "number"},
+    [("full", "x"), ("row", "wide"), ("row", "wide")],
+)
+LAYER_NORM_BACKWARD = program(
+    layer_norm_backward,
+    {"g": "full", "x": "full", "centre": "row", "rstd": "row", "weight": "col"},
+    [("full", "x"), ("col", "weight"), ("col", "weight")],
+)
+
+
+def depth_of(x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, name: str) -> int:
+    """How many trailing dimensions `shape` a normalisation is over; shapes are checked."""
     shape = tuple(shape)
-    if not shape or tuple(x.shape[x.ndim - len(shape) :]) != shape or x.ndim < len(shape):
+    if not shape or trailing(x, shape) < 0:
         raise RuntimeError(
             f"{name}: normalized_shape {list(shape)} must be the end of the input's shape, got {list(x.shape)}"
         )
-    for what, t in (("weight", weight), ("bias", bias)):
-        if t is not None and tuple(t.shape) != shape:
+    for what, t in ("weight", weight), ("bias", bias):
+        if t is not None and (t.ndim != len(shape) or trailing(t, shape) < 0):
             raise RuntimeError(f"{name}: {what} must have shape {list(shape)}, got {list(t.shape)}")
-    cols = math.prod(shape)
-    return x.numel() // max(1, cols), cols
+    return len(shape)
 
 
 def layer_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
     x, weight, centre, rstd = ctx.saved
-    rows, cols, has_bias = ctx.sizes
-    flat = (rows, cols)
+    cols, depth, has_bias, eps = ctx.how
     if _core.is_grad_enabled():
         w = None if weight is None else weight.reshape(cols)
-        xs = x.reshape(flat)
-        _, centre, rstd = layer_norm_rows(xs, None, None, ctx.eps)
-        dx, dw, db = layer_norm_backward(g.reshape(flat), xs, centre, rstd, w)
+        g, xs = g.reshape(-1, cols), x.reshape(-1, cols)
+        _, centre, rstd = layer_norm_rows(xs, None, None, eps)
+        dx, dw, db = layer_norm_backward(g, xs, centre, rstd, w)
     else:
-        wanted: list[Any] = [(x.dtype, flat), None, None]
-        if weight is not None:
-            wanted[1] = (weight.dtype, (cols,))
-        if has_bias:
-            wanted[2] = (weight.dtype if weight is not None else x.dtype, (cols,))
-        arguments = [
-            ("g", g.contiguous(), "full"), ("x", x, "full"), ("centre", centre, "row"), ("rstd", rstd, "row"),
-            ("weight", weight, "col"),
-        ]  # fmt: skip
-        dx, dw, db = run("layer_norm_backward", layer_norm_backward, rows, cols, arguments, wanted)
-    out = [dx.reshape(x.shape)]
+        wanted = (True, weight is not None, has_bias)
+        dx, dw, db = LAYER_NORM_BACKWARD(g, x, centre, rstd, weight, cols=cols, wanted=wanted)
+    out = [shaped(dx, x.shape)]
     if weight is not None:
-        out.append(dw.reshape(weight.shape))
+        out.append(shaped(dw, weight.shape))
     if has_bias:
-        out.append(db.reshape(x.shape[x.ndim - ctx.depth :]))
+        out.append(shaped(db, x.shape[x.ndim - depth :]))
     return tuple(out)
+
+
+def shaped(x: Tensor, shape: Any) -> Tensor:
+    return x if x.shape == shape else x.reshape(shape)
 
 
 @primitive(layer_norm_vjp, name="layer_norm_rows")
 def layer_norm_op(ctx, x, weight, bias, depth, eps):
-    """Layer norm over the last `depth` dimensions of contiguous tensors."""
-    cols = math.prod(x.shape[x.ndim - depth :])
-    rows = x.numel() // max(1, cols)
-    inner = wide(x.dtype)
-    arguments = [
-        ("x", x, "full"), ("weight", weight, "col"), ("bias", bias, "col"),
-        ("eps", float(eps), "number"),
-    ]  # fmt: skip
-    wanted = [(x.dtype, x.shape), (inner, (rows,)), (inner, (rows,))]
-    y, centre, rstd = run("layer_norm", layer_norm_rows, rows, cols, arguments, wanted)
-    ctx.sizes, ctx.depth, ctx.eps = (rows, cols, bias is not None), depth, eps
+    """Layer norm over the last `depth` dimensions."""
+    cols = x.size(-1) if depth == 1 else math.prod(x.shape[x.ndim - depth :])
+    y, centre, rstd = LAYER_NORM(x, weight, bias, float(eps), cols=cols)
+    ctx.how = cols, depth, bias is not None, eps
     ctx.save(x, weight, centre, rstd)
     return y
+
+
+def expect_floating(name: str, x: Tensor) -> None:
+    if not (x.is_floating_point() or x.is_complex()):
+        raise NotImplementedError(f"{name}: takes floating tensors, got {x.dtype}; convert with x.float()")
 
 
 def layer_norm(
@@ -117,9 +121,9 @@ def layer_norm(
     >>> fb.ops.layer_norm(fb.tensor([1.0, 3.0]), (2,))
     tensor([-1.0000,  1.0000])
     """
-    norm_arguments(input, normalized_shape, weight, bias, "layer_norm")
-    given = (None if t is None else t.contiguous() for t in (input, weight, bias))
-    return layer_norm_op(*given, len(tuple(normalized_shape)), eps)
+    expect_floating("layer_norm", input)
+    depth = depth_of(input, normalized_shape, weight, bias, "layer_norm")
+    return layer_norm_op(input, weight, bias, depth, eps)
 
 
 def rms_norm_rows(x: Any, weight: Any, eps: Any) -> Any:
@@ -136,28 +140,31 @@ def rms_norm_backward(g: Any, x: Any, r: Any, weight: Any) -> Any:
     return r * (h - unit * (row_sum(h * unit) / n)), column_sum(g * unit)
 
 
+RMS_NORM = program(rms_norm_rows, {"x": "full", "weight": "col", "eps": "number"}, [("full", "x"), ("row", "wide")])
+RMS_NORM_BACKWARD = program(
+    rms_norm_backward, {"g": "full", "x": "full", "r": "row", "weight": "col"}, [("full", "x"), ("col", "weight")]
+)
+
+
 def rms_norm_vjp(ctx: Any, g: Tensor) -> tuple:
     x, weight, r = ctx.saved
-    rows, cols = ctx.sizes
+    cols, eps = ctx.how
     if _core.is_grad_enabled():
         w = None if weight is None else weight.reshape(cols)
-        xs = x.reshape(rows, cols)
-        dx, dw = rms_norm_backward(g.reshape(rows, cols), xs, rms_norm_rows(xs, None, ctx.eps)[1], w)
+        g, xs = g.reshape(-1, cols), x.reshape(-1, cols)
+        dx, dw = rms_norm_backward(g, xs, rms_norm_rows(xs, None, eps)[1], w)
     else:
-        wanted = [(x.dtype, (rows, cols)), None if weight is None else (weight.dtype, (cols,))]
-        arguments = [("g", g.contiguous(), "full"), ("x", x, "full"), ("r", r, "row"), ("weight", weight, "col")]
-        dx, dw = run("rms_norm_backward", rms_norm_backward, rows, cols, arguments, wanted)
-    return (dx.reshape(x.shape),) if weight is None else (dx.reshape(x.shape), dw.reshape(weight.shape))
+        dx, dw = RMS_NORM_BACKWARD(g, x, r, weight, cols=cols, wanted=(True, weight is not None))
+    dx = shaped(dx, x.shape)
+    return (dx,) if weight is None else (dx, shaped(dw, weight.shape))
 
 
 @primitive(rms_norm_vjp, name="rms_norm_rows")
 def rms_norm_op(ctx, x, weight, depth, eps):
-    """RMS norm over the last `depth` dimensions of contiguous tensors."""
-    cols = math.prod(x.shape[x.ndim - depth :])
-    rows = x.numel() // max(1, cols)
-    arguments = [("x", x, "full"), ("weight", weight, "col"), ("eps", float(eps), "number")]
-    y, r = run("rms_norm", rms_norm_rows, rows, cols, arguments, [(x.dtype, x.shape), (wide(x.dtype), (rows,))])
-    ctx.sizes, ctx.eps = (rows, cols), eps
+    """RMS norm over the last `depth` dimensions."""
+    cols = x.size(-1) if depth == 1 else math.prod(x.shape[x.ndim - depth :])
+    y, r = RMS_NORM(x, weight, float(eps), cols=cols)
+    ctx.how = cols, eps
     ctx.save(x, weight, r)
     return y
 
@@ -170,87 +177,119 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     >>> fb.ops.rms_norm(fb.tensor([3.0, 3.0]), (2,))
     tensor([1., 1.])
     """
-    norm_arguments(input, normalized_shape, weight, None, "rms_norm")
+    expect_floating("rms_norm", input)
+    depth = depth_of(input, normalized_shape, weight, None, "rms_norm")
     if eps is None:
         eps = {"float64": 2.0**-52, "float16": 2.0**-10, "bfloat16": 2.0**-7}.get(input.dtype.name, 2.0**-23)
-    scale = None if weight is None else weight.contiguous()
-    return rms_norm_op(input.contiguous(), scale, len(tuple(normalized_shape)), eps)
+    return rms_norm_op(input, weight, depth, eps)
 
 
 # ---- batch norm: channels are rows of (N·C, S), or columns of (N, C) where S is 1
-def scale_rows(x: Any, a: Any, b: Any) -> Any:
+def affine(variance: Any, centre: Any, weight: Any, bias: Any, eps: Any) -> Any:
+    """1 / √(var + eps), and a and b such that y = x a + b."""
+    rstd = 1.0 / apply("sqrt", variance + number(variance, eps))
+    a = rstd if weight is None else rstd * weight
+    b = -centre * a
+    return rstd, a, b if bias is None else bias - centre * a
+
+
+def scaled(x: Any, a: Any, b: Any) -> Any:
     return x * a + b
 
 
-def centred_squares(x: Any, centre: Any) -> Any:
+def squares_by_row(x: Any, centre: Any) -> Any:
     d = x - centre
     return row_sum(d * d)
 
 
-def centred_squares_columns(x: Any, centre: Any) -> Any:
+def squares_by_column(x: Any, centre: Any) -> Any:
     d = x - centre
     return column_sum(d * d)
 
 
-def gradient_sums(g: Any, x: Any, centre: Any) -> Any:
+def sums_by_row(g: Any, x: Any, centre: Any) -> Any:
     return row_sum(g), row_sum(g * (x - centre))
 
 
-def gradient_sums_columns(g: Any, x: Any, centre: Any) -> Any:
+def sums_by_column(g: Any, x: Any, centre: Any) -> Any:
     return column_sum(g), column_sum(g * (x - centre))
 
 
-def combine(g: Any, x: Any, p: Any, q: Any, r: Any) -> Any:
-    return g * p + x * q + r
+def coefficients(total: Any, dot: Any, rstd: Any, centre: Any, weight: Any, share: Any) -> Any:
+    """∂weight, and p, q and r such that ∂x = g p + x q + r, of the batch's own statistics; share = -1 / count."""
+    dw = dot * rstd
+    p = rstd if weight is None else rstd * weight
+    q = p * rstd * dw * number(p, share)
+    return dw, p, q, p * total * number(p, share) - q * centre
+
+
+def combined(g: Any, x: Any, p: Any, q: Any, r: Any) -> Any:
+    return g * p if q is None else g * p + x * q + r
+
+
+class Layout:
+    """The programs for channels as rows, or as columns; 'each' stands for a channel's value, 'sum' for a sum's."""
+
+    def __init__(self, each: str, sum: str, squares: Any, sums: Any) -> None:
+        def made(formula: Any, inputs: dict[str, str], outputs: Any) -> Any:
+            given = {n: each if e == "each" else e for n, e in inputs.items()}
+            return program(formula, given, outputs, f"{formula.__name__}_{each}")
+
+        self.scaled = made(scaled, {"x": "full", "a": "each", "b": "each"}, [("full", "x")])
+        self.squares = made(squares, {"x": "full", "centre": "each"}, [(sum, "wide")])
+        self.sums = made(sums, {"g": "full", "x": "full", "centre": "each"}, [(sum, "wide"), (sum, "wide")])
+        inputs = {"g": "full", "x": "full", "p": "each", "q": "each", "r": "each"}
+        self.combined = made(combined, inputs, [("full", "x")])
+
+
+BY_ROW = Layout("channel", "row", squares_by_row, sums_by_row)
+BY_COLUMN = Layout("col", "col", squares_by_column, sums_by_column)
+AFFINE = program(
+    affine,
+    {"variance": "full", "centre": "full", "weight": "full", "bias": "full", "eps": "number"},
+    [("full", "wide")] * 3,
+)
+COEFFICIENTS = program(
+    coefficients,
+    {"total": "full", "dot": "full", "rstd": "full", "centre": "full", "weight": "full", "share": "number"},
+    [("full", "wide")] * 4,
+)
 
 
 class Channels:
     """x as a matrix in which a channel is a set of whole rows, or a column."""
 
     def __init__(self, x: Tensor) -> None:
-        self.n, self.c = x.shape[0], x.shape[1]
-        self.s = math.prod(x.shape[2:])
-        self.by_column = self.s == 1
-        self.rows, self.cols = (self.n, self.c) if self.by_column else (self.n * self.c, self.s)
-        self.extent = "col" if self.by_column else "row"
-        self.count = self.n * self.s
-
-    def spread(self, v: Tensor) -> Tensor:
-        """One value a channel, as the programs read it."""
-        return v.contiguous() if self.by_column else v.expand(self.n, self.c).contiguous().reshape(-1)
+        self.n, self.c = x.size(0), x.size(1)
+        self.s = math.prod(x.shape[2:]) if x.ndim > 2 else 1
+        self.programs = BY_COLUMN if self.s == 1 else BY_ROW
+        self.cols = self.c if self.s == 1 else self.s
 
     def gather(self, v: Tensor) -> Tensor:
         """One value a row summed to one a channel."""
-        return v if self.by_column else sum(v.reshape(self.n, self.c), 0)
-
-    def size(self) -> tuple[int]:
-        return (self.c,) if self.by_column else (self.n * self.c,)
+        return v if self.s == 1 else sum(v.reshape(self.n, self.c), 0)
 
 
 def batch_statistics(x: Tensor, m: Channels) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel, in two passes."""
     inner = wide(x.dtype)
-    centre = (
-        mean(x.reshape(m.n, m.c, m.s), 2, dtype=inner).mean(0)
-        if not m.by_column
-        else mean(x.reshape(m.n, m.c), 0, dtype=inner)
-    )
-    formula = centred_squares_columns if m.by_column else centred_squares
-    arguments = [("x", x, "full"), ("centre", m.spread(centre), m.extent)]
-    (squares,) = run("batch_squares_" + m.extent, formula, m.rows, m.cols, arguments, [(inner, m.size())])
-    return centre, m.gather(squares) / m.count
+    if m.s == 1:
+        centre = mean(x.reshape(m.n, m.c), 0, dtype=inner)
+    else:
+        centre = mean(x.reshape(m.n, m.c, m.s), 2, dtype=inner).mean(0)
+    return centre, m.gather(m.programs.squares(x, centre, cols=m.cols)) / (m.n * m.s)
 
 
 def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
-    x, weight, centre, rstd = ctx.saved
-    m, training = ctx.channels, ctx.training
-    shape = (1, m.c) + (1,) * (x.ndim - 2)
-    dims = (0, *range(2, x.ndim))
+    x, weight, centre, rstd, p = ctx.saved
+    m, training, has_bias, eps = ctx.how
     if _core.is_grad_enabled():
+        dims = (0, *range(2, x.ndim))
+        shape = (1, m.c) + (1,) * (x.ndim - 2)
         c, r = centre.detach().reshape(shape), rstd.reshape(shape)
         if training:
             c = mean(x, dims, True)
-            r = 1.0 / TABLE["sqrt"](mean((x - c) * (x - c), dims, True) + ctx.eps)
+            r = 1.0 / TABLE["sqrt"](mean((x - c) * (x - c), dims, True) + eps)
         h = g if weight is None else g * weight.reshape(shape)
         unit = (x - c) * r
         dx = h * r
@@ -258,29 +297,18 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
             dx = r * (h - mean(h, dims, True) - unit * mean(h * unit, dims, True))
         dw, db = sum(g * unit, dims), sum(g, dims)
     else:
-        inner = centre.dtype
-        g = g.contiguous()
-        formula = gradient_sums_columns if m.by_column else gradient_sums
-        arguments = [("g", g, "full"), ("x", x, "full"), ("centre", m.spread(centre), m.extent)]
-        total, dot = run("batch_sums_" + m.extent, formula, m.rows, m.cols, arguments, [(inner, m.size())] * 2)
+        total, dot = m.programs.sums(g, x, centre, cols=m.cols)
         db, dot = m.gather(total), m.gather(dot)
-        dw = dot * rstd
-        p = rstd if weight is None else rstd * weight
+        q = r = None
         if training:
-            q = p * rstd * dw * (-1.0 / m.count)
-            r = p * db * (-1.0 / m.count) - q * centre
+            dw, p, q, r = COEFFICIENTS(db, dot, rstd, centre, weight, -1.0 / (m.n * m.s))
         else:
-            q = r = p * 0.0
-        arguments = [
-            ("g", g, "full"),
-            ("x", x, "full"),
-            *((n, m.spread(v), m.extent) for n, v in (("p", p), ("q", q), ("r", r))),
-        ]
-        (dx,) = run("batch_combine_" + m.extent, combine, m.rows, m.cols, arguments, [(x.dtype, x.shape)])
+            dw = dot * rstd
+        dx = m.programs.combined(g, x, p, q, r, cols=m.cols)
     out = [dx]
     if weight is not None:
         out.append(dw.to(weight.dtype))
-    if ctx.has_bias:
+    if has_bias:
         out.append(db.to(weight.dtype if weight is not None else db.dtype))
     # Given statistics are arguments too, without gradients.
     return tuple(out) if training else (*out, None, None)
@@ -292,15 +320,10 @@ def batch_norm_op(ctx, x, weight, bias, given_mean, given_var, eps):
     m = Channels(x)
     training = given_mean is None
     centre, variance = batch_statistics(x, m) if training else (given_mean, given_var)
-    rstd = 1.0 / TABLE["sqrt"](variance + eps)
-    a = rstd if weight is None else rstd * weight
-    b = -centre * a if bias is None else bias - centre * a
-    y = new_empty(x.shape, x.dtype)
-    if x.numel():
-        arguments = [("x", x, "full"), ("a", m.spread(a), m.extent), ("b", m.spread(b), m.extent)]
-        (y,) = run("batch_scale_" + m.extent, scale_rows, m.rows, m.cols, arguments, [(x.dtype, x.shape)])
-    ctx.channels, ctx.training, ctx.eps, ctx.has_bias = m, training, eps, bias is not None
-    ctx.save(x, weight, centre, rstd)
+    rstd, a, b = AFFINE(variance, centre, weight, bias, float(eps))
+    y = m.programs.scaled(x, a, b, cols=m.cols)
+    ctx.how = m, training, bias is not None, eps
+    ctx.save(x, weight, centre, rstd, a)
     return y, centre, variance
 
 
@@ -319,22 +342,23 @@ def batch_norm(
     In training mean and variance are the batch's, and the running ones move towards them by `momentum` (the variance
     unbiased); otherwise the running ones are used. Source: Ioffe, Szegedy, Batch Normalization (2015).
     """
+    expect_floating("batch_norm", input)
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected (N, C, …), got shape {list(input.shape)}")
-    c = input.shape[1]
-    for what, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    c = input.size(1)
+    for what, t in ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias):
         if t is not None and t.numel() != c:
             raise RuntimeError(f"batch_norm: {what} should contain {c} elements, one for each channel, got {t.numel()}")
-    count = input.numel() // max(1, c)
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError(
                 "batch_norm: outside training running_mean and running_var are needed; pass training=True to do without"
             )
-        return batch_norm_op(input.contiguous(), weight, bias, running_mean.detach(), running_var.detach(), eps)[0]
+        return batch_norm_op(input, weight, bias, running_mean.detach(), running_var.detach(), eps)[0]
+    count = input.numel() // max(1, c)
     if count <= 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
-    y, centre, variance = batch_norm_op(input.contiguous(), weight, bias, None, None, eps)
+    y, centre, variance = batch_norm_op(input, weight, bias, None, None, eps)
     before = _core.swap_grad_enabled(False)
     try:
         if running_mean is not None:
@@ -353,13 +377,14 @@ def group_norm(
 
     Source: Wu, He, Group Normalization (2018).
     """
+    expect_floating("group_norm", input)
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise RuntimeError(
             f"group_norm: the number of channels must be divisible by num_groups={num_groups}, got shape "
             f"{list(input.shape)}"
         )
     n, c = input.shape[:2]
-    y = layer_norm_op(input.reshape(n * num_groups, -1).contiguous(), None, None, 1, eps).reshape(input.shape)
+    y = layer_norm_op(input.reshape(n * num_groups, -1), None, None, 1, eps).reshape(input.shape)
     shape = (1, c) + (1,) * (input.ndim - 2)
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)

@@ -2,8 +2,9 @@
 
 A formula (softmax, layer_norm, cross_entropy, and each one's backward) is a Python function over the generic vocabulary
 below. On symbols it is traced once per dtype and becomes a kernel; on tensors it is ordinary differentiable code, which
-is how higher derivatives come about. Extents: 'full' (row and column), 'row' (one per row), 'col' (one per column).
-Imports core, ir and neighbours in ops. Read next: `codegen/row_schedule.py` (the loops), `normalization.py` (formulas).
+is how higher derivatives come about. Extents: 'full' (row and column), 'row' (one per row), 'col' (one per column),
+'channel' (one per row, repeating with a period). Imports core, ir and neighbours in ops. Read next:
+`core/rows.pxi` (calls), `codegen/row_schedule.py` (the loops), `normalization.py` (formulas).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import _core
-from ..core._core import Tensor, new_empty
+from ..core._core import RowProgram
 from ..ir import expr as E
 from ..ir.expr import Expr, cast, node, postorder, var
 from .primitive import primitive
@@ -42,7 +43,8 @@ class Program:
 
 def extents(program_inputs: Sequence[Input], roots: Sequence[Expr]) -> dict[Expr, str]:
     """The extent of every node."""
-    declared = {i.name: "scalar" if i.extent == "number" else i.extent for i in program_inputs}
+    shown = {"number": "scalar", "channel": "row"}
+    declared = {i.name: shown.get(i.extent, i.extent) for i in program_inputs}
     declared.update(rows="scalar", cols="scalar", column="col")
     found: dict[Expr, str] = {}
     for x in postorder(*roots):
@@ -114,8 +116,20 @@ def columns(x: Any, count: Any) -> Any:
     return cast(var("cols"), x.dtype) if isinstance(x, Expr) else float(count)
 
 
-# ---- from a formula to a program and a launch
-_programs: dict[tuple, Callable[..., None]] = {}
+# ---- from a formula to a program
+PROGRAMS: dict[str, RowProgram] = {}
+
+
+def program(
+    formula: Callable[..., Any], inputs: dict[str, str], outputs: Sequence[tuple[str, str]], name: str = ""
+) -> RowProgram:
+    """What computes a formula: `inputs` gives each argument's extent, `outputs` each result's extent and dtype.
+
+    A dtype is an argument's by name (the first one's where that is absent), or 'wide': what the first is computed in.
+    """
+    name = name or formula.__name__
+    found = PROGRAMS[name] = RowProgram(name, formula, tuple(inputs.items()), tuple(outputs))
+    return found
 
 
 def traced(
@@ -132,65 +146,37 @@ def traced(
     ]
     found = formula(*symbols)
     found = found if isinstance(found, tuple) else (found,)
-    kept = [(e, d) for e, d in zip(found, out_dtypes, strict=True) if d is not None and e is not None]
+    kept = [(e, d) for e, d in zip(found, out_dtypes, strict=True) if d is not None]
     where = extents(inputs, [e for e, _ in kept])
     return Program(name, inputs, tuple((e, where[e], d) for e, d in kept))
 
 
-def run(
-    name: str,
-    formula: Callable[..., Any],
-    rows: int,
-    cols: int,
-    arguments: Sequence[tuple[str, Any, str]],
-    outputs: Sequence[tuple[Any, Sequence[int]] | None],
-) -> list[Tensor | None]:
-    """Computes a formula over (rows, cols): `arguments` are (name, tensor, number or None, extent).
-
-    `outputs` gives (dtype, shape) of each result, None for those not wanted. Tensors must be contiguous.
-    """
-    if _core.interpreting():
-        # Called outside of an operation (by a backward rule): an interpreter sees it as one.
-        where = f"{formula.__module__.rpartition('.')[2]}.{formula.__qualname__}"
-        described = tuple((n, e) for n, _, e in arguments)
-        found = row_program([x for _, x, _ in arguments], name, where, rows, cols, described, outputs)
-        made = iter(found)
-        return [None if o is None else next(made) for o in outputs]
-    return compute(name, formula, rows, cols, arguments, outputs)
+def specialised(of: RowProgram, dtypes: Sequence[Any], wanted: Sequence[bool]) -> Program:
+    """A program for arguments of these dtypes: ir names, None where absent."""
+    arguments = [(n, d, e) for (n, e), d in zip(of.inputs, dtypes, strict=True)]
+    given = {n: d for n, d, _ in arguments}
+    first = arguments[0][1]
+    whose = [computation(first) if w == "wide" else given[w] or first for _, w in of.outputs]
+    return traced(of.name, of.formula, arguments, [d if w else None for d, w in zip(whose, wanted, strict=True)])
 
 
+# ---- what an interpreter sees where a backward rule calls a program
 @primitive()
-def row_program(ctx, values, name, formula, rows, cols, arguments, outputs):
-    """`run` as an operation: the formula goes by module and function; results that aren't wanted are left out."""
-    module, _, function = formula.partition(".")
-    found = getattr(importlib.import_module(f"..{module}", __name__), function)
-    laid_out = [x.contiguous() if isinstance(x, Tensor) else x for x in values]
-    given = [(n, x, e) for (n, e), x in zip(arguments, laid_out, strict=True)]
-    return tuple(m for m in compute(name, found, rows, cols, given, outputs) if m is not None)
+def row_program(ctx, values, name, cols, wanted):
+    """A program by its module and name; results that aren't wanted are left out."""
+    module, _, name = name.partition(".")
+    importlib.import_module(f"..{module}", __name__)
+    found = PROGRAMS[name](*values, cols=cols, wanted=wanted)
+    return tuple(y for y in found if y is not None) if isinstance(found, tuple) else found
 
 
-def compute(
-    name: str,
-    formula: Callable[..., Any],
-    rows: int,
-    cols: int,
-    arguments: Sequence[tuple[str, Any, str]],
-    outputs: Sequence[tuple[Any, Sequence[int]] | None],
-) -> list[Tensor | None]:
-    """`run`, eagerly."""
-    # A name stands for one formula and one list of arguments; what varies is their dtypes and which are there.
-    given_dtypes = [x.dtype if isinstance(x, Tensor) else type(x) for _, x, _ in arguments]
-    key = (name, *given_dtypes, *[o and o[0] for o in outputs])
-    found = _programs.get(key)
-    if found is None:
-        described = tuple((n, ir_name(x), e) for n, x, e in arguments)
-        program = traced(name, formula, described, tuple(None if o is None else o[0].ir for o in outputs))
-        found = _programs[key] = _core.hooks["row_program"](program)
-    made: list[Tensor | None] = [None if o is None else new_empty(o[1], o[0]) for o in outputs]
-    found(rows, cols, [x for _, x, _ in arguments if x is not None], [m for m in made if m is not None])
-    return made
+def interpreted(of: RowProgram, values: tuple, cols: int, wanted: tuple[bool, ...] | None) -> Any:
+    module = of.formula.__module__.rpartition(".")[2]
+    found = row_program(list(values), f"{module}.{of.name}", cols, wanted)
+    if wanted is None or len(wanted) == 1:
+        return found
+    made = iter(found)
+    return tuple(next(made) if w else None for w in wanted)
 
 
-def ir_name(x: Any) -> str | None:
-    """The ir's name for an argument's dtype; None where it is absent."""
-    return None if x is None else x.dtype.ir if isinstance(x, Tensor) else "f64" if isinstance(x, float) else "i64"
+_core.set_hook("row_program", interpreted)

@@ -10,22 +10,15 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from ..ir.expr import Expr, cast
-from .arguments import every
+from .arguments import every, wrap
 from .basic import to_dtype
-from .factories import as_tensor
 from .primitive import primitive
-from .reduce import mean, sum
-from .rows import apply, choose, column_is, different, row_max, row_sum, run, take
+from .reduce import sum
+from .rows import apply, choose, column_is, different, program, row_max, row_sum, take
 from .table import TABLE
 
 FLOAT32, INT64 = DTYPES[8], DTYPES[5]
 where = TABLE["where"]
-
-
-def matrix(x: Tensor) -> tuple[Tensor, int, int]:
-    """x contiguous, and how many rows and columns it has."""
-    cols = x.shape[-1] if x.ndim else 1
-    return x.contiguous(), x.numel() // max(1, cols), cols
 
 
 def softmax_rows(x: Any) -> Any:
@@ -46,39 +39,34 @@ def log_softmax_backward(g: Any, y: Any) -> Any:
     return g - apply("exp", y) * row_sum(g)
 
 
+SOFTMAX = program(softmax_rows, {"x": "full"}, [("full", "x")])
+SOFTMAX_BACKWARD = program(softmax_backward, {"g": "full", "y": "full"}, [("full", "y")])
+LOG_SOFTMAX = program(log_softmax_rows, {"x": "full"}, [("full", "x")])
+LOG_SOFTMAX_BACKWARD = program(log_softmax_backward, {"g": "full", "y": "full"}, [("full", "y")])
+
+
 def softmax_vjp(ctx: Any, g: Tensor) -> Tensor:
     (y,) = ctx.saved
-    if _core.is_grad_enabled():
-        return softmax_backward(g, y)
-    g, rows, cols = matrix(g)
-    return run(
-        "softmax_backward", softmax_backward, rows, cols, [("g", g, "full"), ("y", y, "full")], [(y.dtype, y.shape)]
-    )[0]
+    return softmax_backward(g, y) if _core.is_grad_enabled() else SOFTMAX_BACKWARD(g, y)
 
 
 @primitive(softmax_vjp, name="softmax_last")
 def softmax_last(ctx, x):
     """Softmax over the last dimension."""
-    x, rows, cols = matrix(x)
-    (y,) = run("softmax", softmax_rows, rows, cols, [("x", x, "full")], [(x.dtype, x.shape)])
+    y = SOFTMAX(x)
     ctx.save(y)
     return y
 
 
 def log_softmax_vjp(ctx: Any, g: Tensor) -> Tensor:
     (y,) = ctx.saved
-    if _core.is_grad_enabled():
-        return log_softmax_backward(g, y)
-    g, rows, cols = matrix(g)
-    arguments = [("g", g, "full"), ("y", y, "full")]
-    return run("log_softmax_backward", log_softmax_backward, rows, cols, arguments, [(y.dtype, y.shape)])[0]
+    return log_softmax_backward(g, y) if _core.is_grad_enabled() else LOG_SOFTMAX_BACKWARD(g, y)
 
 
 @primitive(log_softmax_vjp, name="log_softmax_last")
 def log_softmax_last(ctx, x):
     """log of softmax over the last dimension."""
-    x, rows, cols = matrix(x)
-    (y,) = run("log_softmax", log_softmax_rows, rows, cols, [("x", x, "full")], [(x.dtype, x.shape)])
+    y = LOG_SOFTMAX(x)
     ctx.save(y)
     return y
 
@@ -89,17 +77,13 @@ def along(function: Any, x: Tensor, dim: int | None, dtype: Any, name: str) -> T
         x = to_dtype(x, dtype)
     if not x.is_floating_point():
         raise TypeError(f"{name}: takes floating tensors, got {x.dtype}; use x.float()")
+    n = x.ndim
     if dim is None:
-        dim = 0 if x.ndim in (0, 1, 3) else 1
-    if x.ndim == 0:
-        return function(x.reshape(1)).reshape(())
-    if not -x.ndim <= dim < x.ndim:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-x.ndim}, {x.ndim - 1}], but got {dim})"
-        )
-    if dim in (-1, x.ndim - 1):
+        dim = 0 if n in (0, 1, 3) else 1
+    if n and (dim == -1 or dim == n - 1):
         return function(x)
-    return function(x.transpose(dim, -1)).transpose(dim, -1)
+    dim = wrap(dim, n)
+    return function(x.transpose(dim, -1)).transpose(dim, -1) if n else function(x.reshape(1)).reshape(())
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
@@ -128,7 +112,8 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """
     x = input if input.is_floating_point() or input.is_complex() else to_dtype(input, FLOAT32)
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    top = x.detach().amax(dims, True) if x.numel() else zeros_of(x.detach().sum(dims, True))
+    size = x.detach().real if x.is_complex() else x.detach()
+    top = size.amax(dims, True) if x.numel() else zeros_of(size.sum(dims, True))
     top = where(TABLE["eq"](TABLE["abs"](top), float("inf")), 0.0, top)
     out = TABLE["log"](sum(TABLE["exp"](x - top), dims, True)) + top
     if keepdim:
@@ -141,21 +126,19 @@ def zeros_of(x: Tensor) -> Tensor:
     return x * 0
 
 
-# ---- cross entropy
-def cross_entropy_rows(x: Any, target: Any, weight: Any, ignore: Any, classes: Any) -> Any:
-    """Per row: loss, log-sum-exp, and the weight that a mean divides by (-inf marks a target out of range)."""
-    top = row_max(x)
-    total = top + apply("log", row_sum(apply("exp", x - top)))
+# ---- losses against classes
+def class_loss(x: Any, total: Any, target: Any, weight: Any, ignore: Any, classes: Any) -> tuple[Any, Any]:
+    """Per row: w (total - x) at the target, and the weight that a mean divides by (-inf for a target out of range)."""
     counted = different(target, ignore)
     inside = (target >= 0) & (target < classes)
     at = choose(inside, target, target * 0)
-    one = like(total, target * 0 + 1)
-    share = take(weight, at) if weight is not None else one
-    nothing = like(total, target * 0)
+    picked = take(x, at)
+    loss = -picked if total is None else total - picked
+    nothing = like(loss, target * 0)
+    share = take(weight, at) if weight is not None else nothing + 1.0
     # Selected, not multiplied: an ignored row whose loss is infinite contributes 0, not NaN.
-    loss = choose(counted, (total - take(x, at)) * share, nothing)
-    share = choose(counted, choose(inside, share, nothing - float("inf")), nothing)
-    return loss, total, share
+    loss = choose(counted, loss * share, nothing)
+    return loss, choose(counted, choose(inside, share, nothing - float("inf")), nothing)
 
 
 def like(model: Any, x: Any) -> Any:
@@ -163,42 +146,71 @@ def like(model: Any, x: Any) -> Any:
     return cast(x, model.dtype) if isinstance(x, Expr) else x.to(model.dtype)
 
 
-def cross_entropy_backward(g: Any, x: Any, total: Any, share: Any, target: Any) -> Any:
+def cross_entropy_rows(x: Any, target: Any, weight: Any, ignore: Any, classes: Any) -> Any:
+    """Per row: loss, weight, and log-sum-exp."""
+    top = row_max(x)
+    total = top + apply("log", row_sum(apply("exp", x - top)))
+    return *class_loss(x, total, target, weight, ignore, classes), total
+
+
+def cross_entropy_backward(x: Any, g: Any, total: Any, share: Any, target: Any) -> Any:
     """g share (softmax(x) - onehot(target))."""
     p = apply("exp", x - total)
     return (g * share) * choose(column_is(x, target), p - 1.0, p)
 
 
+def nll_rows(x: Any, target: Any, weight: Any, ignore: Any, classes: Any) -> Any:
+    return class_loss(x, None, target, weight, ignore, classes)
+
+
+def nll_backward(x: Any, g: Any, share: Any, target: Any) -> Any:
+    """-g share onehot(target)."""
+    down = -(g * share)
+    return choose(column_is(x, target), down, like(down, target * 0))
+
+
+CLASSES = {"x": "full", "target": "row", "weight": "col", "ignore": "number", "classes": "number"}
+CROSS_ENTROPY = program(cross_entropy_rows, CLASSES, [("row", "x"), ("row", "wide"), ("row", "wide")])
+CROSS_ENTROPY_BACKWARD = program(
+    cross_entropy_backward,
+    {"x": "full", "g": "row", "total": "row", "share": "row", "target": "row"},
+    [("full", "x")],
+)
+NLL = program(nll_rows, CLASSES, [("row", "x"), ("row", "wide")])
+NLL_BACKWARD = program(nll_backward, {"x": "full", "g": "row", "share": "row", "target": "row"}, [("full", "x")])
+
+
 def cross_entropy_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
     x, total, share, target = ctx.saved
     if _core.is_grad_enabled():
-        total = logsumexp(x, -1, True)
-        column = [t.reshape(-1, 1) for t in (g, share.detach(), target)]
-        return cross_entropy_backward(column[0], x, total, column[1], column[2]), *ctx.rest
-    rows, cols = x.shape
-    arguments = [
-        ("g", g.contiguous(), "row"), ("x", x, "full"), ("total", total, "row"), ("share", share, "row"),
-        ("target", target, "row"),
-    ]  # fmt: skip
-    return (
-        *run("cross_entropy_backward", cross_entropy_backward, rows, cols, arguments, [(x.dtype, x.shape)]),
-        *ctx.rest,
-    )
+        g, share, target = (t.reshape(-1, 1) for t in (g, share.detach(), target))
+        return cross_entropy_backward(x, g, logsumexp(x, -1, True), share, target), *ctx.rest
+    return CROSS_ENTROPY_BACKWARD(x, g, total, share, target), *ctx.rest
 
 
 @primitive(cross_entropy_vjp, name="cross_entropy_rows")
 def cross_entropy_last(ctx, x, target, weight, ignore_index):
     """Loss of each row of x against its class, and the weight of each row."""
-    x, rows, cols = matrix(x)
-    inner = FLOAT32 if x.dtype.itemsize == 2 else x.dtype
-    arguments = [
-        ("x", x, "full"), ("target", target, "row"), ("weight", weight, "col"), ("ignore", ignore_index, "number"),
-        ("classes", cols, "number"),
-    ]  # fmt: skip
-    wanted = [(x.dtype, (rows,)), (inner, (rows,)), (inner, (rows,))]
-    loss, total, share = run("cross_entropy", cross_entropy_rows, rows, cols, arguments, wanted)
+    loss, share, total = CROSS_ENTROPY(x, target, weight, ignore_index, x.size(1))
     ctx.rest = (None,) if weight is None else (None, None)
     ctx.save(x, total, share, target)
+    return loss, share
+
+
+def nll_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
+    x, share, target = ctx.saved
+    if _core.is_grad_enabled():
+        g, share, target = (t.reshape(-1, 1) for t in (g, share.detach(), target))
+        return nll_backward(x, g, share, target), *ctx.rest
+    return NLL_BACKWARD(x, g, share, target), *ctx.rest
+
+
+@primitive(nll_vjp, name="nll_rows")
+def nll_last(ctx, x, target, weight, ignore_index):
+    """Minus the element of each row of log-probabilities at its class, weighted, and the weight of each row."""
+    loss, share = NLL(x, target, weight, ignore_index, x.size(1))
+    ctx.rest = (None,) if weight is None else (None, None)
+    ctx.save(x, share, target)
     return loss, share
 
 
@@ -217,6 +229,13 @@ def check_reduction(name: str, reduction: str) -> None:
 def classes_last(x: Tensor) -> Tensor:
     """[N, C, …] as [N …, C]."""
     return x if x.ndim <= 2 else x.transpose(1, -1) if x.ndim == 3 else x.permute(0, *range(2, x.ndim), 1)
+
+
+def without_classes(x: Tensor) -> list[int]:
+    """The shape of x without its dimension of classes."""
+    shape = [*x.shape]
+    del shape[1 if x.ndim > 1 else 0]
+    return shape
 
 
 def out_of_range(name: str, target: Tensor, ignore_index: int, classes: int) -> IndexError:
@@ -249,34 +268,43 @@ def cross_entropy(
     if x.ndim == 0:
         raise ValueError("cross_entropy: input needs a dimension of classes, got a 0-dimensional tensor")
     if not target.is_floating_point():
-        expected = tuple(x.shape[:1]) + tuple(x.shape[2:]) if x.ndim > 1 else ()
-        if tuple(target.shape) != expected:
+        expected = without_classes(x)
+        if [*target.shape] != expected:
             raise ValueError(
-                f"cross_entropy: expected class indices of shape {list(expected)} for input {list(x.shape)}, got "
+                f"cross_entropy: expected class indices of shape {expected} for input {list(x.shape)}, got "
                 f"{list(target.shape)}; probabilities must be floating and have input's shape"
             )
-    elif tuple(target.shape) != tuple(x.shape):
+    elif target.shape != x.shape:
         raise ValueError(
             f"cross_entropy: probabilities must have input's shape {list(x.shape)}, got {list(target.shape)}; class "
             "indices must be int64"
         )
-    classes = x.shape[1 if x.ndim > 1 else 0]
+    classes = x.size(1 if x.ndim > 1 else 0)
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
             f"cross_entropy: weight needs one number for each of {classes} classes, got {list(weight.shape)}"
         )
     if target.is_floating_point() or label_smoothing:
         return soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, classes)
-    rows = classes_last(x).reshape(-1, classes).contiguous()
-    labels = to_dtype(target, INT64) if target.dtype is not INT64 else target
-    loss, share = cross_entropy_last(rows, labels.contiguous().reshape(-1), weight, ignore_index)
-    total = sum(share)
+    return reduced("cross_entropy", cross_entropy_last, x, target, weight, ignore_index, reduction)
+
+
+def reduced(
+    name: str, function: Any, x: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+) -> Tensor:
+    """A loss of rows against classes, brought to the shape that the reduction asks for."""
+    rows = x if x.ndim == 2 else classes_last(x).reshape(-1, x.size(1 if x.ndim > 1 else 0))
+    labels = target if target.dtype is INT64 else to_dtype(target, INT64)
+    loss, share = function(rows, labels if labels.ndim == 1 else labels.reshape(-1), weight, ignore_index)
+    total = sum(share.detach())
     least = every(total)
     if (least if least.ndim == 0 else least.amin()).item() == -float("inf"):
-        raise out_of_range("cross_entropy", target, ignore_index, classes)
+        raise out_of_range(name, target, ignore_index, rows.shape[1])
     if reduction == "none":
-        return loss.reshape(target.shape)
-    return sum(loss) if reduction == "sum" else sum(loss) / total.to(loss.dtype)
+        return loss if target.ndim == 1 else loss.reshape(target.shape)
+    if reduction == "sum":
+        return sum(loss)
+    return sum(loss) / (total if total.dtype is loss.dtype else total.to(loss.dtype))
 
 
 def soft_cross_entropy(
@@ -322,32 +350,23 @@ def nll_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     check_reduction("nll_loss", reduction)
-    x = input if input.ndim > 1 else input.reshape(1, -1)
-    labels = target if input.ndim > 1 else target.reshape(1)
-    classes = x.shape[1]
-    expected = (x.shape[0], *x.shape[2:])
-    if tuple(labels.shape) != expected:
+    expected = without_classes(input)
+    if [*target.shape] != expected:
         raise ValueError(
-            f"nll_loss: expected target of shape {list(expected)} for input {list(input.shape)}, got "
-            f"{list(target.shape)}"
+            f"nll_loss: expected target of shape {expected} for input {list(input.shape)}, got {list(target.shape)}"
         )
-    counted = TABLE["ne"](labels, ignore_index)
-    safe = where(counted, labels, 0)
-    found = every(safe)
-    if found.numel() and (found.amin().item() < 0 or found.amax().item() >= classes):
-        raise out_of_range("nll_loss", target, ignore_index, classes)
-    from .gather import gather
-
-    picked = gather(classes_last(x), -1, safe.unsqueeze(-1).to(INT64)).squeeze(-1)
-    share = where(counted, as_tensor(1.0, x.dtype) if weight is None else weight[safe], 0.0)
-    loss = where(counted, -picked * share, 0.0)
-    if reduction == "none":
-        return loss if input.ndim > 1 else loss.reshape(())
-    return sum(loss) if reduction == "sum" else sum(loss) / sum(share)
+    return reduced("nll_loss", nll_last, input, target, weight, ignore_index, reduction)
 
 
-Tensor.softmax = lambda self, dim, dtype=None: softmax(self, dim, dtype=dtype)
-Tensor.log_softmax = lambda self, dim, dtype=None: log_softmax(self, dim, dtype=dtype)
+def softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tensor:
+    return along(softmax_last, self, dim, dtype, "softmax")
+
+
+def log_softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tensor:
+    return along(log_softmax_last, self, dim, dtype, "log_softmax")
+
+
+Tensor.softmax, Tensor.log_softmax = softmax_method, log_softmax_method
 Tensor.logsumexp = logsumexp
 
 __all__ = ["cross_entropy", "log_softmax", "logsumexp", "nll_loss", "softmax"]

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import _core
-from ..core._core import Call, Size, Tensor
+from ..core._core import Call, Size, Tensor, wrap
 from ..ops.gather import index_select
-from ..ops.joining import Join, cat, stack
+from ..ops.indirect import Places
+from ..ops.joining import cat, stack
 from ..ops.matmul import linear
 from ..ops.picking import pick, written, written_
 from ..ops.table import TABLE
@@ -133,8 +134,6 @@ def total(s: SparseTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     values = values_of(s)
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return values.sum(dtype=dtype)
-    from ..ops.arguments import wrap
-
     gone = {wrap(d, s.ndim) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
     places, _, k = coo_parts(s)
     inner = [d - k + 1 for d in sorted(gone) if d >= k]
@@ -291,8 +290,10 @@ def matrix_product(a: Tensor, b: Tensor) -> Tensor:
         return multiply_matrices(a, b)
     if isinstance(a, SparseTensor):
         pattern, values = ordered(a)
-        flat_b = b.reshape(-1, b.shape[-1]) if b.ndim == 3 else b
-        return product(values, flat_b, pattern=pattern).reshape(*a.shape[:-1], b.shape[-1])
+        if b.ndim == 2:
+            return product(values, b, pattern=pattern)
+        found = product(values, b.reshape(-1, b.shape[-1]), pattern=pattern)
+        return found.reshape(*a.shape[:-1], b.shape[-1])
     return matrix_product(b.mT, a.mT).mT.contiguous()
 
 
@@ -326,12 +327,13 @@ def linear_rows(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
 # ---- several
 @meaning("stack")
 def stacked(tensors: Sequence[Tensor], dim: int) -> SparseTensor:
+    dim = wrap(dim, tensors[0].ndim + 1)
     return joined([sparse("stack", t).unsqueeze(dim) for t in tensors], dim)
 
 
 @meaning("cat")
-def cat_of(tensors: Sequence[Tensor], join: Join, dtypes: Any) -> SparseTensor:
-    return joined(tensors, join.dim)
+def cat_of(tensors: Sequence[Tensor], dim: int) -> SparseTensor:
+    return joined(tensors, wrap(dim, tensors[0].ndim))
 
 
 def joined(tensors: Sequence[Tensor], dim: int) -> SparseTensor:
@@ -351,6 +353,14 @@ def joined(tensors: Sequence[Tensor], dim: int) -> SparseTensor:
     size = Size((*many[0].shape[:dim], before, *many[0].shape[dim + 1 :]))
     coalesced = dim == 0 and all(s.is_sparse and s.structure.coalesced for s in many)
     return assemble(cat([values_of(s) for s in many]), Structure("sparse_coo", (cat(places, 1),), size, coalesced))
+
+
+@meaning("pick")
+def picked(s: SparseTensor, *, places: Places, indices: Sequence[Tensor]) -> SparseTensor:
+    """What index_select makes of its arguments."""
+    if len(indices) != 1 or indices[0].ndim != 1:
+        raise NotImplementedError(f"indexing: a {s.layout} tensor takes one vector of integers; use to_dense()")
+    return s.index_select(places.dims[0], indices[0])
 
 
 def groups(structure: Structure, dim: int) -> tuple[Tensor, int]:
