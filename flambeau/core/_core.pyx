@@ -16,6 +16,7 @@ One extension in several rooms, each included below:
     geometry.pxi   operands broadcast to one shape, dimensions merged
     pointwise.pxi  from an Op and its arguments to a launch and a tape node
     reduce.pxi     reductions: layout, blocks, launch
+    rows.pxi       formulas over the rows and columns of a matrix
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
     sparse.pxi     what an operation becomes when an operand is sparse
@@ -84,6 +85,7 @@ include "op.pxi"
 include "geometry.pxi"
 include "pointwise.pxi"
 include "reduce.pxi"
+include "rows.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
 include "sparse.pxi"
