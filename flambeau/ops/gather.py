@@ -312,8 +312,8 @@ def embedding(
     """Rows of `weight` (n, d): y[…, :] = weight[indices[…], :].
 
     Row `padding_idx` gets no gradient; `scale_grad_by_freq` divides gradients by how often their row was asked for.
-    With `sparse` the weight's gradient is a sparse_coo tensor that holds the asked rows alone. Raises IndexError where an
-    index isn't in [0, n), RuntimeError where sparse gradients should be scaled by frequency.
+    With `sparse` the gradient of a weight that is a leaf is a sparse_coo tensor that holds the asked rows alone. Raises
+    IndexError where an index isn't in [0, n), RuntimeError where sparse gradients should be scaled by frequency.
 
     >>> fb.embedding(fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1, 1]))
     tensor([[3., 4.],
@@ -328,6 +328,7 @@ def embedding(
         return pick(weight, places=places, indices=(indices,))
     if sparse and scale_grad_by_freq:
         raise RuntimeError("embedding: scale_grad_by_freq isn't supported with sparse gradients; use sparse=False")
+    sparse = sparse and weight.is_leaf  # operations before it have backward rules for dense gradients
     return rows(weight, places=places, indices=indices, padding=padding_idx, scale=scale_grad_by_freq, sparse=sparse)
 
 
