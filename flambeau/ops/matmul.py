@@ -5,6 +5,7 @@ Imports core and neighbours in ops. Read next: `core/contract.pxi`, `convolution
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..core import _core
@@ -255,12 +256,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
                 f"tensordot: contracted sizes differ, {a.shape[i]} (dimension {i}) and {b.shape[j]} (dimension {j})"
             )
     rest_a, rest_b = [d for d in range(a.ndim) if d not in first], [d for d in range(b.ndim) if d not in second]
-    k = 1
-    for i in first:
-        k *= a.shape[i]
     left, right = [a.shape[d] for d in rest_a], [b.shape[d] for d in rest_b]
-    rows = a.permute(rest_a + first).reshape((-1, k) if k else (a.numel() or 1, 0))
-    cols = b.permute(second + rest_b).reshape((k, -1) if k else (0, b.numel() or 1))
+    k = math.prod(a.shape[i] for i in first)
+    rows = a.permute(rest_a + first).reshape(math.prod(left), k)
+    cols = b.permute(second + rest_b).reshape(k, math.prod(right))
     y = matrix_product(rows, cols).reshape(left + right)
     return into_out(out, y)
 
