@@ -137,7 +137,8 @@ def trace(x: Tensor, /, *, offset: int = 0, dtype: DType | None = None) -> Tenso
 
 def vector_norm(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False, ord: Order = 2) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over axes."""
-    return reduced("vector_norm", own.vector_norm, x, axis, keepdims, ord=ord)
+    norm = lambda x, dim, keepdim: own.vector_norm(x, ord, dim, keepdim)  # noqa: E731
+    return reduced("vector_norm", norm, x, axis, keepdims)
 
 
 __all__ = [
