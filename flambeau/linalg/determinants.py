@@ -138,6 +138,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
+    if isinstance(A, Tensor) and A.dtype.itemsize == 2 and A.is_floating_point():
+        return matrix_exp(A.float()).to(A.dtype)
     check("matrix_exp", A, square=True)
     return exponential(A)
 

@@ -157,6 +157,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     tensor([[1., 2., 4.],
             [1., 3., 9.]])
     """
+    x = x if x.is_floating_point() or x.is_complex() else x.long()
     count = x.shape[-1] if N is None else N
     if count < 1:
         raise RuntimeError(f"vander: N must be at least 1, got {count}")

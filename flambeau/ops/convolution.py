@@ -7,7 +7,7 @@ from the same three. Imports core and neighbours in ops. Read next: `core/contra
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import _core
@@ -15,6 +15,7 @@ from ..core._core import Tensor, new_empty, new_empty_strided
 from .arguments import ntuple
 from .primitive import primitive
 from .reduce import sum
+from .table import TABLE
 
 Shape = tuple[int, ...]
 Geometry = tuple[Shape, Shape, Shape, int]  # stride, padding, dilation, groups
@@ -163,6 +164,8 @@ def conv(
 ) -> Tensor:
     """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
     check_dtypes(name, x, w, bias)
+    if x.is_complex():
+        return of_parts(lambda a, b: conv(name, n, a, b, None, stride, padding, dilation, groups), x, w, bias, n)
     out, geometry = shapes(
         name, n, tuple(x.shape), tuple(w.shape), None if bias is None else tuple(bias.shape),
         hashable(stride), hashable(padding), hashable(dilation), groups,
@@ -170,6 +173,15 @@ def conv(
     if x.ndim == n + 2:
         return conv_forward(x, w, bias, out, geometry)
     return conv_forward(x.unsqueeze(0), w, bias, out, geometry).squeeze(0)
+
+
+def of_parts(
+    product: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor, bias: Tensor | None, n: int
+) -> Tensor:
+    """A convolution of complex numbers by four of real ones."""
+    a, b, c, d = (part.contiguous() for part in (x.real, x.imag, w.real, w.imag))
+    y = TABLE["complex"](product(a, c) - product(b, d), product(a, d) + product(b, c))
+    return y if bias is None else y + bias.reshape((-1,) + (1,) * n)
 
 
 def conv_transpose(
@@ -186,6 +198,9 @@ def conv_transpose(
 ) -> Tensor:
     """The transpose of `conv` as a linear map: (N, C, …) with a weight (C, O / groups, …)."""
     check_dtypes(name, x, w, bias)
+    if x.is_complex():
+        rest = stride, padding, output_padding, groups, dilation
+        return of_parts(lambda a, b: conv_transpose(name, n, a, b, None, *rest), x, w, bias, n)
     check_shapes(
         name, n, tuple(x.shape), tuple(w.shape), None if bias is None else tuple(bias.shape), groups, transposed=True
     )

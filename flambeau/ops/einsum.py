@@ -126,7 +126,7 @@ class Layout(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.summed:
-            x = x.sum(self.summed)
+            x = x.sum(self.summed, dtype=x.dtype)
         if self.order is not None:
             x = x.permute(self.order)
         return x if self.shape is None else x.reshape(self.shape)
@@ -230,7 +230,7 @@ def contract(step: Step, a: Tensor, b: Tensor) -> Tensor:
     a, b = step.left(a), step.right(b)
     if step.kind == "elements":
         return a * b
-    y = matrix_product(a, b) if step.kind == "product" else (a * b).sum(-1)
+    y = matrix_product(a, b) if step.kind == "product" else (a * b).sum(-1, dtype=a.dtype)
     return y if y.shape == step.shape else y.reshape(step.shape)
 
 
@@ -326,7 +326,7 @@ def einsum(*args: Any) -> Tensor:
         operands.append(contract(step, first, second))
     x = operands[0]
     if made.summed:
-        x = x.sum(made.summed)
+        x = x.sum(made.summed, dtype=x.dtype)
     return x if made.order is None else x.permute(made.order)
 
 

@@ -80,10 +80,11 @@ def parts(ctx, x):
     """Mantissas and int32 exponents."""
     import numpy as np
 
-    mantissa, exponent = np.frexp(x.detach().numpy())
+    half = x.dtype in (DTYPES[6], DTYPES[7])
+    mantissa, exponent = np.frexp((x.detach().float() if half else x.detach()).numpy())
     exponent = from_array(np.asarray(exponent, np.int32), DTYPES[4])
     ctx.save(exponent)
-    return from_array(np.asarray(mantissa), x.dtype), exponent
+    return from_array(np.asarray(mantissa), DTYPES[8] if half else x.dtype).to(x.dtype), exponent
 
 
 def frexp(input: Tensor, *, out: Any = None) -> Any:

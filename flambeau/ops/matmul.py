@@ -114,7 +114,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             y = matrix_product(input, other)
     elif input.ndim == 1 and other.ndim == 1:
         check_inner(input, other)
-        y = sum(input * other)
+        y = sum(input * other, dtype=input.dtype)
     elif other.ndim == 1:
         check_inner(input, other)
         y = matrix_product(input, other.unsqueeze(1)).squeeze(-1)
@@ -227,7 +227,7 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
     """β input + α Σ over the batch of a @ b."""
-    return plus("addbmm", input, sum(bmm(batch1, batch2), 0), beta, alpha, out)
+    return plus("addbmm", input, sum(bmm(batch1, batch2), 0, dtype=batch1.dtype), beta, alpha, out)
 
 
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -113,14 +113,20 @@ def _logaddexp_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:
     return g / (1 + E.exp(y - x)), g / (1 + E.exp(x - y))
 
 
-@pointwise(samples=uniform(-3, 3), domain="float", method=True, grad=_logaddexp_grad)
+@pointwise(samples=uniform(-3, 3), domain="float+complex", method=True, grad=_logaddexp_grad)
 def logaddexp(x, y):
-    """log(eˣ + eʸ), without overflow.
+    """log(eˣ + eʸ), without overflow; of complex numbers the larger one (by real part) plus log1p of e to the rest.
 
     >>> fb.logaddexp(fb.tensor([0.0]), fb.tensor([0.0]))
     tensor([0.6931])
     """
-    return _larger_plus(x, y, lambda d: E.log1p(E.exp(-d)))
+    if kind(x) != "c":
+        return _larger_plus(x, y, lambda d: E.log1p(E.exp(-d)))
+    a, b = parts(x)[0], parts(y)[0]
+    larger, smaller = E.where(a >= b, x, y), E.where(a >= b, y, x)
+    same_infinity = E.eq(a, b) & E.eq(abs(a), math.inf)
+    both = E.where(a < 0, smaller, E.log(E.exp(x) + E.exp(y)))
+    return E.where(same_infinity, both, larger + E.log1p(E.exp(smaller - larger)))
 
 
 def _logaddexp2_grad(g: Expr, out: Expr, x: Expr, y: Expr) -> tuple[Expr, Expr]:

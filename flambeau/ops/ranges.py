@@ -82,7 +82,8 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
         if not wanted.is_complex:
             raise RuntimeError(f"linspace: complex ends need a complex dtype, got {wanted}")
         a, b = complex(start), complex(end)
-        made = TABLE["complex"](*(linspace(u, v, steps, dtype=DTYPES[9]) for u, v in ((a.real, b.real), (a.imag, b.imag))))
+        real, imag = (linspace(u, v, steps, dtype=DTYPES[9]) for u, v in ((a.real, b.real), (a.imag, b.imag)))
+        made = TABLE["complex"](real, imag)
         return finish(to_dtype(made, wanted), requires_grad, out)
     made = new_empty((steps,), default(dtype, out))
     start, end = float(start), float(end)
@@ -103,7 +104,7 @@ def logspace(
     """
     bounds = [v.item() if isinstance(v, Tensor) else v for v in (start, end)]
     wide = DTYPES[11 if builtins.any(isinstance(v, complex) for v in bounds) else 9]
-    powers = base ** linspace(*bounds, steps, dtype=wide)
+    powers = base ** linspace(bounds[0], bounds[1], steps, dtype=wide)
     if wide.is_complex and dtype is None and out is None:
         dtype = default(None).to_complex()
     return finish(to_dtype(powers, default(dtype, out)), requires_grad, out)

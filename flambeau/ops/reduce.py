@@ -16,7 +16,7 @@ from .arguments import to
 from .primitive import primitive
 from .table import TABLE
 
-INT64, BOOL, FLOAT32 = DTYPES[5], DTYPES[0], DTYPES[8]
+INT64, BOOL, UINT8, FLOAT32 = DTYPES[5], DTYPES[0], DTYPES[1], DTYPES[8]
 where, eq = TABLE["where"], TABLE["eq"]
 
 
@@ -165,24 +165,29 @@ def argmin(ctx, x, dim=None, keepdim=False):
     return R.argmin(x, dim, keepdim)
 
 
+def as_truth(x: Tensor, found: Tensor) -> Tensor:
+    """found as PyTorch has it: uint8 was its boolean once, and stays one here."""
+    return to(found, UINT8) if x.dtype is UINT8 else found
+
+
 @primitive(method=True)
 def any(ctx, x, dim=None, keepdim=False):
-    """Whether any element over `dim` is true.
+    """Whether any element over `dim` is true; of uint8 as uint8.
 
     >>> fb.tensor([False, True]).any()
     tensor(True)
     """
-    return R.any(x, dim, keepdim)
+    return as_truth(x, R.any(x, dim, keepdim))
 
 
 @primitive(method=True)
 def all(ctx, x, dim=None, keepdim=False):
-    """Whether all elements over `dim` are true.
+    """Whether all elements over `dim` are true; of uint8 as uint8.
 
     >>> fb.tensor([False, True]).all()
     tensor(False)
     """
-    return R.all(x, dim, keepdim)
+    return as_truth(x, R.all(x, dim, keepdim))
 
 
 @primitive(method=True)

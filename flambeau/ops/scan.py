@@ -20,6 +20,8 @@ from .arguments import into_out, return_type, to, wrap
 from .factories import full_like
 from .joining import cat
 from .picking import scatter_into_zeros
+from .pointwise_arithmetic import parts
+from .pointwise_complex import make
 from .primitive import generated, primitive
 from .reductions import Exprs, Fold, highest, lowest
 from .table import TABLE
@@ -80,16 +82,21 @@ def running_product(xs, place):
 
 @scan(commutes=True)
 def running_logsumexp(xs, place):
-    """The largest element m and Σ exp(x - m)."""
-    x = cast(xs[0], "f64") if xs[0].dtype == "f64" else cast(xs[0], "f32")
+    """The largest element m (of complex ones, the largest real part) and Σ exp(x - m)."""
+    x = xs[0] if TYPES[xs[0].dtype].kind == "c" else cast(xs[0], "f64" if xs[0].dtype == "f64" else "f32")
+    if TYPES[x.dtype].kind == "c":
+        x = wide(x)
+        size, rest = parts(x)[0], E.exp(make(const(0, "f64"), parts(x)[1]))
+    else:
+        size, rest = x, const(1, x.dtype)
 
     def merge(a: Exprs, b: Exprs) -> Exprs:
         m = E.maximum(a[0], b[0])
         share = [where(eq(part[0], m), part[1], part[1] * E.exp(part[0] - m)) for part in (a, b)]
         return m, share[0] + share[1]
 
-    start = const(-float("inf"), x.dtype), const(0, x.dtype)
-    return Fold(start, (x, const(1, x.dtype)), merge, lambda a, n: (a[0] + E.log(a[1]),))
+    start = const(-float("inf"), size.dtype), const(0, rest.dtype)
+    return Fold(start, (size, rest), merge, lambda a, n: (a[0] + E.log(a[1]),))
 
 
 @scan()
@@ -293,6 +300,8 @@ def logcumsumexp_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
     if x.ndim == 0 or not x.numel():
         return g
+    if x.is_complex():
+        return complex_logcumsumexp_vjp(g, x, y, ctx.dim)
     # Σ_{i ≥ k} g_i exp(x_k - y_i) = exp(x_k - y_k) r_k with r_k = g_k + exp(y_k - y_{k+1}) r_{k+1}; exponents are ≤ 0.
     lost = TABLE["eq"](y, -float("inf"))
     finite = TABLE["where"](lost, 0.0, y)
@@ -300,6 +309,13 @@ def logcumsumexp_vjp(ctx: Any, g: Tensor) -> Tensor:
     decay = TABLE["where"](lost | shifted(lost, ctx.dim, -1, False), 0.0, TABLE["clamp_max"](decay, 1.0))
     tail = linear_recurrence(g, decay, ctx.dim, True)
     return TABLE["where"](lost, 0.0, TABLE["exp"](x - finite) * tail)
+
+
+def complex_logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """As for real numbers, but for conjugates, and exponents whose sign is not known."""
+    conj = TABLE["conj_physical"]
+    decay = TABLE["exp"](y - shifted(y, dim, -1, 0.0))
+    return conj(TABLE["exp"](x - y)) * linear_recurrence(g, conj(decay), dim, True)
 
 
 @primitive(logcumsumexp_vjp, name="logcumsumexp")
@@ -369,8 +385,8 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
     >>> fb.logcumsumexp(fb.tensor([0.0, 0.0]), 0)
     tensor([0.0000, 0.6931])
     """
-    if not input.is_floating_point():
-        raise RuntimeError(f"logcumsumexp: a floating tensor is needed, got {input.dtype}; use x.float()")
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError(f"logcumsumexp: a floating or complex tensor is needed, got {input.dtype}; use x.float()")
     return into_out(out, cumulative_logsumexp(input, wrap(dim, input.ndim)))
 
 

@@ -73,7 +73,11 @@ def margin_ranking_loss(
 ) -> Tensor:  # fmt: skip
     """max(0, -t (x₁ - x₂) + margin): the target is 1 where x₁ should rank higher, -1 where x₂ should."""
     _expect_same_dims("margin_ranking_loss", input1, input2, target)
-    return reduced((-target * (input1 - input2) + margin).clamp(min=0), resolve(reduction, size_average, reduce))
+    loss = (-target * (input1 - input2) + margin).clamp(min=0)
+    reduction = resolve(reduction, size_average, reduce)
+    if reduction == "mean" and not loss.is_floating_point():
+        loss = loss.float()
+    return reduced(loss, reduction)
 
 
 def cosine_embedding_loss(

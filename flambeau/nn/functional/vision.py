@@ -143,6 +143,28 @@ def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bo
     return total
 
 
+def _filtered(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None, cubic: bool) -> Tensor:
+    """Weights of a triangle, or of Keys' kernel with a = -½, over as many elements as one of the output stands for."""
+    size, a = x.shape[dim], -0.5
+    step = size / out if scale is None else 1 / scale
+    if align_corners:
+        step = (size - 1) / (out - 1) if out > 1 else 0.0
+    stretch = max(step, 1.0)
+    centre = (fb.arange(out, dtype=fb.float64).unsqueeze(1) + 0.5) * step
+    reach = (2 if cubic else 1) * stretch
+    place = fb.arange(size, dtype=fb.float64)
+    inside = (place >= (centre - reach + 0.5).trunc().clamp(min=0)) & (place < (centre + reach + 0.5).trunc())
+    s = ((place + 0.5 - centre) / stretch).abs()
+    if cubic:
+        near, far = ((a + 2) * s - (a + 3)) * s * s + 1, ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
+        weight = fb.where(s < 1, near, fb.where(s < 2, far, 0.0))
+    else:
+        weight = (1 - s).clamp(min=0)
+    weight = fb.where(inside, weight, 0.0)
+    weight = (weight / weight.sum(1, keepdim=True)).to(x.dtype)
+    return (x.transpose(dim, -1) @ weight.t()).transpose(dim, -1)
+
+
 _DIMS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
          "bicubic": (2,), "trilinear": (3,)}  # fmt: skip
 
@@ -150,13 +172,17 @@ _DIMS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "l
 def interpolate(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:  # fmt: skip
     """Resample (N, C, …) to `size`, or by `scale_factor`, in its 1, 2 or 3 last dimensions.
+
+    uint8 is rounded after each dimension; other integers are for the modes that copy.
 
     Args:
         mode: nearest, nearest-exact, linear (1-d), bilinear and bicubic (2-d), trilinear (3-d), area.
         align_corners: let the centres of the corner pixels coincide, rather than the corners of the images.
         recompute_scale_factor: take the scale from the rounded sizes rather than as given.
+        antialias: with bilinear and bicubic, widen the filter where the image shrinks, as Pillow does.
 
     >>> import flambeau as fb
     >>> fb.nn.functional.interpolate(fb.tensor([[[1.0, 2.0]]]), scale_factor=2)
@@ -182,18 +208,27 @@ def interpolate(
         raise RuntimeError(
             f"interpolate: input and output sizes should be greater than 0, got {input.shape[2:]} and {sizes}"
         )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolate: antialias is for the modes bilinear and bicubic of 4-D tensors, got {mode}")
+    rounded = input.dtype == fb.uint8 and mode in ("linear", "bilinear", "bicubic", "trilinear")
+    if not (rounded or mode.startswith("nearest") or input.is_floating_point() or input.is_complex()):
+        raise NotImplementedError(f"interpolate: mode {mode} takes floating tensors or uint8, got {input.dtype}")
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, tuple(sizes))
     x = input
-    for i in range(n):
+    for i in reversed(range(n)):
+        x = x.float() if rounded else x
         if mode == "nearest":
             x = _nearest(x, 2 + i, sizes[i], scales[i], 0.0)
         elif mode == "nearest-exact":
             x = _nearest(x, 2 + i, sizes[i], scales[i], 0.5)
+        elif antialias:
+            x = _filtered(x, 2 + i, sizes[i], scales[i], align_corners, mode == "bicubic")
         elif mode == "bicubic":
             x = _cubic(x, 2 + i, sizes[i], scales[i], align_corners)
         else:
             x = _linear(x, 2 + i, sizes[i], scales[i], align_corners)
+        x = (x + 0.5).floor().clamp(0, 255).to(fb.uint8) if rounded else x
     return x
 
 
