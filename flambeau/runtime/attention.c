@@ -4,9 +4,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "tiling.h"
+#include "panels.h"
 
-enum { TASKS = 16 }; /* parts a problem is cut into, if there are fewer heads: for threads to end together */
+enum {
+    TASKS = 16,          /* parts a problem is cut into, if there are fewer heads: for threads to end together */
+    PITCH = FB_KEYS + 16 /* between rows of scores: the padding keeps them out of each other's cache sets */
+};
 
 typedef struct {
     const fb_attention_plan *plan;
@@ -17,37 +20,6 @@ typedef struct {
     int want_queries, want_keys; /* which gradients a task computes */
     atomic_int failed;
 } job;
-
-/* The right operand of a product, in panels of nr columns. */
-static int64_t panels_bytes(const job *j, int64_t rows, int64_t columns) {
-    return fb_round_up(rows * fb_round_up(columns, j->plan->plan->nr) * j->size, 64);
-}
-
-/* b[k, n] = from[k * from_k + n * from_n], packed. */
-static void pack(const job *j, const char *from, int64_t from_k, int64_t from_n, int64_t rows, int64_t columns, char *to) {
-    int64_t nr = j->plan->plan->nr;
-    for (int64_t col = 0; col < columns; col += nr) {
-        fb_packing t = {fb_at(from, col * from_n, j->size), fb_at(to, col * rows, j->size), NULL, from_n, from_k, nr,
-                        fb_min(nr, columns - col), rows};
-        j->plan->plan->pack(&t);
-    }
-}
-
-/* c[i, n] (+)= sum over k of a[i * a_row + k * a_k] * b[k, n], with the first k of b's packed rows; c's rows are c_row
- * apart. */
-static void product(const job *j, const char *a, int64_t a_row, int64_t a_k, const char *b, int64_t b_rows, char *c,
-                    int64_t c_row, int64_t m, int64_t n, int64_t k, int accumulate) {
-    int64_t a_off[FB_KC], b_off[FB_KC], nr = j->plan->plan->nr;
-    for (int64_t k0 = 0; k0 < k; k0 += FB_KC) {
-        int64_t kc = fb_min(FB_KC, k - k0);
-        for (int64_t i = 0; i < kc; i++) a_off[i] = i * a_k, b_off[i] = i * nr;
-        for (int64_t col = 0; col < n; col += nr) {
-            fb_tile t = {fb_at(a, k0 * a_k, j->size), fb_at(b, col * b_rows + k0 * nr, j->size), fb_at(c, col, j->size),
-                         a_off, b_off, a_row, c_row, m, fb_min(nr, n - col), kc, accumulate || k0 > 0};
-            j->plan->plan->micro(&t);
-        }
-    }
-}
 
 static const char *row_of(const job *j, const void *x, const int64_t *stride, int64_t b, int64_t head, int64_t row) {
     return fb_at(x, b * stride[0] + head * stride[1] + row * stride[2], j->size);
@@ -78,20 +50,23 @@ static int64_t element(const fb_attention_problem *p, int64_t b, int64_t head, i
 
 static int64_t forward_bytes(const job *j) {
     const fb_attention_problem *p = j->p;
+    const fb_contraction *plan = j->plan->plan;
     int64_t keys = fb_min(p->keys, FB_KEYS), queries = fb_min(j->chunk, p->queries);
-    return panels_bytes(j, p->width, keys) + panels_bytes(j, keys, p->v_width) + FB_QUERIES * FB_KEYS * j->size +
-           queries * (p->v_width + 2) * j->size;
+    return fb_panels_bytes(plan, p->width, keys) + fb_panels_bytes(plan, keys, p->v_width) +
+           FB_QUERIES * PITCH * j->size + queries * (p->v_width + 2) * j->size;
 }
 
 /* A chunk of one head's queries. */
 static void forward(const job *j, int64_t task, char *scratch) {
     const fb_attention_problem *p = j->p;
+    const fb_contraction *plan = j->plan->plan;
     int64_t first = task % j->chunks * j->chunk, end = fb_min(first + j->chunk, p->queries), rows = end - first;
     int64_t head = task / j->chunks % p->heads, b = task / j->chunks / p->heads;
     int64_t kv = head / (p->heads / p->kv_heads), size = j->size, wv = p->v_width;
     int64_t most_keys = fb_min(p->keys, FB_KEYS);
-    char *kt = scratch, *v = kt + panels_bytes(j, p->width, most_keys), *s = v + panels_bytes(j, most_keys, wv);
-    char *sums = s + FB_QUERIES * FB_KEYS * size, *most = sums + rows * wv * size, *total = most + rows * size;
+    char *kt = scratch, *v = kt + fb_panels_bytes(plan, p->width, most_keys);
+    char *s = v + fb_panels_bytes(plan, most_keys, wv);
+    char *sums = s + FB_QUERIES * PITCH * size, *most = sums + rows * wv * size, *total = most + rows * size;
 
     memset(total, 0, (size_t)(rows * size));
     memset(sums, 0, (size_t)(rows * wv * size));
@@ -104,19 +79,19 @@ static void forward(const job *j, int64_t task, char *scratch) {
     for (int64_t k0 = 0; k0 < p->keys; k0 += FB_KEYS) {
         int64_t keys = visible(p, end, k0, fb_min(FB_KEYS, p->keys - k0));
         if (!keys) break;
-        pack(j, row_of(j, p->k, p->k_stride, b, kv, k0), 1, p->k_stride[2], p->width, keys, kt);
-        pack(j, row_of(j, p->v, p->v_stride, b, kv, k0), p->v_stride[2], 1, keys, wv, v);
+        fb_pack_panels(plan, row_of(j, p->k, p->k_stride, b, kv, k0), 1, p->k_stride[2], p->width, keys, kt);
+        fb_pack_panels(plan, row_of(j, p->v, p->v_stride, b, kv, k0), p->v_stride[2], 1, keys, wv, v);
         for (int64_t i0 = first; i0 < end; i0 += FB_QUERIES) {
             int64_t m = fb_min(FB_QUERIES, end - i0), n = visible(p, i0 + m, k0, keys), at = i0 - first;
             if (!n) continue;
-            product(j, row_of(j, p->q, p->q_stride, b, head, i0), p->q_stride[2], 1, kt, p->width, s, FB_KEYS, m, n,
-                    p->width, 0);
+            fb_product(plan, row_of(j, p->q, p->q_stride, b, head, i0), p->q_stride[2], 1, kt, p->width, s, PITCH, m, n,
+                       p->width, 0);
             int64_t args[] = {fb_slot(s), fb_slot(mask_at(p, b, head, i0, k0)), fb_slot(most + at * size),
                               fb_slot(total + at * size), fb_slot(sums + at * wv * size), n,
-                              p->causal ? i0 + 1 - k0 : FB_KEYS, FB_KEYS, p->mask_stride[2], k0 ? wv : 0,
+                              p->causal ? i0 + 1 - k0 : FB_KEYS, PITCH, p->mask_stride[2], k0 ? wv : 0,
                               element(p, b, head, i0, k0), p->keys, p->seed, p->call, slot_of(p->scale), slot_of(p->p)};
             j->plan->scores(args, 0, m);
-            product(j, s, FB_KEYS, 1, v, keys, sums + at * wv * size, wv, m, wv, n, 1);
+            fb_product(plan, s, PITCH, 1, v, keys, sums + at * wv * size, wv, m, wv, n, 1);
         }
     }
     int64_t row = (b * p->heads + head) * p->queries + first;
@@ -129,45 +104,47 @@ static void forward(const job *j, int64_t task, char *scratch) {
 
 static int64_t backward_bytes(const job *j) {
     const fb_attention_problem *p = j->p;
-    int64_t keys = fb_min(p->keys, FB_KEYS), queries = fb_min(p->queries, FB_QUERIES);
-    return panels_bytes(j, p->width, keys) + panels_bytes(j, p->v_width, keys) + panels_bytes(j, keys, p->width) +
-           panels_bytes(j, queries, p->width) + panels_bytes(j, queries, p->v_width) + 2 * FB_QUERIES * FB_KEYS * j->size;
+    const fb_contraction *plan = j->plan->plan;
+    int64_t keys = fb_min(p->keys, FB_KEYS), queries = fb_min(p->queries, FB_QUERIES), w = p->width, wv = p->v_width;
+    return fb_panels_bytes(plan, w, keys) + fb_panels_bytes(plan, wv, keys) + fb_panels_bytes(plan, keys, w) +
+           fb_panels_bytes(plan, queries, w) + fb_panels_bytes(plan, queries, wv) + 2 * FB_QUERIES * PITCH * j->size;
 }
 
 /* Gradients that queries [i_first, i_end) of one head and keys [k0, k0 + keys) owe each other. */
 static void block_gradients(const job *j, int64_t b, int64_t head, int64_t i_first, int64_t i_end, int64_t k0,
                             int64_t keys, char *scratch) {
     const fb_attention_problem *p = j->p;
+    const fb_contraction *plan = j->plan->plan;
     int64_t kv = head / (p->heads / p->kv_heads), size = j->size, w = p->width, wv = p->v_width;
     int64_t most_keys = fb_min(p->keys, FB_KEYS), queries = fb_min(p->queries, FB_QUERIES);
-    char *kt = scratch, *vt = kt + panels_bytes(j, w, most_keys), *kp = vt + panels_bytes(j, wv, most_keys);
-    char *qp = kp + panels_bytes(j, most_keys, w), *gp = qp + panels_bytes(j, queries, w);
-    char *s = gp + panels_bytes(j, queries, wv), *gs = s + FB_QUERIES * FB_KEYS * size;
+    char *kt = scratch, *vt = kt + fb_panels_bytes(plan, w, most_keys), *kp = vt + fb_panels_bytes(plan, wv, most_keys);
+    char *qp = kp + fb_panels_bytes(plan, most_keys, w), *gp = qp + fb_panels_bytes(plan, queries, w);
+    char *s = gp + fb_panels_bytes(plan, queries, wv), *gs = s + FB_QUERIES * PITCH * size;
     const char *k = row_of(j, p->k, p->k_stride, b, kv, k0), *v = row_of(j, p->v, p->v_stride, b, kv, k0);
     int64_t key_row = (b * p->kv_heads + kv) * p->keys + k0;
 
-    pack(j, k, 1, p->k_stride[2], w, keys, kt);
-    pack(j, v, 1, p->v_stride[2], wv, keys, vt);
-    if (j->want_queries) pack(j, k, p->k_stride[2], 1, keys, w, kp);
+    fb_pack_panels(plan, k, 1, p->k_stride[2], w, keys, kt);
+    fb_pack_panels(plan, v, 1, p->v_stride[2], wv, keys, vt);
+    if (j->want_queries) fb_pack_panels(plan, k, p->k_stride[2], 1, keys, w, kp);
     for (int64_t i0 = i_first; i0 < i_end; i0 += FB_QUERIES) {
         int64_t m = fb_min(FB_QUERIES, i_end - i0), n = visible(p, i0 + m, k0, keys);
         if (!n) continue;
         const char *q = row_of(j, p->q, p->q_stride, b, head, i0), *g = row_of(j, p->g, p->g_stride, b, head, i0);
         int64_t row = (b * p->heads + head) * p->queries + i0;
-        product(j, q, p->q_stride[2], 1, kt, w, s, FB_KEYS, m, n, w, 0);
-        product(j, g, p->g_stride[2], 1, vt, wv, gs, FB_KEYS, m, n, wv, 0);
+        fb_product(plan, q, p->q_stride[2], 1, kt, w, s, PITCH, m, n, w, 0);
+        fb_product(plan, g, p->g_stride[2], 1, vt, wv, gs, PITCH, m, n, wv, 0);
         int64_t args[] = {fb_slot(s), fb_slot(gs), fb_slot(mask_at(p, b, head, i0, k0)), fb_slot(fb_at(p->lse, row, size)),
-                          fb_slot(fb_at(p->delta, row, size)), n, p->causal ? i0 + 1 - k0 : FB_KEYS, FB_KEYS,
+                          fb_slot(fb_at(p->delta, row, size)), n, p->causal ? i0 + 1 - k0 : FB_KEYS, PITCH,
                           p->mask_stride[2], element(p, b, head, i0, k0), p->keys, p->seed, p->call, slot_of(p->scale),
                           slot_of(p->p)};
         j->plan->gradients(args, 0, m);
         if (j->want_keys) {
-            pack(j, q, p->q_stride[2], 1, m, w, qp);
-            pack(j, g, p->g_stride[2], 1, m, wv, gp);
-            product(j, s, 1, FB_KEYS, gp, m, fb_at(p->dv, key_row * wv, size), wv, n, wv, m, 1);
-            product(j, gs, 1, FB_KEYS, qp, m, fb_at(p->dk, key_row * w, size), w, n, w, m, 1);
+            fb_pack_panels(plan, q, p->q_stride[2], 1, m, w, qp);
+            fb_pack_panels(plan, g, p->g_stride[2], 1, m, wv, gp);
+            fb_product(plan, s, 1, PITCH, gp, m, fb_at(p->dv, key_row * wv, size), wv, n, wv, m, 1);
+            fb_product(plan, gs, 1, PITCH, qp, m, fb_at(p->dk, key_row * w, size), w, n, w, m, 1);
         }
-        if (j->want_queries) product(j, gs, FB_KEYS, 1, kp, keys, fb_at(p->dq, row * w, size), w, m, w, n, 1);
+        if (j->want_queries) fb_product(plan, gs, PITCH, 1, kp, keys, fb_at(p->dq, row * w, size), w, m, w, n, 1);
     }
 }
 

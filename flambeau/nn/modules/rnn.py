@@ -1,7 +1,8 @@
-"""Recurrent layers and cells: RNN, LSTM, GRU, as compositions of matrix products.
+"""Recurrent layers and cells: RNN, LSTM, GRU.
 
-A layer projects all time steps of its input in one product, then walks along time. Packed sequences run padded: a state
-stays as it is beyond its sequence's end. Imports `module.py`, functional, init. Read next: `../utils/rnn.py` (packing).
+A layer projects all time steps of its input in one product, then walks along time in one op. Packed sequences run
+padded: a state stays as it is beyond its sequence's end. Imports `module.py`, functional, init and ops. Read next:
+`ops/recurrent.py` (the cells), `../utils/rnn.py` (packing).
 """
 
 from __future__ import annotations
@@ -18,35 +19,9 @@ from flambeau.nn import init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer
 
 State = tuple[Tensor, ...]
-
-
-def _rnn_step(nonlinearity: Any) -> Any:
-    def step(projected: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
-        return (nonlinearity(projected + F.linear(state[0], w_hh, b_hh)),)
-
-    return step
-
-
-def _lstm_step(projected: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
-    h, c = state
-    i, f, g, o = (projected + F.linear(h, w_hh, b_hh)).chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
-
-
-def _gru_step(projected: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
-    (h,) = state
-    xr, xz, xn = projected.chunk(3, -1)
-    hr, hz, hn = F.linear(h, w_hh, b_hh).chunk(3, -1)
-    r, z = (xr + hr).sigmoid(), (xz + hz).sigmoid()
-    n = (xn + r * hn).tanh()
-    return (n + z * (h - n),)
-
-
-_STEPS = {"RNN_TANH": _rnn_step(fb.tanh), "RNN_RELU": _rnn_step(fb.relu), "LSTM": _lstm_step, "GRU": _gru_step}
-_GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
 
 class RNNBase(Module):
@@ -82,7 +57,7 @@ class RNNBase(Module):
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size
         options = {"device": device, "dtype": dtype}
-        gates, out_size = _GATES[mode] * hidden_size, proj_size or hidden_size
+        gates, out_size = CELLS[mode].gates * hidden_size, proj_size or hidden_size
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
             features = input_size if layer == 0 else out_size * (1 + bidirectional)
@@ -125,10 +100,9 @@ class RNNBase(Module):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         packed = input if isinstance(input, PackedSequence) else None
-        mask = None
+        lengths = None
         if packed is not None:
             x, lengths = pad_packed_sequence(packed._replace(sorted_indices=None, unsorted_indices=None))
-            mask = fb.arange(x.shape[0]).unsqueeze(1) < lengths
             unbatched = False
         else:
             if input.dim() not in (2, 3):
@@ -145,7 +119,9 @@ class RNNBase(Module):
             outputs = []
             for direction in range(1 + self.bidirectional):
                 at = layer * (1 + self.bidirectional) + direction
-                output, final = self._run(x, tuple(s[at] for s in states), self._all_weights[at], bool(direction), mask)
+                output, final = self._run(
+                    x, tuple(s[at] for s in states), self._all_weights[at], bool(direction), lengths
+                )
                 outputs.append(output)
                 finals.append(final)
             x = outputs[0] if len(outputs) == 1 else fb.cat(outputs, -1)
@@ -180,24 +156,40 @@ class RNNBase(Module):
         return states
 
     def _run(
-        self, x: Tensor, state: State, names: list[str], reverse: bool, mask: Tensor | None
+        self, x: Tensor, state: State, names: list[str], reverse: bool, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         """One layer in one direction over (T, N, features)."""
         weights = {name.split("_l")[0]: getattr(self, name) for name in names}
-        step, w_hh, b_hh, w_hr = (
-            _STEPS[self.mode],
+        projected = F.linear(x, weights["weight_ih"], weights.get("bias_ih"))
+        if "weight_hr" in weights:
+            return self._projected(projected, state, weights, reverse, lengths)
+        given: tuple[Any, ...] = (
+            projected,
             weights["weight_hh"],
             weights.get("bias_hh"),
-            weights.get("weight_hr"),
+            state[0],
+            state[1] if state[1:] else None,
         )
-        projected = F.linear(x, weights["weight_ih"], weights.get("bias_ih")).unbind(0)
-        outputs: list[Any] = [None] * len(projected)
-        for t in reversed(range(len(projected))) if reverse else range(len(projected)):
-            following = step(projected[t], state, w_hh, b_hh)
-            if w_hr is not None:
-                following = (F.linear(following[0], w_hr), *following[1:])
-            if mask is not None:
-                inside = mask[t].unsqueeze(1)
+        dtype = x.dtype
+        if dtype.itemsize == 2:
+            given = tuple(None if t is None else t.float() for t in given)
+        output, *last = recurrent_layer(*given, lengths, self.mode, reverse)
+        if dtype.itemsize == 2:
+            output, *last = (t.to(dtype) for t in (output, *last))
+        return output, tuple(last)
+
+    def _projected(
+        self, x: Tensor, state: State, weights: dict[str, Tensor], reverse: bool, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """The LSTM whose h is projected: step by step."""
+        outputs: list[Any] = [None] * x.shape[0]
+        for t in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
+            h, c = state
+            gates = F.linear(h, weights["weight_hh"], weights.get("bias_hh"))
+            h, c = recurrent_cell(x[t], gates, (c, c), self.mode)
+            following = (F.linear(h, weights["weight_hr"]), c)
+            if lengths is not None:
+                inside = (lengths > t).unsqueeze(1)
                 following = tuple(fb.where(inside, new, old) for new, old in zip(following, state, strict=True))
             state = following
             outputs[t] = state[0]
@@ -292,7 +284,11 @@ class RNNCellBase(Module):
             state = (zeros,) * n_states
         elif any(s.dim() != input.dim() for s in state):
             raise ValueError(f"{type(self).__name__}: expected states of {input.dim()} dimensions, as the input has")
-        return _STEPS[mode](F.linear(input, self.weight_ih, self.bias_ih), tuple(state), self.weight_hh, self.bias_hh)
+        x, s = F.linear(input, self.weight_ih, self.bias_ih), F.linear(state[0], self.weight_hh, self.bias_hh)
+        if input.dim() == 2:
+            return recurrent_cell(x, s, tuple(state), mode)
+        after = recurrent_cell(x.unsqueeze(0), s.unsqueeze(0), tuple(t.unsqueeze(0) for t in state), mode)
+        return tuple(t.squeeze(0) for t in after)
 
 
 class RNNCell(RNNCellBase):

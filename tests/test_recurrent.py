@@ -1,0 +1,147 @@
+"""Recurrent layers in one op: against NumPy step by step, gradients of both orders, bits, packed sequences, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau as fb
+from flambeau import nn
+from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer
+
+MODES = list(CELLS)
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def following(mode, x, s, h, c):
+    """The states after one step, from the formulas in PyTorch's documentation."""
+    if mode == "LSTM":
+        i, f, g, o = np.split(x + s, 4, -1)
+        c = logistic(f) * c + logistic(i) * np.tanh(g)
+        return logistic(o) * np.tanh(c), c
+    if mode == "GRU":
+        (xr, xz, xn), (sr, sz, sn) = np.split(x, 3, -1), np.split(s, 3, -1)
+        z = logistic(xz + sz)
+        return (1 - z) * np.tanh(xn + logistic(xr + sr) * sn) + z * h, c
+    return (np.tanh(x + s) if mode == "RNN_TANH" else np.maximum(x + s, 0)), c
+
+
+def expected(mode, x, w, bias, h, c, lengths, reverse):
+    outputs = [None] * len(x)
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        new = following(mode, x[t], h @ w.T + bias, h, c)
+        inside = np.full(len(h), True) if lengths is None else t < lengths
+        h, c = (np.where(inside[:, None], a, b) for a, b in zip(new, (h, c), strict=True))
+        outputs[t] = h
+    return [np.stack(outputs), h, c][: 1 + CELLS[mode].states]
+
+
+def drawn(mode, steps=5, rows=4, units=6, seed=0):
+    rng = np.random.default_rng(seed)
+    gates = CELLS[mode].gates * units
+    shapes = ((steps, rows, gates), (gates, units), (gates,), (rows, units), (rows, units))
+    return [rng.normal(size=s) * 0.7 for s in shapes[: 4 + (CELLS[mode].states == 2)]]
+
+
+def layer(mode, given, lengths=None, reverse=False):
+    x, w, bias, h, c = (*given, None)[:5]
+    return recurrent_layer(x, w, bias, h, c, lengths, mode, reverse)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", [None, [5, 1, 3, 0]])
+def test_against_numpy(mode, reverse, lengths):
+    for units, rows in ((6, 4), (70, 4)):
+        given = drawn(mode, rows=rows, units=units)
+        sizes = None if lengths is None else np.array(lengths)
+        found = layer(mode, [fb.tensor(a) for a in given], None if sizes is None else fb.tensor(sizes), reverse)
+        want = expected(mode, *(given if len(given) == 5 else [*given, given[3]]), sizes, reverse)
+        for a, b in zip(found, want, strict=True):
+            np.testing.assert_allclose(a.numpy(), b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "RNN_RELU"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_both_orders(mode, reverse):
+    given = [fb.tensor(a, requires_grad=True) for a in drawn(mode, 3, 2, 3)]
+    lengths = fb.tensor([3, 2])
+
+    def f(*inputs):
+        return tuple(layer(mode, inputs, lengths, reverse))
+
+    assert gradcheck(f, given)
+    assert gradgradcheck(f, given)
+
+
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "RNN_RELU"])
+def test_cells(mode):
+    x, s, h, c = (fb.tensor(a, requires_grad=True) for a in drawn(mode)[:1] * 2 + drawn(mode, seed=1)[3:4] * 2)
+    x, s = x.detach()[0].requires_grad_(), s.detach()[1].requires_grad_()
+    states = (h, c)[: CELLS[mode].states]
+    want = following(mode, x.detach().numpy(), s.detach().numpy(), h.detach().numpy(), c.detach().numpy())
+    for a, b in zip(recurrent_cell(x, s, states, mode), want, strict=False):
+        np.testing.assert_allclose(a.detach().numpy(), b, rtol=1e-13)
+    assert gradcheck(lambda x, s, *states: recurrent_cell(x, s, states, mode), (x, s, *states))
+    assert gradgradcheck(lambda x, s, *states: recurrent_cell(x, s, states, mode), (x, s, *states))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bits(mode, threads):
+    """Not of threads nor of the batch a row stands in; and a layer is its cells done one by one."""
+    given = [fb.tensor(a.astype("float32")) for a in drawn(mode, 6, 40, 72)]
+
+    def run(given):
+        inputs = [a.detach().requires_grad_() for a in given]
+        found = layer(mode, inputs)
+        grads = fb.autograd.grad(found[0].square().sum() + found[-1].sum(), inputs)
+        return [*found, grads[0], *grads[3:]]
+
+    whole = run(given)
+    for n in (1, 2, 3, 4, 7):
+        threads(n)
+        assert all(a.equal(b) for a, b in zip(run(given), whole, strict=True))
+    x, w, bias, *states = given
+    part = run([x[:, 5:9], w, bias, *(s[5:9] for s in states)])
+    assert part[0].equal(whole[0][:, 5:9]) and part[1].equal(whole[1][5:9])
+    for t in range(6):
+        s = fb.nn.functional.linear(states[0], w, bias)
+        states = recurrent_cell(x[t], s, tuple(states), mode)
+        assert states[0].equal(whole[0][t].detach())
+
+
+def test_packed_sequences_end_where_they_end():
+    layer = nn.LSTM(3, 5, num_layers=2, bidirectional=True)
+    x = fb.randn(6, 3, 3)
+    output, (h, c) = layer(pack_padded_sequence(x, [6, 4, 1]))
+    output, lengths = pad_packed_sequence(output)
+    assert lengths.tolist() == [6, 4, 1]
+    for k, n in enumerate([6, 4, 1]):
+        alone, (h1, c1) = layer(x[:n, k : k + 1])
+        assert fb.allclose(output[:n, k], alone[:, 0], atol=1e-6) and not output[n:, k].any()
+        assert fb.allclose(h[:, k], h1[:, 0], atol=1e-6) and fb.allclose(c[:, k], c1[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_half_precision_is_computed_in_single(kind):
+    fb.manual_seed(0)
+    one = kind(4, 6)
+    half = kind(4, 6).to(fb.bfloat16)
+    half.load_state_dict(one.state_dict())
+    x = fb.randn(3, 2, 4)
+    assert half(x.to(fb.bfloat16))[0].dtype is fb.bfloat16
+    assert fb.allclose(half(x.to(fb.bfloat16))[0].float(), one(x)[0], atol=0.03)
+
+
+def test_an_output_written_in_place_is_noticed():
+    layer = nn.GRU(3, 4)
+    output, h = layer(fb.randn(5, 2, 3))
+    output.mul_(2)
+    with pytest.raises(RuntimeError, match="modified"):
+        output.sum().backward()
+    assert h.shape == (1, 2, 4)
