@@ -198,16 +198,16 @@ def constant_pad(ctx, x, padding, value):
     return y
 
 
-def source_places(mode: str, n: int, before: int, after: int) -> list[int]:
+def source_places(mode: str, n: int, before: int, after: int) -> Tensor:
     """Which of n places each place of a padded dimension shows."""
-    places = range(-before, n + after)
+    places = arange(-before, n + after)
     if mode == "replicate":
-        return [min(max(p, 0), n - 1) for p in places]
+        return places.clamp(0, n - 1)
     if mode == "circular":
         # What negative padding crops doesn't come round again.
         first, last = max(-before, 0), n - max(-after, 0)
-        return [first + (p - first) % (last - first) for p in places]
-    return [n - 1 - abs(n - 1 - abs(p)) for p in places]
+        return (places - first) % (last - first) + first
+    return n - 1 - (n - 1 - places.abs()).abs()
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
@@ -249,7 +249,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         if n == 0 and before + after > 0:
             raise RuntimeError(f"pad: dimension {d} of length 0 has no elements to repeat")
         if before or after:
-            input = index_select(input, d, _core.from_nested(source_places(mode, n, before, after), INT64))
+            input = index_select(input, d, source_places(mode, n, before, after))
     return input
 
 
