@@ -1,4 +1,4 @@
-"""What training programs need around the tensors: `data`. Subpackages load when they are first asked for."""
+"""What training programs need around the tensors: `data`, `dlpack`. Subpackages load when they are first asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "data":
-        return importlib.import_module(".data", __name__)
+    if name in ("data", "dlpack"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
