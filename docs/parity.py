@@ -33,9 +33,7 @@ APART = {
     "Unsigned integers of more than 8 bits: PyTorch computes little with them; int32 and int64 hold what they hold.": (
         "uint16|uint32|uint64|hash_tensor"
     ),
-    "Block-sparse layouts, and what reaches into a sparse tensor's parts.": (
-        "sparse_bs[rc].*|to_sparse_bs[rc]|sparse_resize_.*|(col_|crow_)?indices_copy|values_copy"
-    ),
+    "Block-sparse layouts.": "(to_)?sparse_bs[rc](_tensor)?",
     "Nested (jagged) tensors.": "jagged|to_padded_tensor",
     "Tasks of TorchScript's interpreter.": "fork|wait",
     "Data pipes, deprecated by PyTorch.": (

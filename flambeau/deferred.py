@@ -102,9 +102,10 @@ NAMES = {
     "set_default_device set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision "
     "set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms",
     "sparse": "hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor sspaddmm",
-    "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices .coalesce .col_indices .crow_indices "
-    ".dense_dim .indices .is_coalesced .row_indices .sparse_dim .sparse_mask .to_dense .to_sparse .to_sparse_coo "
-    ".to_sparse_csc .to_sparse_csr .values",
+    "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices ccol_indices_copy .coalesce .col_indices "
+    "col_indices_copy .crow_indices crow_indices_copy .dense_dim .indices indices_copy .is_coalesced .row_indices "
+    "row_indices_copy .sparse_dim .sparse_mask .sparse_resize_ .sparse_resize_and_clear_ .to_dense .to_sparse "
+    ".to_sparse_coo .to_sparse_csc .to_sparse_csr .values values_copy",
     "sparse.functions": ".hspmm .smm .sspaddmm",
     "special": "igamma .igamma .igamma_ igammac .igammac .igammac_",
     "types": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor "

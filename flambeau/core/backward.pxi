@@ -80,7 +80,7 @@ cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
         g = alias(g)
     if leaf.grad_tensor is None:
         if create_graph or g.sparse:
-            leaf.grad_tensor = g
+            leaf.grad_tensor = g if create_graph else g.detach()
         elif (g.contig and g.base is None and not g.store.borrowed
               and (<PyObject *> g.store).ob_refcnt == 1 and Py_REFCNT(g) <= 2 and g.store.total == <size_t> (g.count * ITEMSIZE[g.code])):
             leaf.grad_tensor = alias(g)

@@ -59,8 +59,6 @@ def nothing(s: SparseTensor) -> SparseTensor:
 
 def resized(s: SparseTensor, size: Any, sparse_dim: int, dense_dim: int) -> SparseTensor:
     size, old = tuple(size), s.structure
-    if old.layout != "sparse_coo":
-        raise RuntimeError(f"sparse_resize_: only sparse_coo tensors can be resized, got {old.layout}")
     if len(size) != sparse_dim + dense_dim or (old.nnz and sparse_dim != old.sparse_dim):
         raise RuntimeError(
             f"sparse_resize_: {old.nnz} values in {old.sparse_dim} sparse dimensions can't become {list(size)} with "

@@ -6,6 +6,7 @@ Read next: `construct.py`, `views.py`, `meanings.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core._core import DTYPES, DType, Tensor
@@ -15,7 +16,7 @@ from ..ops.picking import put
 from ..ops.search import searchsorted
 from ..ops.table import TABLE
 from .structure import Structure, argsort, element_places, flat, pointers, unflat
-from .tensor import SparseTensor, assemble, sparse, values_of
+from .tensor import SparseTensor, assemble, become, sparse, values_of
 
 BOOL = DTYPES[0]
 
@@ -212,7 +213,7 @@ def indices(self: Tensor) -> Tensor:
     s = sparse("indices", self, "sparse_coo")
     if not s.structure.coalesced:
         raise RuntimeError("indices: cannot get indices on an uncoalesced tensor, please call .coalesce() first")
-    return s.structure.indices[0]
+    return s.structure.indices[0].detach()
 
 
 def values(self: Tensor) -> Tensor:
@@ -220,17 +221,18 @@ def values(self: Tensor) -> Tensor:
     s = sparse("values", self)
     if s.layout == "sparse_coo" and not s.structure.coalesced:
         raise RuntimeError("values: cannot get values on an uncoalesced tensor, please call .coalesce() first")
-    return values_of(s)
+    found = values_of(s)
+    return found.detach() if found is s.held else found
 
 
 def _indices(self: Tensor) -> Tensor:
     """The places of a COO tensor as they are stored."""
-    return sparse("_indices", self, "sparse_coo").structure.indices[0]
+    return sparse("_indices", self, "sparse_coo").structure.indices[0].detach()
 
 
 def _values(self: Tensor) -> Tensor:
     """The values as they are stored, off the tape."""
-    return sparse("_values", self).held
+    return sparse("_values", self).held.detach()
 
 
 def _nnz(self: Tensor) -> int:
@@ -249,22 +251,22 @@ def _coalesced_(self: Tensor, coalesced: bool) -> Tensor:
 
 def crow_indices(self: Tensor) -> Tensor:
     """Where each row of a CSR tensor begins among its values, and the last one ends."""
-    return sparse("crow_indices", self, "sparse_csr").structure.indices[0]
+    return sparse("crow_indices", self, "sparse_csr").structure.indices[0].detach()
 
 
 def col_indices(self: Tensor) -> Tensor:
     """The column of each value of a CSR tensor."""
-    return sparse("col_indices", self, "sparse_csr").structure.indices[1]
+    return sparse("col_indices", self, "sparse_csr").structure.indices[1].detach()
 
 
 def ccol_indices(self: Tensor) -> Tensor:
     """Where each column of a CSC tensor begins among its values, and the last one ends."""
-    return sparse("ccol_indices", self, "sparse_csc").structure.indices[0]
+    return sparse("ccol_indices", self, "sparse_csc").structure.indices[0].detach()
 
 
 def row_indices(self: Tensor) -> Tensor:
     """The row of each value of a CSC tensor."""
-    return sparse("row_indices", self, "sparse_csc").structure.indices[1]
+    return sparse("row_indices", self, "sparse_csc").structure.indices[1].detach()
 
 
 def sparse_dim(self: Tensor) -> int:
@@ -275,3 +277,37 @@ def sparse_dim(self: Tensor) -> int:
 def dense_dim(self: Tensor) -> int:
     """How many dimensions the values have beside the first."""
     return self.ndim - sparse_dim(self)
+
+
+def sparse_resize_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim: int) -> Tensor:
+    """Takes another size without changing what is stored, which only lets sparse dimensions grow; returns the tensor.
+
+    >>> fb.sparse_coo_tensor([[0]], [1.0], (2,)).sparse_resize_((4,), 1, 0).to_dense()
+    tensor([1., 0., 0., 0.])
+    """
+    from .construct import resized
+
+    s = sparse("sparse_resize_", self, "sparse_coo")
+    return become(s, resized(s, size, sparse_dim, dense_dim))
+
+
+def sparse_resize_and_clear_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim: int) -> Tensor:
+    """Takes another size and drops every value; returns the tensor."""
+    from .construct import empty_coo
+
+    s = sparse("sparse_resize_and_clear_", self, "sparse_coo")
+    return become(s, empty_coo(tuple(size), sparse_dim, dense_dim, s.dtype))
+
+
+def copied(part: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def function(input: Tensor) -> Tensor:
+        return part(input).clone()
+
+    function.__name__ = function.__qualname__ = f"{part.__name__}_copy"
+    function.__doc__ = f"A copy of what `{part.__name__}` gives."
+    return function
+
+
+indices_copy, values_copy = copied(indices), copied(values)
+crow_indices_copy, col_indices_copy = copied(crow_indices), copied(col_indices)
+ccol_indices_copy, row_indices_copy = copied(ccol_indices), copied(row_indices)

@@ -140,11 +140,7 @@ class Pattern:
     def transposed(self) -> tuple[Pattern, Tensor]:
         """The transposed pattern, and which entry of this one each of its entries is."""
         order = argsort(self.column)
-        turned = Pattern(self.columns, self.rows, pointers(self.column, self.columns), self.row[order])
-        inverse = order.new_empty(order.shape)
-        inverse[order] = arange(order.shape[0])
-        turned.__dict__["transposed"] = (self, inverse)
-        return turned, order
+        return Pattern(self.columns, self.rows, pointers(self.column, self.columns), self.row[order]), order
 
 
 def pattern_of(s: Structure) -> tuple[Pattern, Tensor | None]:

@@ -97,18 +97,6 @@ class SparseTensor(Tensor):
 
         return become(self, nothing(self))
 
-    def sparse_resize_(self, size: Any, sparse_dim: int, dense_dim: int) -> SparseTensor:
-        """Takes another size without changing what is stored; it can't shrink below that."""
-        from .construct import resized
-
-        return become(self, resized(self, size, sparse_dim, dense_dim))
-
-    def sparse_resize_and_clear_(self, size: Any, sparse_dim: int, dense_dim: int) -> SparseTensor:
-        """Takes another size and drops every value."""
-        from .construct import empty_coo
-
-        return become(self, empty_coo(tuple(size), sparse_dim, dense_dim, self.dtype))
-
     def norm(self, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
         """The p-norm of all elements."""
         from .convert import merged_values
@@ -283,6 +271,8 @@ def become(target: SparseTensor, source: SparseTensor) -> SparseTensor:
     target._bump_version()
     if node is not None:
         _core.set_output(node, target, nr)
+    elif not target.is_leaf:
+        target.detach_()
     return target
 
 
