@@ -660,7 +660,10 @@ cdef class Tensor:
         if other is None or isinstance(other, (str, tuple, list, dict)):
             return op == 3 if op in (2, 3) else NotImplemented
         if op in (2, 3) and not operand_like(other) and hasattr(other, "__array__"):
-            other = hooks["array_view"](other)  # Python would compare identities
+            try:
+                other = hooks["array_view"](other)  # Python would compare identities
+            except TypeError:
+                return NotImplemented
         return operate(LT if op == 0 else LE if op == 1 else EQ if op == 2 else NE if op == 3 else GT if op == 4 else GE,
                        self, other)
 
