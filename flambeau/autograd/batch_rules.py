@@ -320,15 +320,16 @@ def half_fft(level: Batch, call: Call) -> Any:
 # ---- joining
 @rules("cat")
 def cat(level: Batch, call: Call) -> Any:
-    tensors, join, dtypes = call.args
-    moved = join._replace(dim=join.dim + 1, shape=(level.size, *join.shape))
-    return level.stand_in(call.op([level.spread(x) for x in tensors], moved, dtypes))
+    tensors, dim = call.args
+    # An empty vector, which goes with anything, has a dimension more once it is spread.
+    counted = [x for x in tensors if x.ndim != 1 or x.shape[0]] or tensors[:1]
+    return level.stand_in(call.op([level.spread(x) for x in counted], wrap(dim, counted[0].ndim) + 1))
 
 
 @rules("stack")
 def stack(level: Batch, call: Call) -> Any:
     tensors, dim = call.args
-    return level.stand_in(call.op([level.spread(x) for x in tensors], dim + 1))
+    return level.stand_in(call.op([level.spread(x) for x in tensors], wrap(dim, tensors[0].ndim + 1) + 1))
 
 
 @rules("split", "unbind")
