@@ -15,8 +15,9 @@ from ..compiler.memory import flattened
 from ..compiler.trace import key_of, plain
 from ..core import _core
 from ..core._core import Call, Effect, LinearReduction, Node, Op, Reduction, Tensor, View
-from ..core.interpreters import Interpreter
+from ..core.interpreters import Interpreter, below, stack
 from ..ops.factories import ones_like, zeros_like
+from .batch import Batch, foundation, levels, lowered, raised
 from .function import Applied
 from .modes import enable_grad
 from .pushforward import pushforward
@@ -42,6 +43,41 @@ class Dual(Interpreter):
     def __init__(self) -> None:
         self.tangents = Tangents()
 
+    def __enter__(self) -> Any:
+        """Below vmap's levels: samples are independent, so the tangents of all samples are taken at once."""
+        active = stack.active
+        at = next((i for i, level in enumerate(active) if isinstance(level, Batch)), len(active))
+        stack.active = (*active[:at], self, *active[at:])
+        _core.change_interpreters(1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self in stack.active, "a level of forward mode is left where it was entered"
+        stack.active = tuple(level for level in stack.active if level is not self)
+        _core.change_interpreters(-1)
+
+    # ---- tensors as programs see them, at vmap's levels
+    def make(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """A tensor over x's memory that has this tangent."""
+        held = [*foundation(x)[0], *foundation(tangent)[0]]
+        which = [level for level in levels() if level in held]
+        x, tangent = lowered(x, which), lowered(tangent, which)
+        with below(self):
+            made = _core.apart(x)
+            self.tangents.begin(made, tangent, True)
+        return raised(made, which)
+
+    def unpack(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x without its tangent at this level, and that or None."""
+        which, low = foundation(x)
+        with below(self):
+            tangent = self.tangents.of(low)
+            if tangent is None:
+                return x, None
+            low = _core.apart(low)
+        return raised(low, which), raised(tangent, which)
+
+    # ---- what happens
     def tangent(self, x: Any) -> Tensor | None:
         return self.tangents.of(x) if isinstance(x, Tensor) else None
 
@@ -158,8 +194,8 @@ class Dual(Interpreter):
         """Arguments of a linear operation for the tangents: a list's tensors are all of them operands."""
 
         def of(x: Any, operand: bool) -> Any:
-            if isinstance(x, list):
-                return [of(y, True) for y in x]
+            if is_list(x):
+                return type(x)(of(y, True) for y in x)
             tangent = self.tangent(x)
             if tangent is None and isinstance(x, Tensor) and (operand or x.is_floating_point() or x.is_complex()):
                 return zeros_like(x)
@@ -199,7 +235,7 @@ class Dual(Interpreter):
         def stand_in(x: Any) -> Any:
             tangent = self.tangent(x)
             if tangent is None:
-                return [stand_in(y) for y in x] if isinstance(x, list) else x
+                return type(x)(stand_in(y) for y in x) if is_list(x) else x
             other = x[...] if recording and x.requires_grad else _core.same(x).requires_grad_()
             stand_ins.append((other, tangent))
             return other
@@ -285,6 +321,11 @@ class Dual(Interpreter):
 def tensors_of(args: tuple) -> list[Tensor]:
     """Positional tensors, and those in positional lists."""
     return [y for x in args for y in (x if isinstance(x, (list, tuple)) else (x,)) if isinstance(y, Tensor)]
+
+
+def is_list(x: Any) -> bool:
+    """Whether x holds operands: a list or tuple of tensors, as cat takes."""
+    return isinstance(x, (list, tuple)) and any(isinstance(y, Tensor) for y in x)
 
 
 def member(i: int, op: Any, *rest: Any, **kwargs: Any) -> Callable[[Tensor], Tensor]:

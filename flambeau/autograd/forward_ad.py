@@ -8,9 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Any, NamedTuple
 
-from ..core import _core
 from ..core._core import Tensor
-from ..core.interpreters import below
 from .dual import Dual
 from .modes import Mode
 
@@ -89,7 +87,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     """
     dual = at(level, "make_dual")
     check_dual("make_dual", tensor, tangent)
-    return make_dual_at(dual, tensor, tangent)
+    return dual.make(tensor, tangent)
 
 
 def check_dual(name: str, tensor: Any, tangent: Any) -> None:
@@ -107,13 +105,6 @@ def check_dual(name: str, tensor: Any, tangent: Any) -> None:
         raise RuntimeError(f"{name}: a {tangent.dtype} tangent doesn't fit a {tensor.dtype} tensor; use tangent.real")
 
 
-def make_dual_at(dual: Dual, tensor: Tensor, tangent: Tensor) -> Tensor:
-    with below(dual):
-        made = _core.apart(tensor)
-        dual.tangents.begin(made, tangent, True)
-    return made
-
-
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
     """The value and the tangent that a tensor has in a level; None for a tangent that was never given.
 
@@ -123,13 +114,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     """
     if not levels.entered and level is None:
         return UnpackedDualTensor(tensor, None)
-    return unpack_dual_at(at(level, "unpack_dual"), tensor)
-
-
-def unpack_dual_at(dual: Dual, tensor: Tensor) -> UnpackedDualTensor:
-    with below(dual):
-        tangent = dual.tangents.of(tensor)
-        return UnpackedDualTensor(tensor if tangent is None else _core.apart(tensor), tangent)
+    return UnpackedDualTensor(*at(level, "unpack_dual").unpack(tensor))
 
 
 __all__ = [

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.dual import Dual
-from ..autograd.forward_ad import check_dual, make_dual_at, unpack_dual_at
+from ..autograd.forward_ad import check_dual
 from ..autograd.modes import enable_grad
 from ..core import _core
 from ..core._core import Tensor
 from ..ops.factories import ones_like, zeros_like
-from .tree import flatten, same_structure
+from ..utils._pytree import tree_flatten, tree_unflatten
 
 
 def jvp(
@@ -31,29 +31,29 @@ def jvp(
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(f"jvp: primals must be a tuple, for func(*primals), got {type(primals).__name__}")
-    if not same_structure(primals, tangents):
-        raise RuntimeError("jvp: primals and tangents must have the same structure of tuples, lists and dicts")
-    given, rebuild = flatten(primals)
-    directions, _ = flatten(tangents)
+    given, spec = tree_flatten(primals)
+    directions, along_spec = tree_flatten(tangents)
+    if along_spec != spec:
+        raise RuntimeError(f"jvp: primals and tangents must have the same structure, got {spec} and {along_spec}")
     if not given:
         raise RuntimeError("jvp: primals must hold at least one tensor")
     for x, t in zip(given, directions, strict=True):
         check_dual("jvp", x, t)
     with Dual() as level:
-        duals = [make_dual_at(level, x, t) for x, t in zip(given, directions, strict=True)]
-        found = func(*rebuild(duals))
+        duals = [level.make(x, t) for x, t in zip(given, directions, strict=True)]
+        found = func(*tree_unflatten(duals, spec))
         if has_aux:
             if not (isinstance(found, tuple) and len(found) == 2):
                 raise RuntimeError("jvp: with has_aux=True func must return a tuple (output, aux)")
             found, aux = found
-        outputs, rebuild = flatten(found)
+        outputs, spec = tree_flatten(found)
         check_outputs("jvp", outputs)
-        pushed = [unpack_dual_at(level, y).tangent for y in outputs]
+        pushed = [level.unpack(y)[1] for y in outputs]
     if strict and any(t is None for t in pushed):
         raise RuntimeError(
             f"jvp: output {pushed.index(None)} doesn't depend on the primals; strict=False gives it a tangent of zeros"
         )
-    along = rebuild([zeros_like(y) if t is None else t for y, t in zip(outputs, pushed, strict=True)])
+    along = tree_unflatten([zeros_like(y) if t is None else t for y, t in zip(outputs, pushed, strict=True)], spec)
     return (found, along, aux) if has_aux else (found, along)
 
 
@@ -73,7 +73,7 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     >>> push(fb.ones(2))
     tensor([2., 4.])
     """
-    given, rebuild = flatten(primals)
+    given, spec = tree_flatten(primals)
     if not given:
         raise RuntimeError("linearize: primals must hold at least one tensor")
     for x in given:
@@ -81,17 +81,17 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     recorded = _core.is_grad_enabled() and any(x.requires_grad for x in given)
     with enable_grad():
         ins = [x[...] if recorded and x.requires_grad else _core.same(x).requires_grad_() for x in given]
-        found = func(*rebuild(ins))
-        outputs, rebuild_outputs = flatten(found)
+        found = func(*tree_unflatten(ins, spec))
+        outputs, out_spec = tree_flatten(found)
         check_outputs("linearize", outputs)
         moved = [y for y in outputs if y.requires_grad]
         seeds = [ones_like(_core.same(y)).requires_grad_() for y in moved]
         back = _core.run_backward(moved, list(seeds), True, True, ins) if moved else [None] * len(ins)
 
     def push(*tangents: Any) -> Any:
-        if not same_structure(primals, tangents):
-            raise RuntimeError("linearize: tangents must have the structure of the primals")
-        directions, _ = flatten(tangents)
+        directions, along_spec = tree_flatten(tangents)
+        if along_spec != spec:
+            raise RuntimeError(f"linearize: tangents must have the structure of the primals, {spec}, got {along_spec}")
         for x, t in zip(given, directions, strict=True):
             check_dual("linearize", x, t)
         pairs = [(g, t) for g, t in zip(back, directions, strict=True) if g is not None and g.requires_grad]
@@ -103,9 +103,9 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
         )
         along = [next(pushed) if y.requires_grad else None for y in outputs]
         filled = [zeros_like(_core.same(y)) if t is None else t for y, t in zip(outputs, along, strict=True)]
-        return rebuild_outputs(filled)
+        return tree_unflatten(filled, out_spec)
 
-    return found if recorded else rebuild_outputs([_core.same(y) for y in outputs]), push
+    return found if recorded else tree_unflatten([_core.same(y) for y in outputs], out_spec), push
 
 
 __all__ = ["jvp", "linearize"]
