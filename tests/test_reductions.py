@@ -557,3 +557,16 @@ def test_cross_entropy_rows_stand_alone(threads):
         found.append((loss, fb.autograd.grad(loss.sum(), x)[0]))
     assert all(same(a, found[0][0]) and same(b, found[0][1]) for a, b in found)
     assert same(F.cross_entropy(x[50:53], target[50:53], reduction="none"), found[0][0][50:53])
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+def test_second_derivative_of_prod_at_zeros(zeros):
+    x = fb.tensor([2.0, 3.0, 0.5, 4.0], dtype=fb.float64)
+    x[:zeros] = 0
+    x.requires_grad_()
+    (g,) = fb.autograd.grad(x.prod(), x, create_graph=True)
+    hessian = [fb.autograd.grad(g[i], x, retain_graph=True)[0].tolist() for i in range(4)]
+    v = x.detach().numpy()
+    expected = [[0.0 if i == j else np.prod(np.delete(v, [i, j])) for j in range(4)] for i in range(4)]
+    np.testing.assert_allclose(hessian, expected)
+    assert fb.autograd.gradgradcheck(lambda t: t.reshape(2, 2).prod(1), (x,))

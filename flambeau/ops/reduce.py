@@ -50,15 +50,40 @@ mean = Tensor.mean = _core.LinearReduction(R.mean, True, MEAN_DOC)
 
 def prod_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
+    g_full = spread(g, x.shape, ctx.dims, ctx.keepdim)
+    if _core.is_grad_enabled():
+        rest = product_of_others(x, ctx.dims)
+        return g_full * (TABLE["conj_physical"](rest) if rest.is_complex() else rest)
     zero = eq(x, 0)
     zeros = sum(zero, ctx.dims, True)
     # Without zeros y / x; where there is one zero only its own gradient is not zero: the product of the others.
     others = prod_dims(where(zero, 1.0, x), ctx.dims)
-    y_full, g_full = spread(y, x.shape, ctx.dims, ctx.keepdim), spread(g, x.shape, ctx.dims, ctx.keepdim)
+    y_full = spread(y, x.shape, ctx.dims, ctx.keepdim)
     safe = where(zero, 1.0, x)
     single = where(zero, others.expand(x.shape), 0.0)
     rest = where(eq(zeros, 0).expand(x.shape), y_full / safe, where(eq(zeros, 1).expand(x.shape), single, 0.0))
     return g_full * (TABLE["conj_physical"](rest) if rest.is_complex() else rest)
+
+
+def product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """For each element the product of all others over `dims`, of those before and those after it: exact at zeros too,
+    and so are its derivatives.
+    """
+    from .joining import cat
+    from .rearrange import flip
+    from .scan import cumprod
+
+    if not x.numel() or x.ndim == 0:
+        return x.new_ones(x.shape)
+    order = [d for d in builtins.range(x.ndim) if d not in dims] + list(dims)
+    turned = x.permute(order)
+    rows = turned.reshape((*turned.shape[: x.ndim - len(dims)], -1))
+    one = rows.new_ones((*rows.shape[:-1], 1))
+    n = rows.shape[-1]
+    parts = (part.narrow(-1, 0, n - 1) for part in (rows, flip(rows, (-1,))))
+    before, after = (cumprod(cat([one, part], -1), -1) for part in parts)
+    others = (before * flip(after, (-1,))).reshape(turned.shape)
+    return others.permute([order.index(d) for d in builtins.range(x.ndim)])
 
 
 def prod_dims(x: Tensor, dims: tuple[int, ...]) -> Tensor:
