@@ -1,7 +1,7 @@
 """How a tensor is shown: PyTorch's layout, digit for digit (`tensor([1.0000, 2.5000])`).
 
-Takes anything with `shape`, `dtype`, `layout`, `tolist` and indexing; of a large tensor only the edges are read.
-Imports the standard library only. Read next: `core/tensor.pxi`, whose `__repr__` calls `tensor_repr`.
+Takes anything with `shape`, `dtype`, `tolist` and indexing, and sparse tensors; of a large tensor only the edges are
+read. Imports the standard library only. Read next: `core/tensor.pxi`, whose `__repr__` calls `tensor_repr`.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def elements(t: Any, indent: int) -> str:
 
 def tensor_repr(t: Any, default_dtype: str = "float32") -> str:
     """The text PyTorch would print for this tensor; default_dtype: the floating dtype that isn't mentioned."""
-    if t.layout in PARTS:
+    if getattr(t, "layout", None) in PARTS:
         return sparse_repr(t, default_dtype)
     shape = tuple(t.shape)
     dtype = str(t.dtype).rpartition(".")[2]
