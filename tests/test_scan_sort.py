@@ -378,3 +378,17 @@ def test_isin():
     same(fb.isin(fb.from_numpy(x), fb.from_numpy(y)), np.isin(x, y))
     same(fb.isin(fb.from_numpy(x), fb.from_numpy(y), invert=True), ~np.isin(x, y))
     assert fb.isin(fb.tensor([1, 2]), fb.zeros(0, dtype=fb.int64)).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 6, 8, 9])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "logcumsumexp", "cummax"])
+def test_a_row_does_not_depend_on_the_rows_beside_it(name, rows):
+    x = fb.randn(rows, 37)
+    scan = lambda t: getattr(fb, name)(t, -1)[0] if name == "cummax" else getattr(fb, name)(t, -1)
+    whole = scan(x)
+    assert all(fb.equal(whole[i], scan(x[i])) for i in range(rows))
+    if name != "cummax":
+        reference = np.cumprod(x.double().numpy(), 1) if name == "cumprod" else x.double().numpy().cumsum(1)
+        if name == "logcumsumexp":
+            reference = np.log(np.exp(x.double().numpy()).cumsum(1))
+        np.testing.assert_allclose(whole.numpy(), reference, rtol=1e-5, atol=1e-5)

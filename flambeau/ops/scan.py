@@ -30,6 +30,8 @@ from .typed import CODES
 BOOL, INT64 = DTYPES[0], DTYPES[5]
 COLUMNS = 256
 GRAIN = 32768
+# So many rows are scanned side by side: a chain of additions waits four cycles for each of its own.
+ROWS = 4
 WHOLE, SUMS, CARRY, FINAL = range(4)
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
 
@@ -137,60 +139,66 @@ def narrowed(x: Expr, dtype: str) -> Expr:
 
 
 @generated
-def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, reverse: bool) -> Kernel:
-    """One pass over (outer, length, inner); t counts outer, blocks (but in WHOLE and CARRY) and chunks of columns."""
+def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, reverse: bool, rows: int = 1) -> Kernel:
+    """One pass over (outer, length, inner); t counts outer, blocks (but in WHOLE and CARRY) and chunks of columns.
+
+    `rows`: so many rows go side by side, each by itself, as one alone waits for each of its additions.
+    """
     t, r, i = var("t"), var("r"), var("i")
     length, inner, blocks, chunks = var("length"), var("inner"), var("blocks"), var("chunks")
     inputs = tuple(load(f"x{c}", d, as_expr(0)) for c, d in enumerate(dtypes))
     fold = SCANS[name].body(inputs, r)
     inside = tuple(e.dtype for e in fold.initial)
-    accs = tuple(var(f"a{c}", d) for c, d in enumerate(inside))
     lets: list[Statement] = [Let(var("chunk"), irem(t, chunks)), Let(var("rest"), idiv(t, chunks))]
-    outer: Expr = var("rest")
     start, stop = const(0, "i64"), blocks if stage == CARRY else length
+    outer: Expr = var("rest") * rows
     if stage in (SUMS, FINAL):
-        lets += [Let(var("block"), irem(outer, blocks)), Let(var("row"), idiv(outer, blocks))]
+        lets += [Let(var("block"), irem(var("rest"), blocks)), Let(var("row"), idiv(var("rest"), blocks))]
         lets += [Let(var("start"), var("block") * REDUCE_BLOCK)]
         lets += [Let(var("stop"), minimum(length, var("start") + REDUCE_BLOCK))]
         outer, start, stop = var("row"), var("start"), var("stop")
     columns = i if column else as_expr(0)
     at = length - 1 - r if reverse else r
-    part = lambda block: (outer * blocks + block) * inner + columns  # noqa: E731
+    written = SCANS[name].outputs(dtypes)
+    accumulators: list[Accumulator] = []
+    steps: list[Expr] = []
+    body: list[Statement] = []
+    after: list[Statement] = []
+    for k in range(rows):
+        accs = tuple(var(f"a{c}" if rows == 1 else f"a{c}_{k}", d) for c, d in enumerate(inside))
+        part = lambda block, k=k: ((outer + k) * blocks + block) * inner + columns  # noqa: E731
+        place = ((outer + k) * length + at) * inner + columns
+        if stage == CARRY:
+            element: Exprs = tuple(load(f"s{c}", d, part(r)) for c, d in enumerate(inside))
+            body += [Store(f"y{c}", part(r), a) for c, a in enumerate(accs)]
+        else:
+            element = SCANS[name].body(tuple(load(f"x{c}", d, place) for c, d in enumerate(dtypes)), at).element
+        step = fold.merge(accs, element)
+        if stage == SUMS:
+            after += [Store(f"y{c}", part(var("block")), a) for c, a in enumerate(accs)]
+        elif stage != CARRY:
+            result = step
+            if stage == FINAL:
+                result = fold.merge(tuple(load(f"s{c}", d, part(var("block"))) for c, d in enumerate(inside)), step)
+            values = fold.finish(result, length)
+            stored = zip(values, written, strict=True)
+            body += [Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(stored)]
+        accumulators += [Accumulator(a, e) for a, e in zip(accs, fold.initial, strict=True)]
+        steps += step
     params: list[Buffer | Scalar] = []
-    body: tuple[Statement, ...]
-    after: tuple[Statement, ...] = ()
     if stage == CARRY:
         params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
         params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(inside)]
-        element: Exprs = tuple(load(f"s{c}", d, part(r)) for c, d in enumerate(inside))
-        body = tuple(Store(f"y{c}", part(r), a) for c, a in enumerate(accs))
-        step = fold.merge(accs, element)
     else:
-        place = (outer * length + at) * inner + columns
         params += [Buffer(f"x{c}", d) for c, d in enumerate(dtypes)]
-        element = SCANS[name].body(tuple(load(f"x{c}", d, place) for c, d in enumerate(dtypes)), at).element
-        step = fold.merge(accs, element)
-        if stage == SUMS:
-            params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(inside)]
-            body = ()
-            after = tuple(Store(f"y{c}", part(var("block")), a) for c, a in enumerate(accs))
-        else:
-            written = SCANS[name].outputs(dtypes)
-            params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(written)]
-            result = step
-            if stage == FINAL:
-                params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
-                result = fold.merge(tuple(load(f"s{c}", d, part(var("block"))) for c, d in enumerate(inside)), step)
-            values = fold.finish(result, length)
-            body = tuple(
-                Store(f"y{c}", place, narrowed(v, d)) for c, (v, d) in enumerate(zip(values, written, strict=True))
-            )
-    accumulators = tuple(Accumulator(a, e) for a, e in zip(accs, fold.initial, strict=True))
-    others = tuple(var(f"b{c}", d) for c, d in enumerate(inside))
+        params += [Buffer(f"y{c}", d, "w") for c, d in enumerate(inside if stage == SUMS else written)]
+    if stage == FINAL:
+        params += [Buffer(f"s{c}", d) for c, d in enumerate(inside)]
     if stage == SUMS and SCANS[name].commutes:
-        reduce = Reduce(r, start, stop, accumulators, tuple(step), tuple(fold.merge(accs, others)), others)
+        others = tuple(var(f"b{c}", d) for c, d in enumerate(inside))
+        reduce = Reduce(r, start, stop, tuple(accumulators), tuple(steps), tuple(fold.merge(accs, others)), others)
     else:
-        reduce = Reduce(r, start, stop, accumulators, tuple(step), lanes=1, body=body)
+        reduce = Reduce(r, start, stop, tuple(accumulators), tuple(steps), lanes=1, body=tuple(body))
     if column:
         first = var("first")
         lets.append(Let(first, var("chunk") * COLUMNS))
@@ -216,13 +224,20 @@ def run(which: Scan, xs: tuple[Tensor, ...], dim: int, reverse: bool = False) ->
     blocks, column, work = -(-length // REDUCE_BLOCK), inner != 1, xs[0].numel()
     chunks = -(-inner // COLUMNS)
 
-    def go(stage: int, buffers: tuple[Tensor, ...], units: int) -> None:
-        address = scan_kernel(which.name, dtypes, stage, column, reverse)
+    def go(stage: int, buffers: tuple[Tensor, ...], units: int, rows: int = 1) -> None:
+        address = scan_kernel(which.name, dtypes, stage, column, reverse, rows)
         grain = max(1, GRAIN * units // work)
         launch(address, [*buffers, length, inner, blocks, chunks, units], units, grain, work)
 
     if blocks == 1:
-        go(WHOLE, (*xs, *outs), outer * chunks)
+        together = 0 if column else outer // ROWS * ROWS
+        if together:
+            go(WHOLE, (*xs, *outs), together // ROWS, ROWS)
+        if together < outer:
+            # Columns never go together, so what is left begins after whole rows.
+            left = outer - together
+            parts_left = (b.reshape(-1).narrow(0, together * length, left * length * inner) for b in (*xs, *outs))
+            go(WHOLE, tuple(parts_left), left * chunks)
         return outs
     inside = tuple(e.dtype for e in which.body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r")).initial)
     sums, before = (tuple(new_empty((outer, blocks, inner), DTYPES[CODES[d]]) for d in inside) for _ in range(2))
