@@ -158,6 +158,13 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     return finish(made, requires_grad)
 
 
+def check_numeric(name: str, array: Any) -> None:
+    if array.dtype.kind not in "biufc":
+        raise TypeError(
+            f"{name}: can't convert an array of dtype {array.dtype}; supported are bool, integers, floats and complex"
+        )
+
+
 def array_view(data: Any) -> Tensor:
     """A tensor over a NumPy array's or another buffer's memory, copied only where it can't be shared."""
     import numpy
@@ -165,12 +172,11 @@ def array_view(data: Any) -> Tensor:
     array = numpy.asarray(data)
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
+    check_numeric("tensor", array)
     if array.dtype.name in ("uint16", "uint32", "uint64"):
+        if array.size and int(array.max()) >= 2**63:
+            raise RuntimeError(f"tensor: {array.max()} of an array of {array.dtype} doesn't fit in int64")
         array = array.astype("int64")
-    if array.dtype.kind not in "biufc":
-        raise TypeError(
-            f"tensor: can't convert an array of dtype {array.dtype}; supported are bool, integers, floats and complex"
-        )
     if builtins.any(s < 0 or s % array.itemsize for s in array.strides):
         array = array.copy()
     return _core.from_buffer(array)[0]
@@ -190,6 +196,7 @@ def from_numpy(ndarray) -> Tensor:
         raise TypeError(
             f"from_numpy: a numpy.ndarray is needed, got {type(ndarray).__name__}; use flambeau.tensor(data)"
         )
+    check_numeric("from_numpy", ndarray)
     made, writable = _core.from_buffer(ndarray)
     if not writable:
         warnings.warn(
