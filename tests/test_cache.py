@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -165,3 +166,32 @@ def test_debug_ladder(place):
         err = finish(start(place / str(level), FLAMBEAU_DEBUG=str(level)))[1]
         assert words in err
         assert ("define void" in err) == (level >= 5)
+
+
+SWAPPED = """
+import os, pathlib, flambeau as fb
+source = pathlib.Path(fb.__file__).parent / "codegen" / "llvm_ops.py"
+if {early}:
+    source.write_text(source.read_text() + "# another version\\n")
+fb.ones(3).exp()
+print(len(os.listdir(os.environ["FLAMBEAU_CACHE"])) if os.path.isdir(os.environ["FLAMBEAU_CACHE"]) else 0)
+if not {early}:
+    source.write_text(source.read_text() + "# another version\\n")
+    known = len(os.listdir(os.environ["FLAMBEAU_CACHE"]))
+    fb.ones(3).exp(), fb.ones(3).sinh()
+    print(len(os.listdir(os.environ["FLAMBEAU_CACHE"])) - known)
+"""
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the first kernel", "after some kernels"])
+def test_sources_that_change_under_a_process_leave_no_images(tmp_path, early):
+    """Its images would be found by processes that run the new version, under the new version's name."""
+    shutil.copytree(ROOT / "flambeau", tmp_path / "flambeau", ignore=shutil.ignore_patterns("__pycache__", "*.c"))
+    env = os.environ | {"FLAMBEAU_CACHE": str(tmp_path / "kernels"), "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SWAPPED.format(early=early)], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    counts = done.stdout.split()
+    assert counts[-1] == "0"
+    assert early or int(counts[0]) > 0

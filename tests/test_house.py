@@ -155,6 +155,7 @@ def test_the_package_is_light_to_import():
     code = "import sys, flambeau; print(*sorted(m for m in sys.modules if '.' not in m))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"numpy", "llvmlite", "scipy", "zipfile", "ctypes", "subprocess", "asyncio", "tempfile", "argparse"}
+    heavy |= {"dataclasses", "inspect", "hashlib", "traceback", "platform"}
     assert heavy & set(loaded) == set()
 
 
@@ -163,3 +164,10 @@ def test_the_pages_speak_of_this_version():
     assert version is not None
     assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text()
     assert importlib.import_module("flambeau").__version__ == version[1]
+
+
+def test_renderers_stand_beside_each_other():
+    """What two renderers share is neither's own."""
+    for path in (PACKAGE / "codegen").glob("cfamily*.py"):
+        borrowed = [target for _, target in imports(path) if ".codegen.llvm" in target]
+        assert not borrowed, f"{path.name} imports {borrowed}"

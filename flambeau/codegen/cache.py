@@ -3,7 +3,7 @@
 A file's name is the SHA-256 of everything its bytes depend on; its header tells a whole file from a torn or foreign
 one, which is rebuilt. Files appear by rename, so readers see all or nothing. Where nothing can be written, kernels are
 compiled anew in each process. The directory is $FLAMBEAU_CACHE, or flambeau below $XDG_CACHE_HOME or ~/.cache.
-Imports nothing of the package but Target. Read next: `native.py`, its only user.
+Imports nothing of the package but Target and the time at which ir was loaded. Read next: `native.py`, its only user.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import os
 import struct
 
+from ..ir import LOADED
 from .target import Target
 
 MAGIC = b"flambeau"
@@ -31,17 +32,37 @@ def directory() -> str:
 
 
 @functools.cache
-def fingerprint() -> bytes:
-    """What stands for the renderer's version: the sources that decide an image's bytes."""
+def sources() -> tuple[str, ...]:
+    """The files that decide an image's bytes."""
     here = os.path.dirname(os.path.abspath(__file__))
     ir = os.path.join(os.path.dirname(here), "ir")
+    folders = (here, ir, os.path.join(ir, "functions"))
+    return tuple(os.path.join(d, name) for d in folders for name in sorted(os.listdir(d)) if name.endswith(".py"))
+
+
+@functools.cache
+def fingerprint() -> bytes:
+    """What stands for the renderer's version: the content of its sources."""
     digest = hashlib.sha256()
-    for folder in (here, ir, os.path.join(ir, "functions")):
-        for name in sorted(os.listdir(folder)):
-            if name.endswith(".py"):
-                with open(os.path.join(folder, name), "rb") as f:
-                    digest.update(f.read())
+    for name in sources():
+        with open(name, "rb") as f:
+            digest.update(f.read())
     return digest.digest()
+
+
+def changed() -> bool:
+    """Whether a source is younger than the code that runs, which then isn't the version the fingerprint stands for."""
+    try:
+        return any(os.stat(name).st_mtime_ns >= LOADED for name in sources())
+    except OSError:
+        return True
+
+
+@functools.cache
+def trusted() -> bool:
+    """Whether what was hashed is what runs. Later changes don't matter to who reads, only to who writes."""
+    fingerprint()
+    return not changed()
 
 
 def key(text: str, target: Target) -> str:
@@ -53,6 +74,8 @@ def key(text: str, target: Target) -> str:
 
 def get(name: str) -> bytes | None:
     """The image, or None if there is none or the file isn't whole."""
+    if not trusted():
+        return None
     try:
         with open(os.path.join(directory(), name), "rb") as f:
             data = f.read()
@@ -68,7 +91,9 @@ def get(name: str) -> bytes | None:
 
 
 def put(name: str, image: bytes) -> None:
-    """Writes the image for later processes; without a word where that isn't possible."""
+    """Writes the image for later processes; without a word where that isn't possible, or isn't their code's."""
+    if changed():  # some of what rendered this may have been read before, some after
+        return
     checksum = hashlib.sha256(name.encode() + image).digest()
     import tempfile  # slow to import, and only a miss needs it
 

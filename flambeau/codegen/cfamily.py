@@ -17,10 +17,9 @@ from ..ir.functions import expand
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Reduce, Scalar, Statement, Store, rewrite
 from .cfamily_ops import MEMORY, REGISTER, Text
 from .cfamily_values import Scope, Values
+from .columns import by_tiles
 from .dialects import Dialect
-from .llvm import stored, vectorisable
-from .llvm_columns import by_tiles
-from .llvm_prefetch import without_prefetches
+from .statements import stored, vectorisable, without_prefetches
 
 INDENT = "    "
 

@@ -3,7 +3,7 @@
 Where C leaves something undefined or the choice to the compiler (signed overflow, shifts, division, conversions that
 don't fit) the text says it in operations that are defined; where an argument is needed twice, or a rule takes more than
 a line, it calls a helper function, which is written before the kernel. Of the mathematical library only functions
-appear whose result IEEE 754 fixes: sqrt, fma, floor, ceil, trunc, rint, fabs. Imports ir and `llvm_ops.round_float`.
+appear whose result IEEE 754 fixes: sqrt, fma, floor, ceil, trunc, rint, fabs. Imports ir and `statements.round_float`.
 Read next: `cfamily_values.py` (where these texts stand).
 """
 
@@ -13,7 +13,7 @@ import math
 from typing import NamedTuple
 
 from ..ir.expr import DTYPES, Expr
-from .llvm_ops import ROUNDED, round_float
+from .statements import ROUNDED, round_float
 
 # A register is a C variable. f16 and bf16 are floats there whose value the type can hold, bool is 0 or 1.
 REGISTER = {d: d for d in DTYPES} | {"bool": "i32", "f16": "f32", "bf16": "f32"}

@@ -2,7 +2,7 @@
 
 Down the columns of a matrix each row is another page, and 16 columns are one cache line of it. So a vector loop around
 a Reduce is rewritten to go over a tile of columns row by row, which reads memory as it lies; what each column adds to
-which lane in what order is the same, hence every bit. Imports ir and llvm_prefetch. Read next: `llvm.py`.
+which lane in what order is the same, hence every bit. Imports ir and statements. Read next: `llvm.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import cast
 
 from ..ir.expr import DTYPES, Expr, const, idiv, load, minimum, node, postorder, substitute, var, where
 from ..ir.kernel import LANES, Buffer, For, Let, Reduce, Statement, Store, expressions
-from .llvm_prefetch import Prefetch
+from .statements import Prefetch
 
 # Columns of a tile, and what its accumulators take at most: about a page of each row, so that no page is looked up
 # twice, and half of the smallest level-two cache in use.

@@ -2,7 +2,7 @@
 
 A vector loop becomes a main loop over 16 lanes and one masked iteration for what is left, on every target; LLVM splits
 the vectors where registers are narrower, so bits agree everywhere. Imports ir and its neighbours in codegen.
-Read next: `llvm_loops.py`, `llvm_values.py` (where values stand), `llvm_columns.py` and `llvm_transpose.py` (loops in
+Read next: `llvm_loops.py`, `llvm_values.py` (where values stand), `columns.py` and `llvm_transpose.py` (loops in
 another order), `native.py` (text to machine code).
 """
 
@@ -14,13 +14,14 @@ from ..ir.complex import split
 from ..ir.expr import DTYPES, Expr, postorder, substitute, var
 from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
-from .llvm_columns import Tiles, by_tiles
+from .columns import Tiles, by_tiles
 from .llvm_loops import Loops
 from .llvm_ops import MEMORY, decode, register, wide
-from .llvm_prefetch import Prefetch, hint, read_ahead
+from .llvm_prefetch import hint, read_ahead
 from .llvm_scope import Scope, element, extract
 from .llvm_transpose import Transpose, by_bands, nest, turn
 from .llvm_values import LINE
+from .statements import Prefetch, stored, vectorisable
 from .target import Target
 
 
@@ -271,19 +272,6 @@ class Renderer(Loops):
         return values[0]
 
 
-def stored(statements: Iterable[Statement]) -> set[str]:
-    """The buffers that statements write."""
-    found: set[str] = set()
-    for s in statements:
-        if isinstance(s, Store):
-            found.add(s.buffer)
-        elif isinstance(s, Transpose):
-            found.add(s.target)
-        elif isinstance(s, If | For | Reduce):
-            found |= stored(s.body)
-    return found
-
-
 def stream_store(loop: For) -> tuple[Store, Expr] | None:
     """The first stream store straight in the loop's body and its index, if that can be computed before the loop."""
     known: dict[Expr, Expr] = {}
@@ -294,22 +282,3 @@ def stream_store(loop: For) -> tuple[Store, Expr] | None:
             index = substitute((s.index,), known)[0]
             return None if any(y.op == "load" for y in postorder(index)) else (s, index)
     return None
-
-
-def vectorisable(statements: Iterable[Statement], varying: set[Expr]) -> bool:
-    """Whether loops inside run the same iterations in every lane; `varying` collects what differs between lanes."""
-
-    def differs(*xs: Expr) -> bool:
-        return any(y in varying for y in postorder(*xs))
-
-    for s in statements:
-        if isinstance(s, Let) and differs(s.value):
-            varying.add(s.var)
-        elif isinstance(s, For | Reduce):
-            if differs(s.start, s.stop):
-                return False
-            if isinstance(s, Reduce):
-                varying.update(a.var for a in s.accumulators)
-        if isinstance(s, If | For | Reduce) and not vectorisable(s.body, varying):
-            return False
-    return True

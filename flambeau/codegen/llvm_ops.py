@@ -8,11 +8,11 @@ lets LLVM change a result. Imports ir only. Read next: `llvm.py`, which decides 
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable
 
 from ..ir.expr import DTYPES, Expr
+from .statements import ROUNDED, round_float
 
 Emit = Callable[[str], str]
 
@@ -26,7 +26,6 @@ INT_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or"
 FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 FLOAT_UNARY = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "roundeven", "abs": "fabs"}
 FLOAT_COMPARE = {"lt": "olt", "le": "ole", "eq": "oeq", "ne": "une"}
-ROUNDED = frozenset(("add", "sub", "mul", "div", "fma", "sqrt"))
 
 
 def wide(scalar: str, width: int) -> str:
@@ -52,16 +51,6 @@ def literal(value: float, dtype: str, width: int) -> str:
     else:
         text = f"0x{struct.unpack('<Q', struct.pack('<d', round_float(value, dtype)))[0]:016X}"
     return text if width == 1 else f"splat ({REGISTER[dtype]} {text})"
-
-
-def round_float(value: float, dtype: str) -> float:
-    """A Python float rounded once, ties to even, to what dtype can hold."""
-    if dtype == "f64" or value == 0 or not math.isfinite(value):
-        return value
-    digits, lowest, highest = {"f32": (24, -149, 128), "bf16": (8, -133, 128), "f16": (11, -24, 16)}[dtype]
-    step = math.ldexp(1.0, max(math.frexp(value)[1] - digits, lowest))
-    rounded = round(abs(value) / step) * step
-    return math.copysign(math.inf if rounded >= math.ldexp(1.0, highest) else rounded, value)
 
 
 def apply(emit: Emit, x: Expr, a: list[str], width: int) -> str:

@@ -2,28 +2,18 @@
 
 A kernel that passes over a row several times waits for memory in the first pass and leaves it idle in the others: so
 one of these asks for the next row. Nothing here changes a result. Imports ir and llvm_scope.
-Read next: `llvm_columns.py`, which asks for rows ahead as well; `llvm.py`.
+Read next: `columns.py`, which asks for rows ahead as well; `llvm.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
-from ..ir.expr import Expr, postorder, substitute
-from ..ir.kernel import For, If, Kernel, Reduce, Statement, expressions
+from ..ir.expr import postorder, substitute
+from ..ir.kernel import For, Kernel, Reduce, Statement, expressions
 from .llvm_scope import Scope
-
-
-@dataclass(frozen=True, slots=True)
-class Prefetch:
-    """Asks for the cache lines of LANES elements from an index on, which may lie outside the buffer.
-
-    A statement of this renderer's own, which it puts among the IR's.
-    """
-
-    buffer: str
-    index: Expr
+from .statements import Prefetch
 
 
 def hint(scope: Scope, address: str, offset: int) -> None:
@@ -33,12 +23,6 @@ def hint(scope: Scope, address: str, offset: int) -> None:
     """
     line = scope.emit(f"getelementptr i8, ptr {address}, i64 {offset}")
     scope.do(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
-
-
-def without_prefetches(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """Statements for a renderer that asks for nothing ahead."""
-    kept = (s for s in body if not isinstance(s, Prefetch))
-    return tuple(replace(s, body=without_prefetches(s.body)) if isinstance(s, If | For | Reduce) else s for s in kept)
 
 
 def read_ahead(kernel: Kernel) -> Kernel:

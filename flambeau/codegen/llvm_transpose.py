@@ -14,8 +14,9 @@ from typing import cast
 
 from ..ir.expr import DTYPES, Expr, binary, const, idiv, load, minimum, node, postorder, substitute, var
 from ..ir.kernel import LANES, Buffer, For, If, Let, Statement, Store, expressions
-from .llvm_prefetch import Prefetch, hint
+from .llvm_prefetch import hint
 from .llvm_scope import Scope
+from .statements import Prefetch
 
 # What the turned operands of a band take at most: half of the smallest level-one cache in use.
 BAND_BYTES = 16384
@@ -38,6 +39,10 @@ class Transpose:
     to: Expr
     width: Expr
     ahead: int = 0
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return (self.target,)
 
 
 @dataclass(frozen=True, slots=True)

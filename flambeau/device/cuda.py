@@ -72,7 +72,7 @@ class Memory:
 
 
 class Device:
-    """One GPU; RuntimeError where there is none, ImportError without cuda-bindings (`pip install cuda-bindings`)."""
+    """One GPU; RuntimeError where there is none, ImportError without cuda-bindings (`pip install flambeau[cuda]`)."""
 
     def __init__(self, ordinal: int = 0) -> None:
         count = device_count()
