@@ -145,7 +145,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     if isinstance(data, Tensor):
         made = data.detach().clone()
         made = made if dtype is None else to_dtype(made, dtype)
-    elif isinstance(data, (bytearray, memoryview)) or hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+    elif isinstance(data, (bytearray, memoryview)) or any_of(data, "__array__", "__array_interface__"):
         made = array_view(data)
         made = made.clone() if dtype is None or made.dtype is dtype else to_dtype(made, dtype)
     elif isinstance(data, (list, tuple)) and data and is_numpy(data[0]) and data[0].ndim:
@@ -156,6 +156,10 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     else:
         made = _core.from_nested(data, None if dtype is None else _core.promote_types(dtype, dtype))
     return finish(made, requires_grad)
+
+
+def any_of(x: Any, *names: str) -> bool:
+    return builtins.any(hasattr(x, name) for name in names)
 
 
 def check_numeric(name: str, array: Any) -> None:
@@ -222,7 +226,9 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> 
     made = as_tensor(obj, dtype, device)
     if copy is False and not shares(made, obj):
         wanted = f"dtype {dtype}" if dtype is not None else "it"
-        raise ValueError(f"asarray: copy=False, but {type(obj).__name__} can't become {wanted} without one; pass copy=None")
+        raise ValueError(
+            f"asarray: copy=False, but {type(obj).__name__} can't become {wanted} without one; pass copy=None"
+        )
     if copy and shares(made, obj):
         made = made.clone()
     return finish(made, requires_grad)
@@ -252,7 +258,8 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     try:
         size = memoryview(buffer).nbytes
     except TypeError:
-        raise ValueError(f"frombuffer: an object with the buffer protocol is needed, got {type(buffer).__name__}") from None
+        kind = type(buffer).__name__
+        raise ValueError(f"frombuffer: an object with the buffer protocol is needed, got {kind}") from None
     room = size - offset
     if offset < 0 or room < 0 or (count < 0 and room % dtype.itemsize) or count * dtype.itemsize > room:
         raise ValueError(f"frombuffer: offset {offset} and count {count} of {dtype} don't fit a buffer of {size} bytes")
@@ -260,7 +267,8 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     raw, writable = _core.from_buffer(memoryview(buffer).cast("B"))
     if not writable:
         warnings.warn(
-            "frombuffer: the buffer isn't writable; writing to the tensor would write to it all the same. Copy it first",
+            "frombuffer: the buffer isn't writable; writing to the tensor would write to it all the same. "
+            "Copy it first",
             stacklevel=2,
         )
     if not raw.data_ptr() or (raw.data_ptr() + offset) % dtype.itemsize:
