@@ -19,9 +19,11 @@ from flambeau.utils.data import (
     ConcatDataset,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -109,6 +111,36 @@ def test_concat_subset_chain():
         Dataset()[0]
 
 
+def test_stack_dataset():
+    pairs = StackDataset(Squares(4), "abcd")
+    assert len(pairs) == 4 and pairs[2] == ((2, 4.0), "c")
+    named = StackDataset(x=fb.arange(4), y="abcd")
+    assert named[-1] == {"x": fb.tensor(3), "y": "d"}
+    assert [b["y"] for b in DataLoader(named, 3)] == [["a", "b", "c"], ["d"]]
+    for args, kwargs in (((), {}), (([1],), {"x": [1]}), (([1], [1, 2]), {})):
+        with pytest.raises(ValueError, match="StackDataset: takes"):
+            StackDataset(*args, **kwargs)
+
+
+class Several(Squares):
+    """Gives several samples at once."""
+
+    def __getitems__(self, indices):
+        return [("at once", i, fb.rand(1).item()) for i in indices]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataset_that_gives_several_samples_at_once(workers):
+    def run(workers):
+        fb.manual_seed(1)
+        return list(DataLoader(Subset(Several(), [5, 4, 3]), 2, num_workers=workers, collate_fn=list))
+
+    found = run(workers)
+    assert [[x[:2] for x in b] for b in found] == [[("at once", 5), ("at once", 4)], [("at once", 3)]]
+    assert found == run(1)
+    assert Subset(Squares(), [5, 4]).__getitems__([1]) == [(4, 16.0)]
+
+
 def test_random_split():
     parts = random_split(Squares(11), [0.5, 0.3, 0.2], generator=fb.Generator().manual_seed(1))
     assert [len(p) for p in parts] == [6, 3, 2]
@@ -176,6 +208,41 @@ def test_batch_and_subset_samplers():
     assert sorted(SubsetRandomSampler([3, 5, 9])) == [3, 5, 9]
     with pytest.raises(ValueError, match="batch_size is a positive integer, got 0"):
         BatchSampler(range(5), 0, False)
+
+
+@pytest.mark.parametrize(
+    "n, replicas, drop_last", [(10, 3, False), (10, 3, True), (2, 5, False), (2, 5, True), (8, 4, True)]
+)
+def test_distributed_sampler(n, replicas, drop_last):
+    def shares(epoch, shuffle=True):
+        samplers = [DistributedSampler(range(n), replicas, r, shuffle, 3, drop_last) for r in range(replicas)]
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        assert len({len(s) for s in samplers}) == 1
+        found = [list(s) for s in samplers]
+        assert [len(x) for x in found] == [len(s) for s in samplers]
+        return found
+
+    size = n // replicas if drop_last else -(-n // replicas)
+    for found in (shares(0), shares(1)):
+        assert all(len(share) == size for share in found)
+        counts = Counter(i for share in found for i in share)
+        if drop_last:
+            assert all(c == 1 for c in counts.values())
+        else:
+            assert set(counts) == set(range(n)) and max(counts.values()) <= -(-size * replicas // n)
+    assert shares(2) == shares(2)
+    if n == 10:
+        assert shares(0) != shares(1)
+    wrapped = [i % n for i in range(size * replicas)]
+    assert shares(0, shuffle=False) == [wrapped[r::replicas] for r in range(replicas)]
+
+
+def test_distributed_sampler_needs_to_know_its_place():
+    with pytest.raises(RuntimeError, match="pass num_replicas and rank"):
+        DistributedSampler(range(4))
+    with pytest.raises(ValueError, match="between 0 and num_replicas - 1 = 1, got 2"):
+        DistributedSampler(range(4), 2, 2)
 
 
 # Collation
@@ -322,6 +389,17 @@ def test_an_abandoned_epoch_counts():
     assert plain(loader) == expected[1]
     loader.set_epoch(0)
     assert plain(loader) == expected[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["dataset", "batch_size", "batch_sampler", "sampler", "drop_last", "persistent_workers"]
+)
+def test_what_a_loader_is_made_of_stays(name):
+    loader = DataLoader(Squares(), 3)
+    with pytest.raises(ValueError, match=f"{name} can't be changed"):
+        setattr(loader, name, None)
+    loader.num_workers, loader.timeout = 1, 5  # as in PyTorch
+    assert len(list(loader)) == 7
 
 
 def test_a_new_seed_starts_counting_again():
