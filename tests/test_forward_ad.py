@@ -211,6 +211,10 @@ def test_modes_mix():
     close(over, back)
     close(under, back)
     third = jvp(lambda a: jvp(gradient(function), (a,), (v,))[1], (x,), (v,))[1]
+    assert not jvp(fb.func.grad(function), (x,), (v,))[1].requires_grad
+    t = v.clone().requires_grad_()
+    twice = jvp(lambda a: jvp(lambda b: b.softmax(0).prod(), (a,), (v,))[1], (x,), (t,))[1]
+    close(grad(twice, t)[0], jvp(gradient(lambda b: b.softmax(0).prod()), (x,), (v,))[1])
     close(third, gradient(lambda a: jvp(lambda b: jvp(function, (b,), (v,))[1], (a,), (v,))[1])(x))
 
 
@@ -344,6 +348,8 @@ def test_layouts_of_primals_and_tangents(layout):
             close(tangent(dual), t)
             close(tangent(dual.t() if x.ndim == 2 else dual), t.t() if x.ndim == 2 else t)
             close(tangent(dual.sin()), x.cos() * t)
+            for i in range(len(x) if x.ndim else 0):
+                close(tangent(dual[i]), t[i])
             if layout not in ("expanded", "empty", "scalar"):
                 copy = dual.clone()
                 copy[..., :1] = 0
@@ -505,6 +511,44 @@ def test_a_network_and_its_loss():
         close(tangent(loss(x.detach())), expected)
 
 
+# ---- vmap
+MAPPED = {
+    "pointwise": lambda a, w: (w @ a).tanh() * a.sum(),
+    "rows": lambda a, w: F.layer_norm(w * a, (3,)).softmax(0),
+    "views": lambda a, w: (a[1:] * a[:-1], fb.diag(a) * 2, (w * a).t().reshape(-1) ** 2),
+    "in place": lambda a, w: a.clone().mul_(a) + a,
+    "slice by slice": lambda a, w: (LA.svdvals(w * a), fb.stack([a, a * a])),
+    "picked": lambda a, w: (a.sort().values * a, a[index(0, 0, 2)], (w * a).amax(1)),
+    "losses": lambda a, w: F.cross_entropy(w * a, index(0, 1, 2, 0)) + F.mse_loss(a, a.sin().detach()),
+}
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_forward_mode_and_vmap(name):
+    w, xs, ts = leaf(4, 3).detach(), leaf(5, 3, seed=1).detach(), leaf(5, 3, seed=2).detach()
+
+    def function(a):
+        return MAPPED[name](a, w)
+
+    def total(a):
+        return sum((y * y).sum() for y in listed(function(a)))
+
+    for inside, outside, each in (
+        (fb.func.vmap(lambda a, t: jvp(function, (a,), (t,))[1])(xs, ts), jvp(fb.func.vmap(function), (xs,), (ts,))[1],
+         [jvp(function, (a,), (t,))[1] for a, t in zip(xs, ts, strict=True)]),
+        (fb.func.vmap(lambda t: jvp(function, (xs[0],), (t,))[1])(ts), fb.func.vmap(linearize(function, xs[0])[1])(ts),
+         [jvp(function, (xs[0],), (t,))[1] for t in ts]),
+    ):  # fmt: skip
+        for i, wanted in enumerate(zip(*map(listed, each), strict=True)):
+            close(listed(inside)[i], fb.stack(wanted))
+            close(listed(outside)[i], fb.stack(wanted))
+    products = [jvp(fb.func.grad(total), (a,), (t,))[1] for a, t in zip(xs, ts, strict=True)]
+    close(jvp(fb.func.vmap(fb.func.grad(total)), (xs,), (ts,))[1], fb.stack(products))
+    for a, t, product in zip(xs[:1], ts, products, strict=False):
+        close(fb.func.hessian(total)(a) @ t, product)
+        close(fb.func.grad(lambda b, t=t: jvp(total, (b,), (t,))[1])(a), product)
+
+
 # ---- gradcheck
 def test_gradcheck_notices_a_wrong_tangent():
     x = vector(1, 2).requires_grad_()
@@ -619,7 +663,13 @@ def complex_leaf(*shape, seed=0):
     return fb.complex(leaf(*shape, seed=seed).detach(), leaf(*shape, seed=seed + 9).detach()).requires_grad_()
 
 
-def recurrent(x):
+def recurrent_layers(x):
+    fb.manual_seed(0)
+    lstm, cell = fb.nn.LSTM(3, 2).double(), fb.nn.GRUCell(3, 2).double()
+    return lstm(x)[0], cell(x[0])
+
+
+def recurrence(x):
     from flambeau.ops.scan import linear_recurrence
 
     return linear_recurrence(x, x.sin(), 1)
@@ -727,7 +777,8 @@ CASES = {
         (2, 3), (4, 3),
     ),
     "scans": (lambda x: (x.cumsum(0), x.cumprod(1), x.logcumsumexp(1), x.cummax(0).values, x.cummin(1).values), (3, 4)),
-    "recurrence": (recurrent, (2, 4)),
+    "recurrence": (recurrence, (2, 4)),
+    "recurrent layers": (recurrent_layers, (3, 2, 3)),
     "frexp": (lambda x: fb.frexp(x).mantissa ** 2, (3,)),
     "sorting": (lambda x: (x.sort(1).values, x.topk(2).values, x.kthvalue(2).values, x.quantile(0.3)), (2, 4)),
     "einsum": (lambda x, y: fb.einsum("ij,jk->ki", x, y), (2, 3), (3, 2)),

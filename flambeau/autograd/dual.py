@@ -16,6 +16,7 @@ from ..compiler.trace import key_of, plain
 from ..core import _core
 from ..core._core import Call, Effect, LinearReduction, Node, Op, Reduction, Tensor, View
 from ..core.interpreters import Interpreter, below, stack
+from ..ops.basic import overlaps
 from ..ops.factories import ones_like, zeros_like
 from .batch import Batch, foundation, levels, lowered, raised
 from .function import Applied
@@ -58,12 +59,13 @@ class Dual(Interpreter):
 
     # ---- tensors as programs see them, at vmap's levels
     def make(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """A tensor over x's memory that has this tangent."""
+        """A tensor over x's memory, if its elements have each their own, that has this tangent."""
         held = [*foundation(x)[0], *foundation(tangent)[0]]
         which = [level for level in levels() if level in held]
         x, tangent = lowered(x, which), lowered(tangent, which)
         with below(self):
-            made = _core.apart(x)
+            # Elements that share memory have tangents of their own.
+            made = x.contiguous() if overlaps(x) else _core.apart(x)
             self.tangents.begin(made, tangent, True)
         return raised(made, which)
 
@@ -229,7 +231,8 @@ class Dual(Interpreter):
         recording = _core.is_grad_enabled()
         given = tensors_of(call.args)
         recorded = recording and any(x.requires_grad for x in given)
-        followed = recorded or (recording and any(t.requires_grad for t in map(self.tangent, given) if t is not None))
+        pushed = [t for t in map(self.tangent, given) if t is not None]
+        followed = recording and any(map(on_tape, (*given, *pushed)))
         stand_ins: list[tuple[Tensor, Tensor]] = []
 
         def stand_in(x: Any) -> Any:
@@ -316,6 +319,32 @@ class Dual(Interpreter):
         result = call()
         call.op(shadow, *given, **call.kwargs)
         return result
+
+
+def duals() -> list[Dual]:
+    """The levels of forward mode in force, outermost first."""
+    return [level for level in stack.active if isinstance(level, Dual)]
+
+
+def on_tape(x: Tensor) -> bool:
+    """Whether x or a tangent that it has is recorded."""
+    found = (level.tangents.of(x) for level in duals())
+    return x.requires_grad or any(t.requires_grad for t in found if t is not None)
+
+
+def off_tape(x: Tensor) -> Tensor:
+    """x without a history, at every level: what backward hands out where no graph is wanted."""
+    which, low = foundation(x)
+    made = _core.behind(low)
+    for level in duals():
+        with below(level):
+            tangent = level.tangents.of(low)
+            if tangent is not None:
+                level.tangents.begin(made, off_tape(tangent), False)
+    return raised(made, which)
+
+
+_core.set_hook("off_tape", off_tape)
 
 
 def tensors_of(args: tuple) -> list[Tensor]:

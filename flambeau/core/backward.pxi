@@ -71,13 +71,20 @@ cdef Tensor fit(Tensor g, Tensor t, str what):
     return g
 
 
+cdef inline Tensor off_tape(Tensor g):
+    """A gradient as it is handed out where no graph is wanted."""
+    if fb_interpreters and hooks["differentiating"]():
+        return hooks["off_tape"](g)
+    return g if g.node is None else alias(g)
+
+
 cdef int accumulate(Tensor leaf, object g_object, bint create_graph) except -1:
     """leaf.grad += g. A gradient that nobody else holds becomes .grad itself."""
     cdef Tensor g = fit(<Tensor> g_object, leaf, "gradient of a leaf")
     if leaf.backward_hooks is not None:
         g = run_tensor_hooks(leaf.backward_hooks, g)
-    if not create_graph and g.node is not None:
-        g = alias(g)
+    if not create_graph:
+        g = off_tape(g)
     if leaf.grad_tensor is None:
         if create_graph or g.sparse:
             leaf.grad_tensor = g if create_graph else g.detach()
@@ -325,7 +332,7 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
         found_g = captured.get((id(t), 0) if n is None else (id(n), t.nr))
         if found_g is not None and n is None and t.backward_hooks is not None:
             found_g = run_tensor_hooks(t.backward_hooks, found_g)
-        out.append(found_g if create_graph or found_g is None or (<Tensor> found_g).node is None else alias(<Tensor> found_g))
+        out.append(found_g if create_graph or found_g is None else off_tape(<Tensor> found_g))
     return out
 
 
