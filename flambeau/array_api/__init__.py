@@ -108,9 +108,15 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Any: ...
 
 
-__all__ = sorted(
-    name for name in {*globals(), *elementwise.FUNCTIONS}
-    if not name.startswith("_") and name not in {
-        "Any", "TYPE_CHECKING", "creation", "dtypes", "elementwise", "info", "manipulation", "statistics",
-    }
-)  # fmt: skip
+_internal = {
+    "Any",
+    "TYPE_CHECKING",
+    "creation",
+    "dtypes",
+    "elementwise",
+    "info",
+    "manipulation",
+    "statistics",
+    "tensor",
+}
+__all__ = [name for name in sorted(globals()) if not name.startswith("_") and name not in _internal]

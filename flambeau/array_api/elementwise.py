@@ -14,18 +14,19 @@ from ..core._core import Tensor
 from ..ops.conjugate import conj as conjugate
 from .dtypes import category, promoted
 
-UNARY = {
-    name: name
-    for name in (
-        "abs acos acosh asin asinh atan atanh ceil cos cosh exp expm1 floor isfinite isinf isnan log log1p log2 log10 "
-        "logical_not negative positive reciprocal signbit sin sinh sqrt square tan tanh trunc"
-    ).split()
-} | {"bitwise_invert": "bitwise_not", "sign": "sgn"}
+# The standard's name -> flambeau's, where they differ.
+RENAMED = {"bitwise_invert": "bitwise_not", "equal": "eq", "sign": "sgn"}
+UNARY = (
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "exp", "expm1",
+    "floor", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "log10", "logical_not", "negative", "positive",
+    "reciprocal", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+)  # fmt: skip
 BINARY = (
-    "add atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor copysign divide equal "
-    "floor_divide greater greater_equal hypot less less_equal logaddexp logical_and logical_or logical_xor maximum "
-    "minimum multiply nextafter not_equal pow remainder subtract"
-).split()
+    "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign",
+    "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal", "logaddexp",
+    "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter", "not_equal", "pow",
+    "remainder", "subtract",
+)  # fmt: skip
 
 
 def unary(name: str, op: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
@@ -49,8 +50,9 @@ def described(function: Any, name: str, op: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    **{name: unary(name, getattr(ops, own)) for name, own in UNARY.items()},
-    **{name: binary(name, ops.eq if name == "equal" else getattr(ops, name)) for name in BINARY},
+    name: make(name, getattr(ops, RENAMED.get(name, name)))
+    for names, make in ((UNARY, unary), (BINARY, binary))
+    for name in names
 }
 maximum, minimum = FUNCTIONS["maximum"], FUNCTIONS["minimum"]
 
