@@ -153,6 +153,26 @@ def test_values_share_memory_and_indices_dont():
     assert s.to_dense().tolist() == [5, 2, 0]
 
 
+def test_values_that_are_resized_leave_the_tensor_as_it_is():
+    v = fb.tensor([1.0, 2.0])
+    s = fb.sparse_coo_tensor([[0, 1]], v, (3,))
+    v.resize_(1)
+    s._values().resize_(0)
+    assert s.to_dense().tolist() == [1, 2, 0] and s._nnz() == 2
+
+
+def test_a_dense_tensor_takes_no_sparse_data():
+    s, d = fb.eye(2).to_sparse(), fb.ones(2, 2)
+    for wrong in (lambda: d.set_(s), lambda: setattr(d, "data", s), lambda: fb.nn.Parameter(s)):
+        with pytest.raises(RuntimeError, match="to_dense"):
+            wrong()
+    with pytest.raises(RuntimeError, match="sparse"):
+        s.data = d
+    assert d.tolist() == [[1, 1], [1, 1]]
+    s.data = s.data.double()
+    assert s.dtype is fb.float64 and s.to_dense().dtype is fb.float64
+
+
 def test_spdiags_is_scipys():
     d = np.arange(1.0, 13).reshape(3, 4)
     for shape in ((4, 4), (3, 6), (5, 2)):

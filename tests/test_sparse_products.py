@@ -311,3 +311,40 @@ def test_the_products_make_no_dense_matrix():
     y.sum().backward()
     assert y[0, 0].item() == n - 1 and x.grad.sum().item() == n
     assert isinstance(s.grad, SparseTensor) and s.grad._values()[0].item() == n - 1
+
+
+class Spmm(fb.autograd.Function):
+    """As graph networks write it for themselves."""
+
+    @staticmethod
+    def forward(ctx, places, values, size, b):
+        a = fb.sparse_coo_tensor(places, values, size)
+        ctx.save_for_backward(a, b)
+        return a @ b
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        rows, columns = a._indices()
+        return None, (g[rows] * b[columns]).sum(1), None, a.t() @ g
+
+
+class Same(fb.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+def test_custom_functions_save_and_return_sparse_tensors():
+    v, d = (fb.tensor(draw(*shape)).requires_grad_() for shape in ((4,), (3, 2)))
+    assert gradcheck(lambda v, d: Spmm.apply(PLACES, v, (2, 3), d), (v, d))
+    s = make(v.detach()).requires_grad_()
+    out = Same.apply(s)
+    assert out.layout == "sparse_coo"
+    (out @ d).sum().backward()
+    expected = 2 * d.detach().numpy().sum(1)[PLACES.numpy()[1]]
+    np.testing.assert_allclose(s.grad._values().numpy(), expected)

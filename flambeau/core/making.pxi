@@ -95,11 +95,15 @@ cdef Tensor over(Storage storage, char *ptr, int code, int nd, const int64_t *si
 
 
 cdef inline Tensor alias(Tensor t):
+    if t.sparse:
+        return t.detach()
     return over(t.store, t.ptr, t.code, t.ndims, t.dims, t.dims + t.ndims)
 
 
 cdef int become(Tensor self, Tensor other) except -1:
     """Gives self the memory and geometry of other."""
+    if other.sparse and not self.sparse:
+        no_memory(other, "set_")
     if self.dims != NULL and self.dims != &self.inline_dims[0]:
         free(self.dims)
         self.dims = NULL

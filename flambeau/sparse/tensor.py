@@ -85,6 +85,8 @@ class SparseTensor(Tensor):
 
     @data.setter
     def data(self, value: SparseTensor) -> None:
+        sparse("data", value)
+        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
         self.structure, self.held = value.structure, value.held
 
     def detach_(self) -> SparseTensor:
@@ -256,7 +258,7 @@ for _name in NO_MEMORY:
 def made(values: Tensor, structure: Structure) -> SparseTensor:
     """The tensor of these parts, off the tape."""
     s: SparseTensor = _core.make_sparse(SparseTensor, values.dtype)
-    s.structure, s.held = structure, values.detach() if values.requires_grad else values
+    s.structure, s.held = structure, values.detach()  # a tensor of its own: the caller's may be resized
     return s
 
 
