@@ -221,10 +221,13 @@ class Dual(Interpreter):
         return result
 
     def constant(self, call: Call) -> Any:
-        """An operation without a derivative."""
-        if call.op.name == "row_program":
-            raise RuntimeError(f"forward_ad: the kernel {call.args[1]} was run on a tensor that has a tangent")
-        return call()
+        """An operation without a derivative: whole numbers, or a step of one that was taken apart."""
+        result = call()
+        if any(isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex()) for y in flattened(result)):
+            raise RuntimeError(
+                f"forward_ad: {call.op.name} has no derivative, and got a tensor that has a tangent; use x.detach()"
+            )
+        return result
 
     def transposed(self, call: Call) -> Any:
         """The tangent by the operation's vjp: <vjp(u), t> is linear in u, and its gradient is the tangent."""
