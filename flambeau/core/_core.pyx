@@ -5,9 +5,11 @@
 One extension in several rooms, each included below:
     dtype.pxi      the dtypes and PyTorch's promotion table
     storage.pxi    memory: a block from the runtime's allocator, or somebody else's
+    values.pxi     hooks, Size, device
     tensor.pxi     Tensor as programs see it
     making.pxi     tensors made, shapes and dimensions read
     views.pxi      new geometry over the same memory
+    reshaping.pxi  shapes checked and computed for views
     elements.pxi   numbers and nested lists, in and out
     buffers.pxi    memory lent and borrowed
     tape.pxi       Node: what an operation saved; in-place writes; modes
@@ -15,6 +17,7 @@ One extension in several rooms, each included below:
     op.pxi         Op: what is called, and the kernels it remembers
     geometry.pxi   operands broadcast to one shape, dimensions merged
     pointwise.pxi  from an Op and its arguments to a launch and a tape node
+    strided.pxi    the same for operands that broadcast or aren't contiguous
     reduce.pxi     reductions: layout, blocks, launch
     rows.pxi       formulas over the rows and columns of a matrix
     primitive.pxi  operations written in Python
@@ -74,9 +77,11 @@ cdef extern from *:
 
 include "dtype.pxi"
 include "storage.pxi"
+include "values.pxi"
 include "tensor.pxi"
 include "making.pxi"
 include "views.pxi"
+include "reshaping.pxi"
 include "elements.pxi"
 include "buffers.pxi"
 include "tape.pxi"
@@ -84,6 +89,7 @@ include "backward.pxi"
 include "op.pxi"
 include "geometry.pxi"
 include "pointwise.pxi"
+include "strided.pxi"
 include "reduce.pxi"
 include "rows.pxi"
 include "primitive.pxi"
