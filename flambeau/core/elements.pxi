@@ -91,7 +91,7 @@ cdef int write_element(char *p, int code, object x) except -1:
     """Stores a Python number as the dtype, wrapping and converting as C does."""
     cdef int64_t i
     cdef double d
-    cdef double complex z
+    cdef object z
     if CATEGORY[code] == 2:
         d = x
         if code == F32:
@@ -105,7 +105,7 @@ cdef int write_element(char *p, int code, object x) except -1:
     elif code == BOOL:
         p[0] = 1 if x else 0
     elif CATEGORY[code] == 3:
-        z = x
+        z = complex(x)  # its parts one by one: in C, 0 + inf·i has the real part 0·inf, which is nan
         if code == C64:
             (<float *> p)[0] = <float> z.real
             (<float *> p)[1] = <float> z.imag
