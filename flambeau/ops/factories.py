@@ -19,7 +19,7 @@ INT64 = DTYPES[5]
 
 def finish(made: Tensor, requires_grad: bool, out: Tensor | None = None) -> Tensor:
     """What a factory returns: the tensor it made, or `out` with its elements."""
-    made = into_out(out, made)
+    made = made if out is None else into_out(out, made)
     return made.requires_grad_() if requires_grad else made
 
 
