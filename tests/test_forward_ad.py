@@ -230,6 +230,16 @@ def test_backward_within_a_level_without_create_graph():
     close(got, jvp(exact, (x.detach(),), (w,))[1])
 
 
+def test_inference_mode():
+    def function(x, w):
+        return (x * w).softmax(0).cumprod(0) @ w.sin()
+
+    with fb.inference_mode():
+        x, t, w = vector(1, 2, 3), vector(1, -1, 2), vector(0.5, 1, 2)
+        got = jvp(lambda a: function(a, w), (x,), (t,))[1]
+    close(got, jvp(lambda a: function(a, w.clone()), (x.clone(),), (t.clone(),))[1])
+
+
 def test_traces_hold_tangents():
     def function(x):
         return (x.sin() * x).softmax(-1)[:, 1:]

@@ -231,6 +231,13 @@ class Dual(Interpreter):
 
     def transposed(self, call: Call) -> Any:
         """The tangent by the operation's vjp: <vjp(u), t> is linear in u, and its gradient is the tangent."""
+        inference = _core.swap_inference(False)  # the tape is needed for a moment
+        try:
+            return self.by_vjp(call)
+        finally:
+            _core.swap_inference(inference)
+
+    def by_vjp(self, call: Call) -> Any:
         recording = _core.is_grad_enabled()
         given = tensors_of(call.args)
         recorded = recording and any(x.requires_grad for x in given)
@@ -240,6 +247,8 @@ class Dual(Interpreter):
 
         def stand_in(x: Any) -> Any:
             tangent = self.tangent(x)
+            if isinstance(x, Tensor) and x.is_inference():
+                x = _core.apart(x)
             if tangent is None:
                 return type(x)(stand_in(y) for y in x) if is_list(x) else x
             other = x[...] if recording and x.requires_grad else _core.same(x).requires_grad_()
