@@ -9,7 +9,7 @@ Imports core, ops. Read next: `batch_rules.py`; `func/mapping.py`, who asks; `co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -169,6 +169,14 @@ class Batch(Interpreter):
                 "vmap: called random operation while in randomness error mode; pass randomness='same' or "
                 "randomness='different' to vmap, or draw the numbers outside of it"
             )
+
+
+def mapped(function: Callable[..., Sequence[Tensor]], rows: Sequence[Tensor]) -> list[Any]:
+    """What function(*rows), which returns tensors, gives for each index of the rows' first dimension, in one run."""
+    level = Batch(rows[0].shape[0])
+    with level:
+        found = function(*(level.stand_in(r) for r in rows))
+    return [y if y is None else level.spread(y) for y in found]
 
 
 # ---- levels

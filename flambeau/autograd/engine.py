@@ -103,14 +103,15 @@ def grad(
         if not t.requires_grad:
             raise RuntimeError(f"grad: input {i} does not require grad; call requires_grad_() on it before it is used")
     if is_grads_batched:
-        from ..ops.shape import stack
+        from .batch import mapped
 
         given = listed(grad_outputs)
-        rows = [
-            grad(roots, wanted, [None if g is None else g[k] for g in given], True, create_graph, allow_unused=True)
-            for k in range(given[0].shape[0])
-        ]
-        found = [None if any(r[i] is None for r in rows) else stack([r[i] for r in rows]) for i in range(len(wanted))]
+        keep = create_graph if retain_graph is None else retain_graph
+
+        def product(*rows: Tensor) -> Sequence[Tensor | None]:
+            return grad(roots, wanted, rows, keep, create_graph, allow_unused=True)
+
+        found = mapped(product, given)
     else:
         start = seeds("grad", roots, None if grad_outputs is None else listed(grad_outputs))
         keep = create_graph if retain_graph is None else retain_graph

@@ -11,6 +11,7 @@ from typing import Any
 from ..autograd.dual import Dual
 from ..autograd.forward_ad import check_dual
 from ..autograd.modes import enable_grad
+from ..autograd.recording import released
 from ..core import _core
 from ..core._core import Tensor
 from ..ops.factories import ones_like, zeros_like
@@ -53,7 +54,8 @@ def jvp(
         raise RuntimeError(
             f"jvp: output {pushed.index(None)} doesn't depend on the primals; strict=False gives it a tangent of zeros"
         )
-    along = tree_unflatten([zeros_like(y) if t is None else t for y, t in zip(outputs, pushed, strict=True)], spec)
+    moved = [zeros_like(y) if t is None else released(t) for y, t in zip(outputs, pushed, strict=True)]
+    along = tree_unflatten(moved, spec)
     return (found, along, aux) if has_aux else (found, along)
 
 

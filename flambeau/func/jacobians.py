@@ -6,10 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..autograd.functional import unit_rows
+from ..autograd.recording import released
+from ..core._core import Tensor
 from ..utils._pytree import tree_flatten, tree_unflatten
 from .forward import jvp
 from .mapping import vmap
-from .reverse import Argnums, jacrev, positions, replaced, unit_rows
+from .reverse import Argnums, jacrev, positions, replaced
 
 
 def jacfwd(
@@ -39,13 +42,17 @@ def jacfwd(
         def of_leaves(*xs: Any) -> Any:
             return func(*replaced(args, at, tree_unflatten(xs, spec)), **kwargs)
 
-        def push(*tangents: Any) -> Any:
-            found = jvp(of_leaves, tuple(leaves), tangents, has_aux=has_aux)
-            return found[1:]
+        aside: list[Any] = []
 
-        pushed = vmap(push, out_dims=(-1, None) if has_aux else (-1,), chunk_size=chunk_size, randomness=randomness)
-        found = pushed(*unit_rows(leaves))
-        columns, out_spec = tree_flatten(found[0])
+        def push(*tangents: Any) -> Any:
+            _, along, *aux = jvp(of_leaves, tuple(leaves), tangents, has_aux=has_aux)
+            aside[:] = tree_flatten(aux)
+            return along, tuple(x for x in aside[0] if isinstance(x, Tensor))
+
+        pushed = vmap(push, out_dims=(-1, 0), chunk_size=chunk_size, randomness=randomness)
+        along, beside = pushed(*unit_rows(leaves))
+        columns, out_spec = tree_flatten(along)
+        columns = [released(y) for y in columns]
         result = []
         for y in columns:
             parts, start = [], 0
@@ -55,7 +62,11 @@ def jacfwd(
             nested = tree_unflatten(parts, spec)
             result.append(nested[0] if isinstance(argnums, int) else tuple(nested))
         whole = tree_unflatten(result, out_spec)
-        return (whole, found[1]) if has_aux else whole
+        if not has_aux:
+            return whole
+        first = (released(x[0]) for x in beside)
+        (aux,) = tree_unflatten([next(first) if isinstance(x, Tensor) else x for x in aside[0]], aside[1])
+        return whole, aux
 
     return jacobian
 

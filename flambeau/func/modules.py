@@ -39,8 +39,8 @@ def holding(module: Any, values: Values, tie_weights: bool, strict: bool) -> Ite
         raise RuntimeError(f"functional_call: unexpected keys {unknown}; the module has {sorted(found)}")
     missing = [name for name in found if name not in values]
     if missing and strict:
-        covered = {id(r): k for name in values if name in found for r, k in found[name]}
-        missing = [n for n in missing if not (tie_weights and any(id(r) in covered for r, _ in found[n]))]
+        covered = {(id(r), k) for name in values if name in found for r, k in found[name]}
+        missing = [n for n in missing if not (tie_weights and any((id(r), k) in covered for r, k in found[n]))]
         if missing:
             raise RuntimeError(f"functional_call: missing keys {missing}; pass strict=False to keep the module's own")
     before: list[tuple[dict, str, Any]] = []

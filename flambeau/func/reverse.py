@@ -1,8 +1,6 @@
 """grad, grad_and_value, vjp and jacrev: derivatives of a function by the tape, nested in any order, within vmap too.
 
-A function's arguments become leaves of their own on the tape. Within vmap they get a dimension for every active level
-(`lowered`): samples are independent, so the gradient of all samples' outputs holds each sample's own.
-Imports autograd, ops, utils. Read next: `autograd/batch.py`, `jacobians.py`.
+Imports autograd, ops, utils. Read next: `autograd/recording.py`, `jacobians.py`.
 """
 
 from __future__ import annotations
@@ -11,14 +9,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd.batch import interpreters, levels, lowered, raised
-from ..autograd.engine import grad as tape_grad
+from ..autograd.functional import unit_rows
 from ..autograd.modes import enable_grad
+from ..autograd.recording import Recording
 from ..core import _core
 from ..core._core import Tensor
-from ..core.interpreters import stack
-from ..ops.factories import ones_like, zeros, zeros_like
-from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from ..ops.factories import ones_like
+from ..utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 from .mapping import vmap
 
 Argnums = int | tuple[int, ...]
@@ -49,81 +46,9 @@ def replaced(args: Sequence[Any], at: Sequence[int], news: Sequence[Any]) -> lis
 
 
 # ---- on the tape and back
-class Recording:
-    """Arguments on the tape as leaves of their own, and gradients of what is computed from them."""
-
-    def __init__(self, what: str, leaves: Sequence[Any]) -> None:
-        self.outside = _core.is_grad_enabled()
-        self.levels = levels()
-        self.inputs: list[Tensor] = []
-        self.seen: list[Tensor] = []
-        for x in leaves:
-            if not isinstance(x, Tensor):
-                raise ValueError(f"{what}: what is differentiated must be tensors, got {type(x).__name__}")
-            if not (x.is_floating_point() or x.is_complex()):
-                raise RuntimeError(
-                    f"{what}: only Tensors of floating point dtype can require gradients, got {x.dtype}; use x.float()"
-                )
-            low = lowered(x, self.levels)
-            with enable_grad(), interpreters(self.below()):
-                leaf = low.view_as(low) if low.requires_grad or stack.active else low.detach()
-                self.inputs.append(leaf.requires_grad_())
-            self.seen.append(raised(leaf, self.levels))
-
-    def below(self) -> tuple:
-        """The active interpreters but for the levels at which everything here has dimensions."""
-        return tuple(i for i in stack.active if i not in self.levels)
-
-    def joins_outside(self, outputs: Sequence[Tensor]) -> bool:
-        """Whether the outputs depend on anything else that is on the tape: then so do their gradients."""
-        if not self.outside:
-            return False
-        own = {id(x) for x in self.inputs if x.is_leaf}
-        ends = {id(x.grad_fn) for x in self.inputs if not x.is_leaf}
-        if ends:
-            return True
-        seen, rest = set(), [y.grad_fn for y in outputs if y.grad_fn is not None]
-        while rest:
-            node = rest.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            for below, _ in node.next_functions:
-                leaf = getattr(below, "variable", None)
-                if leaf is not None:
-                    if id(leaf) not in own:
-                        return True
-                elif below is not None:
-                    rest.append(below)
-        return False
-
-    def outputs(self, ys: Sequence[Tensor]) -> list[Tensor]:
-        return [lowered(y, self.levels) for y in ys]
-
-    def gradients(self, ys: Sequence[Tensor], seeds: Sequence[Tensor], create: bool, keep: bool) -> list[Tensor]:
-        """Gradients for the inputs, zeros where there are none; ys are `outputs`, seeds as programs see them."""
-        given = [(y, lowered(v, self.levels)) for y, v in zip(ys, seeds, strict=True) if y.requires_grad]
-        with interpreters(self.below()):
-            found: Sequence[Tensor | None] = [None] * len(self.inputs)
-            if given:
-                roots, starts = [y for y, _ in given], [v for _, v in given]
-                found = tape_grad(roots, self.inputs, starts, keep, create, allow_unused=True)
-            made = [zeros_like(x) if g is None else g for x, g in zip(self.inputs, found, strict=True)]
-        return [raised(g, self.levels) for g in made]
-
-    def result(self, y: Any, attached: bool) -> Any:
-        """y as it leaves the transform: on the tape only if that goes on outside."""
-        if not isinstance(y, Tensor) or attached:
-            return y
-        low = lowered(y, self.levels)
-        with interpreters(self.below()):
-            low = low.detach() if low.requires_grad else low
-        return raised(low, self.levels)
-
-
 def detached(recording: Recording, tree: Any, attached: bool) -> Any:
-    leaves, spec = tree_flatten(tree)
-    return tree_unflatten([recording.result(y, attached) for y in leaves], spec)
+    """A tree as it leaves the transform: on the tape only if that goes on outside."""
+    return tree if attached else tree_map(recording.result, tree)
 
 
 def run(what: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict, has_aux: bool) -> tuple[Any, Any]:
@@ -160,10 +85,9 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
                 "or reduce it, as in loss.mean()"
             )
         ys = recording.outputs([y])
-        attached = recording.joins_outside(ys)
-        found = recording.gradients(ys, [ones_like(y)], attached, attached or has_aux)
-        if not attached:
-            y, aux = recording.result(y, False), detached(recording, aux, False)
+        attached = recording.finish(ys)
+        found = recording.gradients(ys, [ones_like(y)], attached, True)
+        y, aux = detached(recording, y, attached), detached(recording, aux, attached)
         grads = tree_unflatten(found, spec)
         result = grads[0] if isinstance(argnums, int) else tuple(grads)
         return result, ((y, aux) if has_aux else y)
@@ -203,14 +127,15 @@ class Pullback:
             if not isinstance(y, Tensor):
                 raise RuntimeError(f"{what}: expected the function to return only tensors, got {type(y).__name__}")
         self.low = self.recording.outputs(self.leaves)
-        self.attached = self.recording.joins_outside(self.low)
+        self.attached = self.recording.finish(self.low)
         self.outputs = detached(self.recording, out, self.attached)
         self.aux = detached(self.recording, aux, self.attached)
         self.active = self.recording.levels
 
     def __call__(self, seeds: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of the flat primals for cotangents of the flat outputs."""
-        return self.recording.gradients(self.low, seeds, self.attached and _core.is_grad_enabled(), True)
+        follow = _core.is_grad_enabled() and (self.attached or any(v.requires_grad for v in seeds))
+        return self.recording.gradients(self.low, seeds, follow, True)
 
     def check(self, spec: TreeSpec, seeds: Sequence[Any]) -> None:
         if spec != self.out_spec:
@@ -221,7 +146,7 @@ class Pullback:
             if not isinstance(v, Tensor) or v.shape != y.shape:
                 got = list(v.shape) if isinstance(v, Tensor) else type(v).__name__
                 raise RuntimeError(
-                    f"{self.what}: cotangent {i} must have its output's shape, {list(y.shape)}, got {got}"
+                    f"{self.what}: cotangent {i} must have shape {list(y.shape)}, as output {i}, got {got}"
                 )
 
 
@@ -245,18 +170,6 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
 
 # ---- Jacobians
-def unit_rows(shapes: Sequence[Tensor]) -> list[Tensor]:
-    """For each tensor, the rows in which one element of all tensors is 1: (their elements together, *its shape)."""
-    total = sum(x.numel() for x in shapes)
-    rows, start = [], 0
-    for x in shapes:
-        row = zeros(total, x.numel(), dtype=x.dtype)
-        row.diagonal(-start).fill_(1)
-        rows.append(row.reshape(total, *x.shape))
-        start += x.numel()
-    return rows
-
-
 def jacrev(
     func: Callable[..., Any],
     argnums: Argnums = 0,
