@@ -143,6 +143,9 @@ def test_any_mixture_of_indices(data):
         else:
             continue
         left -= 1
+    if not left:
+        # An ellipsis that stands for nothing: NumPy takes the arrays on its sides for apart, PyTorch for neighbours.
+        parts = [p for p in parts if p is not Ellipsis]
     index = tuple(parts)
     expected = x[index]
     same(fb.from_numpy(x)[tensors(index)], expected)

@@ -187,3 +187,41 @@ def test_conv_tbc():
 def test_const_data_ptr():
     x = fb.ones(3)
     assert x.const_data_ptr() == x.data_ptr()
+
+
+OUTS = [
+    lambda x, **k: fb.gather(x, 0, fb.tensor([[1, 0, 1]]), **k),
+    lambda x, **k: fb.index_select(x, 0, fb.tensor([1]), **k),
+    lambda x, **k: fb.take_along_dim(x, fb.tensor([[1, 0, 1]]), 0, **k),
+    lambda x, **k: fb.logsumexp(x, 1, **k),
+    lambda x, **k: fb.std(x, 1, **k),
+    lambda x, **k: fb.var(x, **k),
+    lambda x, **k: fb.norm(x, **k),
+    lambda x, **k: fb.tril(x, **k),
+    lambda x, **k: fb.triu(x, 1, **k),
+    lambda x, **k: fb.diag(x, **k),
+    lambda x, **k: fb.diff(x, **k),
+    lambda x, **k: fb.msort(x, **k),
+    lambda x, **k: fb.quantile(x, 0.5, **k),
+    lambda x, **k: fb.nanquantile(x, 0.5, 1, **k),
+    lambda x, **k: fb.histc(x, 4, -1, 1, **k),
+    lambda x, **k: fb.bucketize(x, fb.tensor([0.0, 1.0]), **k),
+    lambda x, **k: fb.searchsorted(fb.tensor([0.0, 1.0]), x, **k),
+    lambda x, **k: fb.sum(x, 1, **k),
+    lambda x, **k: fb.mean(x, 1, **k),
+    lambda x, **k: fb.amax(x, 1, **k),
+    lambda x, **k: fb.all(x, **k),
+    lambda x, **k: fb.argmax(x, **k),
+    lambda x, **k: fb.nonzero(x, **k),
+]
+
+
+@pytest.mark.parametrize("call", OUTS)
+def test_results_into_a_given_tensor(call):
+    x = fb.randn(2, 3)
+    expected = call(x)
+    empty, full = fb.empty(0, dtype=expected.dtype), fb.empty_like(expected)
+    assert call(x, out=empty) is empty and fb.equal(empty, expected)
+    assert call(x, out=full) is full and fb.equal(full, expected)
+    with pytest.raises(RuntimeError, match="shape"):
+        call(x, out=fb.empty(7, 5, dtype=expected.dtype))

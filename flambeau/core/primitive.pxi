@@ -51,6 +51,10 @@ cdef class Primitive:
         return self if instance is None else bind_method(self, instance)
 
     def __call__(self, *args, **kwargs):
+        if kwargs and "out" in kwargs:
+            out = kwargs.pop("out")
+            result = self(*args, **kwargs)
+            return result if out is None else hooks["store"](out, result)
         if sparse_met and any_sparse(args):
             return sparsely(self, args, kwargs, (args[0],) if self.writes else None, 0)
         if fb_interpreters:

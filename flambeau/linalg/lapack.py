@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor
-from ..ops.arguments import into_out
+from ..ops.arguments import out_of as out_of
 from ..ops.matmul import conj, matrix_product
 from ..ops.table import TABLE
 
@@ -124,20 +124,3 @@ def real(x: Tensor) -> Tensor:
 
 def as_complex(x: Tensor) -> Tensor:
     return x if x.is_complex() else x.to(DTYPES[11] if x.dtype is DTYPES[9] else DTYPES[10])
-
-
-def out_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds PyTorch's `out=` to a function of tensors: a tensor, or as many as it returns."""
-
-    @functools.wraps(function)
-    def with_out(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        y = function(*args, **kwargs)
-        if out is None:
-            return y
-        if isinstance(y, Tensor):
-            return into_out(out, y)
-        if len(out) != len(y):
-            raise RuntimeError(f"{function.__name__}: out= takes {len(y)} tensors, got {len(out)}")
-        return type(y)(*map(into_out, out, y))
-
-    return with_out

@@ -5,8 +5,9 @@ Imports core and `basic.py`. Read next: `joining.py`, `shape.py`.
 
 from __future__ import annotations
 
+import functools
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import _core
@@ -50,6 +51,23 @@ def into_out(out: Tensor | None, result: Tensor) -> Tensor:
             f"out has shape {list(out.shape)}, the result {list(result.shape)}; pass one of that shape or empty"
         )
     return out.set_(to(result, out.dtype))
+
+
+def out_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds PyTorch's `out=` to a function of tensors: a tensor, or as many as it returns."""
+
+    @functools.wraps(function)
+    def with_out(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        y = function(*args, **kwargs)
+        if out is None:
+            return y
+        if isinstance(y, Tensor):
+            return into_out(out, y)
+        if len(out) != len(y):
+            raise RuntimeError(f"{function.__name__}: out= takes {len(y)} tensors, got {len(out)}")
+        return type(y)(*map(into_out, out, y))
+
+    return with_out
 
 
 def return_type(name: str, fields: str) -> Any:

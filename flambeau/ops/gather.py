@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
-from .arguments import wrap
+from .arguments import out_of, wrap
 from .basic import to_dtype, zeros_like_shape
 from .indirect import along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
@@ -46,6 +46,7 @@ def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Ten
     return dim, index
 
 
+@out_of
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, …] = x[index[i, j, …], j, …] for dim = 0, and so on: one element for each of index.
 
@@ -60,6 +61,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return as_shaped(pick(flat_at_least(input), places=along(whole.shape, dim), indices=(whole,)), index)
 
 
+@out_of
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with x and indices broadcast in the other dimensions; without `dim`, of the flattened tensors.
 
@@ -185,6 +187,7 @@ def vector_index(name: str, x: Tensor, dim: int, index: Tensor, wraps: bool = Fa
     return dim, index.reshape(-1)
 
 
+@out_of
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The places of dimension `dim` that a vector of indices names. Raises IndexError for any other number.
 

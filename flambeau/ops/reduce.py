@@ -12,7 +12,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from . import reductions as R
-from .arguments import to
+from .arguments import out_of, to
 from .primitive import primitive
 from .table import TABLE
 
@@ -248,6 +248,7 @@ def correction_of(unbiased: Any, correction: Any) -> float:
     return correction if correction is not None else 1 if unbiased is None or unbiased else 0
 
 
+@out_of
 def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The variance over `dim`: y = Σ (x - mean)² / max(0, n - correction); correction is 1 by default.
 
@@ -262,6 +263,7 @@ def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
     return _var(x, dim, correction_of(unbiased, correction), keepdim)
 
 
+@out_of
 def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The standard deviation over `dim`: the square root of `var`.
 
@@ -301,6 +303,7 @@ def norm2(ctx, x, dim=None, keepdim=False):
     return extreme(ctx, R.norm2, x, dim, keepdim)
 
 
+@out_of
 def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm of the elements over `dim`: y = (Σ |x|^p)^(1/p), with the limits for p = 0, inf and -inf.
 

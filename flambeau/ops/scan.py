@@ -16,7 +16,7 @@ from ..ir import expr as E
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
 from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .arguments import into_out, return_type, to, wrap
+from .arguments import into_out, out_of, return_type, to, wrap
 from .factories import full_like
 from .joining import cat
 from .picking import scatter_into_zeros
@@ -433,6 +433,7 @@ def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return input.copy_(cumprod(input, dim, dtype=dtype))
 
 
+@out_of
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:

@@ -11,7 +11,7 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty
 from ..ir.expr import Expr, as_expr, const, idiv, load, maximum, minimum, node, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .arguments import return_type, to
+from .arguments import out_of, return_type, to
 from .basic import IDENTITY, zeros_like_shape
 from .gather import take_along_dim
 from .indirect import along, write
@@ -53,6 +53,7 @@ def search_kernel(dtype: str, rows: bool, right: bool) -> Kernel:
     return Kernel("searchsorted", params, (For(i, const(0, "i64"), var("extent"), body, parallel=True, vector=True),))
 
 
+@out_of
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None,
@@ -112,6 +113,7 @@ def bounds(ctx, rows, values, right):
     return y
 
 
+@out_of
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The bucket between sorted boundaries that each value falls into; searchsorted with its arguments exchanged.
 
@@ -152,6 +154,7 @@ def ones(x: Tensor) -> Tensor:
     return one
 
 
+@out_of
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements fall into each of `bins` equal bins between min and max, both at 0 for the elements' own range.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
-from .arguments import return_type, to, wrap
+from .arguments import out_of, return_type, to, wrap
 from .basic import IDENTITY, to_dtype
 from .indirect import along
 from .joining import cat, stack
@@ -83,6 +83,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return last(places, dim).contiguous() if input.ndim else places.reshape(())
 
 
+@out_of
 def msort(input: Tensor) -> Tensor:
     """The values sorted along the first dimension.
 
@@ -265,6 +266,7 @@ def quantiles(
     return y.squeeze(0) if single else y
 
 
+@out_of
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -278,6 +280,7 @@ def quantile(
     return quantiles("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@out_of
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import Expr, const, irem, load, var, where
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
-from .arguments import wrap
+from .arguments import out_of, wrap
 from .basic import IDENTITY, zeros_like_shape
 from .indirect import BITS
 from .joining import stack
@@ -60,6 +60,7 @@ def triangle(ctx, x, diagonal, lower):
     return y
 
 
+@out_of
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and below a diagonal of matrices; zeros elsewhere.
 
@@ -70,6 +71,7 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     return triangle(input, diagonal, True)
 
 
+@out_of
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and above a diagonal of matrices; zeros elsewhere.
 
@@ -144,6 +146,7 @@ def diag_embed(ctx, input, offset=0, dim1=-2, dim2=-1):
     return y
 
 
+@out_of
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with a vector on a diagonal, or a copy of a matrix's diagonal.
 
