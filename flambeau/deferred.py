@@ -22,6 +22,7 @@ NAMES = {
     "ops.segments": "segment_reduce",
     "_printing": "get_printoptions set_printoptions",
     "dlpack": "from_dlpack to_dlpack .__dlpack__ .__dlpack_device__",
+    "func.mapping": "vmap",
     "linalg.aliases": "cholesky .cholesky cholesky_inverse .cholesky_inverse cholesky_solve .cholesky_solve cross "
     ".cross det .det geqrf .geqrf ger .ger inverse .inverse lobpcg logdet .logdet lu .lu lu_solve .lu_solve lu_unpack "
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "

@@ -14,21 +14,21 @@ from .function import Function
 from .modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
-    from . import forward_ad
+    from . import forward_ad, functional
     from .numerical import GradcheckError, gradcheck, gradgradcheck
 
 __all__ = [
-    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "forward_ad", "grad", "gradcheck",
-    "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
+    "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Forward mode and gradcheck load when they are asked for: training doesn't."""
+    """Forward mode, functional and gradcheck load when they are asked for: training doesn't."""
     from importlib import import_module
 
-    if name == "forward_ad":
-        return import_module(".forward_ad", __name__)
+    if name in ("forward_ad", "functional"):
+        return import_module("." + name, __name__)
     if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
         return getattr(import_module(".numerical", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
