@@ -202,7 +202,7 @@ def test_rows_in_several_passes(formula, stream):
             for p in kernel.params
             if p.name in kernel.buffers
         }
-        check(kernel, arrays, {"rows": rows, "cols": cols, "eps": 1e-5}, rows)
+        check(kernel, arrays, {"rows": rows, "cols": cols, "eps": 1e-5, "share": 2}, rows)
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16", "f32", "f64"])

@@ -45,7 +45,7 @@ def inputs_of(program: Any) -> list[Buffer | Scalar]:
 
 
 def sizes_of(program: Any, *names: str) -> list[Buffer | Scalar]:
-    """Sizes come last; how many channels there are, where there are any, at the end."""
+    """Sizes come after the buffers; how many channels there are, where there are any, after them."""
     channels = ("channels",) if any(i.extent == "channel" for i in program.inputs) else ()
     return [Scalar(n) for n in (*names, *channels)]
 
@@ -98,13 +98,18 @@ def worth_keeping(x: Expr) -> bool:
 
 
 def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]], stream: bool = False) -> Kernel:
-    """One parallel iteration a row: folds round by round, then 'row' outputs, then 'full' ones, past caches or not."""
+    """One parallel iteration a row: folds round by round, then 'row' outputs, then 'full' ones, past caches or not.
+
+    What the last fold and an output share is kept in the output; past caches in a buffer `scratch`, in which `share`
+    rows that run one after the other have one row between them.
+    """
     roots = tuple(e for e, _, _ in outputs)
     folds: dict[Expr, Expr] = {}
     statements: list[Statement] = []
     kept: dict[Expr, Expr] = {}
     levels = rounds(roots)
     full = [(j, e, d) for j, (e, x, d) in enumerate(outputs) if x == "full"]
+    scratch: tuple[Buffer | Scalar, ...] = ()
     for number, level in enumerate(levels):
         stores: tuple[Statement, ...] = ()
         # What the last round's sum is over is often what is written: keep it in the output on the way.
@@ -113,14 +118,18 @@ def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]], stream: bool
                 body = f.args[0]
                 if worth_keeping(body) and body in postorder(full[0][1]) and not kept:
                     (value,) = substitute(loaded(program, (substitute((body,), folds)[0],), ROW, COL), {})
-                    stores = (Store(f"y{full[0][0]}", place("full", ROW, COL), value),)
-                    kept[body] = load(f"y{full[0][0]}", body.dtype, place("full", ROW, COL))
+                    name, at = f"y{full[0][0]}", place("full", ROW, COL)
+                    if stream:
+                        name, at = "scratch", place("full", idiv(ROW, var("share")), COL)
+                        scratch = (Buffer(name, body.dtype, "rw"), Scalar("share"))
+                    stores = (Store(name, at, value),)
+                    kept[body] = load(name, body.dtype, at)
         statements += fold_round(program, level, number, folds, stores)
     final: dict[Expr, Expr] = {**folds, **kept}
     values = loaded(program, substitute(roots, final), ROW, COL)
     loop = []
     for j, ((_, extent, dtype), value) in enumerate(zip(outputs, values, strict=True)):
-        target = Store(f"y{j}", place(extent, ROW, COL), cast(value, dtype), stream and extent == "full" and not kept)
+        target = Store(f"y{j}", place(extent, ROW, COL), cast(value, dtype), stream and extent == "full")
         if extent == "full":
             loop.append(target)
         else:
@@ -128,7 +137,7 @@ def by_rows(program: Any, outputs: Sequence[tuple[Expr, str, str]], stream: bool
     if loop:
         statements.append(For(COL, const(0, "i64"), COLS, tuple(loop), vector=True))
     outer = For(ROW, const(0, "i64"), ROWS, tuple(statements), parallel=True)
-    return Kernel(program.name, parameters(program, outputs), (outer,))
+    return Kernel(program.name, (*parameters(program, outputs), *scratch), (outer,))
 
 
 def fold_round(

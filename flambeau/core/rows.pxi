@@ -7,6 +7,8 @@ cdef enum:
     MAXROW = 10         # arguments of a program
     MAXROWOUT = 4       # results
     KEY_STREAM = 1      # in the key beside the wanted results: stores bypass the caches
+    SHARE = 8           # rows that a thread takes at a time at least, and that have one row of scratch between them, …
+    SCRATCH = 1 << 20   # … unless rows are longer than this
 
 cdef enum:
     FULL = 0            # one for each row and column
@@ -26,6 +28,7 @@ cdef class RowKernels:
     cdef uint64_t by_row
     cdef uint64_t partial
     cdef uint64_t last
+    cdef int scratch    # dtype of a kernel's scratch, or -1
     cdef int8_t[4] codes
     cdef int8_t[4] part_codes
 
@@ -136,9 +139,19 @@ cdef class RowProgram:
                 outs[i] = t
         if e.by_row:
             i = self.place_outputs(outs, args, slot, False)
-            args[i], args[i + 1], args[i + 2] = rows, cols, channels
+            args[i], args[i + 1] = rows, cols
+            i += 2
+            if channels:
+                args[i] = channels
+                i += 1
+            have = max(1, GRAIN // max(1, cols))
+            if e.scratch >= 0:
+                have = max(have, SHARE if cols < SCRATCH else 1)
+                size[0] = (rows + have - 1) // have * cols
+                t = empty(e.scratch, 1, size)
+                args[i], args[i + 1] = <int64_t> t.ptr, have
             if rows:
-                run_kernel(e.by_row, args, rows, max(1, GRAIN // max(1, cols)), rows * cols)
+                run_kernel(e.by_row, args, rows, have, rows * cols)
         if e.partial:
             self.sum_columns(e, outs, args, slot, rows, cols, channels)
         return outs[0] if self.nout == 1 else tuple(outs)
@@ -178,7 +191,7 @@ cdef class RowProgram:
         cdef RowKernels e = RowKernels.__new__(RowKernels)
         dtypes = tuple([(<Tensor> v).dtype if isinstance(v, Tensor) else None if v is None else type(v) for v in values])
         wanted = tuple([bool(wants >> (i + 1) & 1) for i in range(self.nout)])
-        e.by_row, e.partial, e.last, codes, part_codes = hooks["row_miss"](self, dtypes, wanted, bool(wants & KEY_STREAM))
+        e.by_row, e.partial, e.last, e.scratch, codes, part_codes = hooks["row_miss"](self, dtypes, wanted, bool(wants & KEY_STREAM))
         for i in range(self.nout):
             e.codes[i], e.part_codes[i] = codes[i], part_codes[i]
         e.key, e.wanted = key, wants

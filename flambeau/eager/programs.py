@@ -14,11 +14,13 @@ NUMBERS = {float: "f64", int: "i64"}
 
 
 def row_miss(of: RowProgram, dtypes: tuple, wanted: tuple[bool, ...], stream: bool) -> tuple:
-    """Addresses (or 0) of the kernels over rows, blocks of rows and blocks' sums; dtypes of results and their parts."""
+    """Addresses (or 0) of kernels over rows, blocks of rows and blocks' sums; dtypes of scratch, results and parts."""
     program = specialised(of, [d if d is None else NUMBERS.get(d) or d.ir for d in dtypes], wanted)
     by_row = [o for o in program.outputs if o[1] != "col"]
     by_column = [o for o in program.outputs if o[1] == "col"]
-    rows = native.function(row_schedule.by_rows(program, by_row, stream)) if by_row else 0
+    kernel = row_schedule.by_rows(program, by_row, stream) if by_row else None
+    scratch = kernel.buffers.get("scratch") if kernel else None
+    rows = native.function(kernel) if kernel else 0
     sums = [
         native.function(row_schedule.by_columns(program, by_column, last)) if by_column else 0 for last in (False, True)
     ]
@@ -26,6 +28,7 @@ def row_miss(of: RowProgram, dtypes: tuple, wanted: tuple[bool, ...], stream: bo
     shown = [next(made) if w else None for w in wanted]
     return (
         rows, *sums,
+        -1 if scratch is None else CODES[scratch.dtype],
         [0 if o is None else CODES[o[2]] for o in shown],
         [0 if o is None else CODES[o[0].dtype] for o in shown],
     )  # fmt: skip
