@@ -54,6 +54,15 @@ cdef inline uint16_t float_to_half(float x) noexcept:
     return <uint16_t> (sign | (bits + 0xFFF + (bits >> 13 & 1)) >> 13)
 
 
+# Complex numbers cross by their parts: as C's double complex, 0 + inf·i would have the real part 0·inf, which is nan.
+cdef extern from "Python.h":
+    object PyComplex_FromDoubles(double real, double imag)
+    double PyComplex_RealAsDouble(object z)
+    double PyComplex_ImagAsDouble(object z)
+
+cdef object PYTHON_COMPLEX = complex
+
+
 cdef object read_element(const char *p, int code):
     if code == F32:
         return <double> (<float *> p)[0]
@@ -76,8 +85,8 @@ cdef object read_element(const char *p, int code):
     if code == BF16:
         return <double> bfloat_to_float((<uint16_t *> p)[0])
     if code == C64:
-        return complex((<float *> p)[0], (<float *> p)[1])
-    return complex((<double *> p)[0], (<double *> p)[1])
+        return PyComplex_FromDoubles((<float *> p)[0], (<float *> p)[1])
+    return PyComplex_FromDoubles((<double *> p)[0], (<double *> p)[1])
 
 
 cdef object read_nested(const char *p, int code, int nd, const int64_t *sizes, const int64_t *strides):
@@ -105,13 +114,13 @@ cdef int write_element(char *p, int code, object x) except -1:
     elif code == BOOL:
         p[0] = 1 if x else 0
     elif CATEGORY[code] == 3:
-        z = complex(x)  # its parts one by one: in C, 0 + inf·i has the real part 0·inf, which is nan
+        z = PYTHON_COMPLEX(x)
         if code == C64:
-            (<float *> p)[0] = <float> z.real
-            (<float *> p)[1] = <float> z.imag
+            (<float *> p)[0] = <float> PyComplex_RealAsDouble(z)
+            (<float *> p)[1] = <float> PyComplex_ImagAsDouble(z)
         else:
-            (<double *> p)[0] = z.real
-            (<double *> p)[1] = z.imag
+            (<double *> p)[0] = PyComplex_RealAsDouble(z)
+            (<double *> p)[1] = PyComplex_ImagAsDouble(z)
     else:
         if isinstance(x, float):
             if x != x or x in (float("inf"), -float("inf")):
