@@ -10,7 +10,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from ..ir.expr import Expr, cast
-from .arguments import every, wrap
+from .arguments import every, out_of, wrap
 from .basic import to_dtype
 from .primitive import primitive
 from .reduce import sum
@@ -23,7 +23,8 @@ where = TABLE["where"]
 
 def softmax_rows(x: Any) -> Any:
     e = apply("exp", x - row_max(x))
-    return e / row_sum(e)
+    # One division a row: the sum is between 1 and the number of columns, so its reciprocal is a normal number.
+    return e * (1.0 / row_sum(e))
 
 
 def softmax_backward(g: Any, y: Any) -> Any:
@@ -104,6 +105,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return along(log_softmax_last, input, dim, dtype, "log_softmax")
 
 
+@out_of
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log Σ exp(x) over `dim`, without overflow.
 
