@@ -186,6 +186,11 @@ class DataLoader(Generic[T]):
                 yield from itertools.islice(crew.round_robin(("next", seed, epoch)), skip, None)
             else:
                 yield from crew.ordered(("batch", seed, epoch, indices) for indices in groups)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            crew.broken = True  # an interrupt may have come between a task and its result
+            raise
         finally:
             if self.persistent_workers and self.crew is None and not crew.broken:
                 self.crew = crew

@@ -124,7 +124,6 @@ class ProcessCrew(Crew):
 
     def lost(self, worker: int) -> RuntimeError:
         """The error that says how a worker ended."""
-        self.broken = True
         pid, code = self.end_of(worker)
         name = f"DataLoader worker {worker}" + (f" (pid {pid})" if pid else "")
         if code is not None and code < 0:

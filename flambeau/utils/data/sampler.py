@@ -111,7 +111,9 @@ class RandomSampler(EpochSampler):
 
     def starting_at(self, skip: int) -> Iterator[int]:
         """The next epoch's indices from number `skip` on."""
-        return iter(self.order()[skip:].tolist())
+        order = self.order()
+        # Python's integers take four times the tensor's room, so they are made a few at a time.
+        return itertools.chain.from_iterable(order[i : i + 8192].tolist() for i in range(skip, len(order), 8192))
 
 
 class SubsetRandomSampler(EpochSampler):

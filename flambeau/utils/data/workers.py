@@ -57,7 +57,6 @@ class Crew:
         raise NotImplementedError
 
     def late(self) -> RuntimeError:
-        self.broken = True
         return RuntimeError(f"DataLoader: timed out, a batch took more than {self.timeout} seconds")
 
     def ordered(self, tasks: Iterable[tuple]) -> Iterator[Any]:
