@@ -33,10 +33,10 @@ NAMES = {
     "max_pool1d max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu "
     "rrelu_ triplet_margin_loss",
     "ops.calculus": "cumulative_trapezoid gradient trapezoid trapz",
-    "ops.calls": "allclose .allclose aminmax .aminmax can_cast celu clamp .clamp .clamp_ .clip .clip_ div .div .div_ "
-    ".divide .divide_ elu equal .equal .fill_diagonal_ hardsigmoid hardswish hardtanh is_complex is_floating_point "
-    "is_same_size is_tensor leaky_relu masked_fill .masked_fill .masked_fill_ max .max min .min mish numel polygamma "
-    "relu relu6 relu_ result_type selu silu threshold where .where",
+    "ops.calls": "allclose .allclose aminmax .aminmax can_cast celu clamp .clamp .clamp_ clip .clip .clip_ div .div "
+    ".div_ .divide .divide_ elu equal .equal .fill_diagonal_ hardsigmoid hardswish hardtanh is_complex "
+    "is_floating_point is_same_size is_tensor leaky_relu masked_fill .masked_fill .masked_fill_ max .max min .min "
+    "mish numel polygamma relu relu6 relu_ result_type selu silu threshold where .where",
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
     "ops.convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "ops.conversions": ".__array__ .__array_priority__ .__array_wrap__ .__copy__ .__reversed__ .bfloat16 .bool .byte "

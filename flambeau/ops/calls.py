@@ -242,6 +242,7 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     return self
 
 
+clip = clamp
 Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_ = clamp, clamp, clamp_, clamp_
 Tensor.div, Tensor.divide, Tensor.div_, Tensor.divide_ = div, div, div_, div_
 Tensor.max, Tensor.min, Tensor.aminmax = max, min, aminmax
@@ -250,7 +251,7 @@ Tensor.where = lambda self, condition, other: where(condition, self, other)
 Tensor.equal, Tensor.allclose, Tensor.fill_diagonal_ = equal, allclose, fill_diagonal_
 
 __all__ = [
-    "allclose", "aminmax", "can_cast", "clamp", "div", "equal", "is_complex", "is_floating_point", "is_same_size",
-    "is_tensor", "masked_fill", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
+    "allclose", "aminmax", "can_cast", "clamp", "clip", "div", "equal", "is_complex", "is_floating_point",
+    "is_same_size", "is_tensor", "masked_fill", "max", "min", "numel", "polygamma", "relu_", "result_type", "where",
 ]  # fmt: skip
 __all__ += list(ACTIVATIONS)
