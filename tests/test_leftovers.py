@@ -213,6 +213,10 @@ OUTS = [
     lambda x, **k: fb.all(x, **k),
     lambda x, **k: fb.argmax(x, **k),
     lambda x, **k: fb.nonzero(x, **k),
+    lambda x, **k: fb.max(x, **k),
+    lambda x, **k: fb.minimum(x, x + 1, **k),
+    lambda x, **k: fb.min(x, x + 1, **k),
+    lambda x, **k: fb.clip(x, x + 1, **k),
 ]
 
 

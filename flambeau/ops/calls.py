@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor
-from .arguments import return_type
+from .arguments import into_out, return_type
 from .reduce import amax, amin, max_dim, min_dim
 from .table import TABLE
 
@@ -110,9 +110,9 @@ def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
         if isinstance(dim, Tensor):
             dim, other = None, dim
         if other is not None:
-            return pair(input, other)
+            return into_out(out, pair(input, other))
         if dim is None:
-            return whole(input)
+            return into_out(out, whole(input))
         found = named(*along(input, dim, keepdim))
         if out is not None:
             for target, value in zip(out, found, strict=True):
