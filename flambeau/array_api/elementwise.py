@@ -25,7 +25,7 @@ BINARY = (
     "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign",
     "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal", "logaddexp",
     "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter", "not_equal", "pow",
-    "remainder", "subtract",
+    "subtract",
 )  # fmt: skip
 
 
@@ -93,4 +93,11 @@ def clip(x: Tensor, /, min: Tensor | float | None = None, max: Tensor | float | 
     return out
 
 
-FUNCTIONS |= {f.__name__: f for f in (conj, real, imag, round, clip)}
+def remainder(x1: Tensor | complex, x2: Tensor | complex, /) -> Tensor:
+    """What is left of x1 after whole multiples of x2, with the sign of x2, zeros included."""
+    x1, x2 = promoted(x1, x2)
+    left = ops.remainder(x1, x2)
+    return ops.where(left == 0, ops.copysign(left, x2), left) if category(left.dtype) == 2 else left
+
+
+FUNCTIONS |= {f.__name__: f for f in (conj, real, imag, round, clip, remainder)}
