@@ -11,6 +11,8 @@ from test_ops import OPS, TABLE, operands, usual
 import flambeau as fb
 import flambeau.linalg
 import flambeau.nn.functional as F
+import flambeau.ops.integers
+import flambeau.special
 from flambeau import nn
 from flambeau.autograd.batch_rules import RULES
 from flambeau.compiler.memory import flattened
@@ -115,6 +117,7 @@ def test_dtypes_promote_as_one_samples(a, b, shapes):
 
 
 # ---- everything else
+LSTM, GRU = nn.LSTMCell(3, 2), nn.GRU(3, 2)
 CASES = {
     "sum": (lambda x: x.sum(), r(4, 2)),
     "sum_dim": (lambda x: x.sum(-1, keepdim=True), r(4, 2)),
@@ -174,6 +177,16 @@ CASES = {
     "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True), r(5, 3, 2), r(3), r(3)),
     "batch_norm_eval": (lambda x, m: F.batch_norm(x, m, fb.ones(3)), r(5, 3), r(3)),
     "attention": (F.scaled_dot_product_attention, r(2, 4, 3), r(2, 5, 3), r(2, 5, 3)),
+    "attention_mask": (
+        lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m.detach()), r(2, 2, 4, 3), r(2, 2, 5, 3),
+        r(2, 2, 5, 3), r(4, 5)),
+    "diag_embed": (lambda x: (fb.diag_embed(x, 1, 0, 2), fb.diag_embed(x)), r(2, 3)),
+    "solve_triangular": (
+        lambda x, y: fb.linalg.solve_triangular(x.triu() + 3 * fb.eye(3), y, upper=True), r(3, 3), r(3, 2)),
+    "lu": (lambda x: fb.linalg.lu_factor(x)[0], r(3, 3)),
+    "lstsq": (lambda x, y: fb.linalg.lstsq(x, y).solution, r(4, 3), r(4, 2)),
+    "lstm_cell": (lambda x, h: LSTM(x, (h, h)), r(4, 3), r(4, 2)),
+    "gru": (lambda x: GRU(x)[0], r(5, 2, 3)),
     "cross_entropy": (lambda x, y: F.cross_entropy(x, y), r(5, 4), ints(5)),
     "cross_entropy_weight": (lambda x, y, w: F.cross_entropy(x, y, w, reduction="none"), r(5, 4), ints(5), r(4).exp()),
     "cross_entropy_one": (lambda x, y: F.cross_entropy(x, y), r(4), ints()),
@@ -349,6 +362,16 @@ def test_same_random_numbers():
     nested = vmap(lambda x: vmap(lambda y: fb.rand(1) + 0 * x, randomness="same")(fb.ones(3)), randomness="different")
     found = nested(fb.ones(4))
     assert fb.equal(found, found[:, :1].expand_as(found)) and len(set(found[:, 0, 0].tolist())) == 4
+
+
+def test_dropout_in_attention():
+    q = fb.randn(2, 5, 4)
+    drop = lambda q: F.scaled_dot_product_attention(q, q, fb.ones(5, 5), dropout_p=0.5)
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        vmap(drop)(q)
+    one = q[:1].expand(3, 5, 4)
+    same_mask, other_masks = vmap(drop, randomness="same")(one), vmap(drop, randomness="different")(one)
+    assert fb.equal(same_mask, same_mask[:1].expand_as(same_mask)) and not fb.equal(other_masks[0], other_masks[1])
 
 
 def test_dropouts_gradient_has_its_mask():

@@ -14,12 +14,15 @@ from ..core._core import Call, LinearReduction, Op, Reduction, Tensor, View
 from ..ops import basic, joining
 from ..ops.arguments import to, wrap
 from ..ops.matmul import matmul
-from ..ops.primitive import PRIMITIVES
 from .batch import Batch
 
 Rule = Callable[[Batch, Call], Any]
 RULES: dict[str, Rule] = {}  # of Primitives, by name
 VIEWS: dict[str, Rule] = {}
+SPECIAL = (
+    "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "modified_bessel_k0", "modified_bessel_k1",
+    "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "airy_ai",
+)  # fmt: skip
 
 
 def run(level: Batch, call: Call) -> Any:
@@ -28,7 +31,7 @@ def run(level: Batch, call: Call) -> Any:
     if not level.batched(call.args) and not any(level.batched(x) for x in call.kwargs.values()):
         if call.writes is not None and any(level.batched(x) for x in call.writes):
             return overwrite(level, call)
-        return dropout(level, call) if getattr(op, "name", "") == "dropout_mask" else call()
+        return RANDOM[op.name](level, call) if getattr(op, "name", None) in RANDOM else call()
     if call.writes is not None:
         for x in call.writes:
             if level.physical(x) is None and not level.grow(x):
@@ -259,6 +262,7 @@ def copying(level: Batch, call: Call) -> Any:
 @rules(
     "contiguous", "clone", "to_dtype", "view_as_complex", "view_as_real", "softmax_last", "log_softmax_last",
     "max_pool2d_with_indices", "avg_pool2d_windows", "avg_pool2d_backward", "triangle", "constant_pad_nd",
+    "frexp", "linalg_svd", "linalg_lu_factor", *(f"special.{name}" for name in SPECIAL),
     "linalg_inv", "linalg_det", "linalg_slogdet", "linalg_matrix_exp", "linalg_cholesky", "linalg_eigh", "linalg_eig",
 )  # fmt: skip
 def trailing(level: Batch, call: Call) -> Any:
@@ -315,6 +319,32 @@ def fft(level: Batch, call: Call) -> Any:
 def half_fft(level: Batch, call: Call) -> Any:
     x, dim, *rest = call.args
     return level.stand_in(call.op(level.spread(x), wrap(dim, x.ndim) + 1, *rest))
+
+
+@rules("diag_embed")
+def diag_embed(level: Batch, call: Call) -> Any:
+    bound = dict(zip(("x", "offset", "dim1", "dim2"), call.args, strict=False)) | call.kwargs
+    x = call.args[0]
+    at = (wrap(bound.get(name, default), x.ndim + 1) + 1 for name, default in (("dim1", -2), ("dim2", -1)))
+    return level.stand_in(call.op(level.spread(x), bound.get("offset", 0), *at))
+
+
+@rules("linalg_solve", "linalg_solve_triangular", "euclidean_distance", "pairwise_distance", "max_unpool")
+def matrices(level: Batch, call: Call) -> Any:
+    """Two tensors whose last two dimensions count, and whose leading ones broadcast."""
+    a, b, *rest = call.args
+    ndim = max(a.ndim, b.ndim)
+    pair = [t.expand(level.size, *t.shape[1:]) for t in (whole(level, a, ndim), whole(level, b, ndim))]
+    return level.stand_in(call.op(*pair, *rest))
+
+
+def whole(level: Batch, x: Tensor, ndim: int) -> Tensor:
+    """x with a dimension for samples, of length 1 where they all have the same, in front of `ndim` others."""
+    physical = level.physical(x)
+    physical = x.unsqueeze(0) if physical is None else physical
+    for _ in range(ndim - x.ndim):
+        physical = physical.unsqueeze(1)
+    return physical
 
 
 # ---- joining
@@ -441,13 +471,27 @@ def batch_norm(level: Batch, call: Call) -> Any:
     return out_of_channels(level, y), *(level.stand_in(s.reshape(level.size, -1)) for s in statistics)
 
 
-@rules("cross_entropy_rows")
+@rules("cross_entropy_rows", "nll_rows")
 def cross_entropy(level: Batch, call: Call) -> Any:
     x, target, weight, ignore = call.args
     if weight is not None and level.physical(weight) is not None:
         return slices(level, call)
     found = call.op(into_rows(level, x).contiguous(), into_rows(level, target).contiguous(), weight, ignore)
     return tuple(out_of_rows(level, y) for y in found)
+
+
+@rules("attention")
+def attention(level: Batch, call: Call) -> Any:
+    q, k, v, mask, causal, scale, p, *drawn = call.args
+    batched = level.batched((q, k, v, mask))
+    if p > 0:
+        level.check_random()
+        if level.randomness == "same":
+            return slices(level, call) if batched else call()
+    elif not batched:
+        return call()
+    given = [None if t is None else into_rows(level, t) for t in (q, k, v, mask)]
+    return tuple(out_of_rows(level, y) for y in call.op(*given, causal, scale, p, *drawn))
 
 
 # ---- places that index tensors choose
@@ -506,6 +550,9 @@ def dropout(level: Batch, call: Call) -> Any:
     return slices(level, call) if level.batched(call.args[0]) else call()
 
 
+RANDOM: dict[str, Rule] = {"dropout_mask": dropout, "attention": attention}
+
+
 # ---- what depends on the elements
 @rules("true_places", "masked_select", "put_masked", "nonzero")
 def refused(level: Batch, call: Call) -> Any:
@@ -513,9 +560,3 @@ def refused(level: Batch, call: Call) -> Any:
         f"vmap: the size of what {call.op.name} gives depends on the elements, and samples must have one shape; use "
         "where(mask, x, 0) or masked_fill(...) in place of x[mask]"
     )
-
-
-def coverage() -> tuple[list[str], list[str]]:
-    """The Primitives that have a rule, and those that run slice by slice."""
-    names = sorted(PRIMITIVES)
-    return [n for n in names if n in RULES], [n for n in names if n not in RULES]

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from .forward import jvp, linearize
     from .jacobians import hessian, jacfwd
     from .mapping import vmap
-    from .modules import functional_call, stack_module_state
+    from .modules import functional_call, replace_all_batch_norm_modules_, stack_module_state
     from .reverse import grad, grad_and_value, jacrev, vjp
 
 NAMES = {
     "forward": ("jvp", "linearize"),
     "mapping": ("vmap",),
     "jacobians": ("hessian", "jacfwd"),
-    "modules": ("functional_call", "stack_module_state"),
+    "modules": ("functional_call", "replace_all_batch_norm_modules_", "stack_module_state"),
     "reverse": ("grad", "grad_and_value", "jacrev", "vjp"),
 }
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "stack_module_state", "vjp", "vmap",
+    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 

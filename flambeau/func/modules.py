@@ -100,6 +100,20 @@ def functional_call(
         return module(*given, **(kwargs or {}))
 
 
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Takes running statistics from every batch norm below root, in place, so that vmap can run them; returns root.
+
+    >>> net = fb.nn.Sequential(fb.nn.BatchNorm1d(2))
+    >>> fb.func.replace_all_batch_norm_modules_(net)[0].running_mean is None
+    True
+    """
+    for module in root.modules():
+        if "running_mean" in module._buffers and "BatchNorm" in type(module).__name__:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
+
+
 def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Parameters and buffers of several modules of one kind, each stacked along a new first dimension for vmap.
 
