@@ -70,6 +70,8 @@ _deferred.install()
 
 
 def _repr(t: Tensor) -> str:
+    if _core.interpreting() and hasattr(t, "_physical"):
+        return f"BatchedTensor(bdim=0, value=\n    {t._physical[1]!r}\n)"
     return _importlib.import_module("._printing", __name__).tensor_repr(t, get_default_dtype().name)
 
 

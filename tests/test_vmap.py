@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import pkgutil
 
 import numpy as np
 import pytest
 from test_ops import OPS, TABLE, operands, usual
 
 import flambeau as fb
+import flambeau.fft
 import flambeau.linalg
 import flambeau.nn.functional as F
-import flambeau.ops.integers
+import flambeau.ops
 import flambeau.special
 from flambeau import nn
 from flambeau.autograd.batch_rules import RULES
@@ -243,7 +246,14 @@ def test_equals_the_stack_of_slices(name):
 
 
 def test_rules_are_of_primitives():
+    for module in pkgutil.iter_modules(flambeau.ops.__path__):
+        importlib.import_module(f"flambeau.ops.{module.name}")
     assert set(RULES) <= set(PRIMITIVES)
+
+
+def test_a_sample_can_be_printed(capsys):
+    vmap(lambda x: print(x) or x)(fb.ones(2, 1))
+    assert capsys.readouterr().out.split() == ["BatchedTensor(bdim=0,", "value=", "tensor([[1.],", "[1.]])", ")"]
 
 
 @pytest.mark.parametrize("name", ["conv2d", "linear", "index", "softmax", "cumulative", "layer_norm", "cat", "max"])

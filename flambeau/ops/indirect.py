@@ -16,7 +16,6 @@ from ..core._core import DTYPES, Op, Reduction, Tensor, launch, new_empty, plain
 from ..ir import expr as E
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, var, where
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Scalar, Statement, Store
-from .arguments import every
 from .basic import contiguous_strides
 from .define import PointwiseDef
 from .primitive import generated
@@ -123,7 +122,7 @@ def extent(index: Tensor) -> tuple[int, int]:
     """The smallest and the largest index; 0 and -1 where there are none."""
     if index.numel() == 0:
         return 0, -1
-    low, high = RANGE(every(index))
+    low, high = RANGE(index)
     return low.item(), high.item()
 
 

@@ -17,6 +17,7 @@ from .reduce import sum
 from .rows import apply, choose, column_is, different, program, row_max, row_sum, take
 from .table import TABLE
 
+interpreting = _core.interpreting
 FLOAT32, INT64 = DTYPES[8], DTYPES[5]
 where = TABLE["where"]
 
@@ -299,8 +300,8 @@ def reduced(
     labels = target if target.dtype is INT64 else to_dtype(target, INT64)
     loss, share = function(rows, labels if labels.ndim == 1 else labels.reshape(-1), weight, ignore_index)
     total = sum(share.detach())
-    least = every(total)
-    if (least if least.ndim == 0 else least.amin()).item() == -float("inf"):
+    least = every(total).amin() if interpreting() else total
+    if least.item() == -float("inf"):
         raise out_of_range(name, target, ignore_index, rows.shape[1])
     if reduction == "none":
         return loss if target.ndim == 1 else loss.reshape(target.shape)
