@@ -50,7 +50,7 @@ def own(fb, **options):
     return "epoch(loader)", {"epoch": epoch, "loader": loader}
 
 
-@case("TensorDataset in order, 100 batches of 64×784", reach=0.5, budget=45000)
+@case("TensorDataset in order, 100 batches of 64×784", reach=0.5, budget=120000)
 def tensors(fb):
     return in_memory(fb)
 
