@@ -97,3 +97,18 @@ def same_weights(fb) -> dict[str, bool]:
     same = {name: len({weights_after(fb, *m, n) for n in (1, 2, 3, 4, 8)}) == 1 for name, m in models.items()}
     fb.set_num_threads(before)
     return same
+
+
+@case("per-sample gradients of the MLP, batch 64: vmap(grad(loss))", reach=1.0)
+def per_sample_gradients(fb):
+    fb.manual_seed(0)
+    model = mlp(fb)
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    x, y = fb.rand(64, 784), fb.randint(0, 10, (64,))
+
+    def loss(parameters, x, y):
+        logits = fb.func.functional_call(model, parameters, (x.unsqueeze(0),))
+        return fb.nn.functional.cross_entropy(logits, y.unsqueeze(0))
+
+    gradients = fb.func.vmap(fb.func.grad(loss), in_dims=(None, 0, 0))
+    return "gradients(parameters, x, y)", {"gradients": gradients, "parameters": parameters, "x": x, "y": y}
