@@ -57,8 +57,9 @@ class ProcessContext:
     """The processes that `start_processes` started.
 
     >>> from flambeau.multiprocessing import start_processes
-    >>> start_processes(print, nprocs=2, join=False, start_method="fork").join(timeout=60)
-    True
+    >>> context = start_processes(print, nprocs=2, join=False, start_method="fork")
+    >>> while not context.join():
+    ...     pass
     """
 
     def __init__(self, processes: Sequence[Any], errors: Sequence[Connection]) -> None:
