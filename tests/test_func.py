@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, namedtuple
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import flambeau as fb
 import flambeau.nn.functional as F
 from flambeau import func, nn
 from flambeau.func import functional_call, grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from flambeau.utils import _pytree
 
 rng = np.random.default_rng(0)
 A = rng.normal(size=(4, 3))
@@ -259,3 +262,25 @@ def test_a_training_step_made_of_transforms():
         with fb.no_grad():
             for p in net.parameters():
                 p -= 0.05 * p.grad
+
+
+# ---- pytrees
+def test_pytrees():
+    class Box:
+        def __init__(self, x):
+            self.x = x
+
+    _pytree.register_pytree_node(Box, lambda box: ([box.x], "kept"), lambda children, _: Box(*children))
+    Pair = namedtuple("Pair", "a b")
+    tree = {"p": Pair(1, [2, ()]), "q": OrderedDict(z=3, y=None), "r": Box((4, 5))}
+    leaves, spec = _pytree.tree_flatten(tree)
+    assert leaves == [1, 2, 3, None, 4, 5] and spec.num_leaves == 6
+    again = _pytree.tree_unflatten([10 * (x or 0) for x in leaves], spec)
+    assert again["p"] == Pair(10, [20, ()]) and isinstance(again["q"], OrderedDict) and again["r"].x == (40, 50)
+    assert _pytree.tree_map(lambda x, y: (x, y), {"a": 1}, {"a": 2}) == {"a": (1, 2)}
+    assert _pytree.tree_map_only(int, lambda x: x + 1, [1, "a"]) == [2, "a"]
+    assert _pytree.tree_structure([1, 2]) == _pytree.tree_structure([3, 4]) != _pytree.tree_structure((3, 4))
+    with pytest.raises(ValueError, match="has 6 leaves, got 1"):
+        _pytree.tree_unflatten([1], spec)
+    with pytest.raises(ValueError, match="differ in structure"):
+        _pytree.tree_map(lambda x, y: x, [1], (1,))
