@@ -62,6 +62,12 @@ cdef class SharedMemory:
     def __len__(self):
         return self.nbytes
 
+    def close(self):
+        """Closes the descriptor, so that the block can't be handed on; it stays mapped."""
+        if self.fd >= 0:
+            close(self.fd)
+        self.fd = -1
+
     def tensor(self):
         """The block's bytes, as a tensor; all of them in a process view one storage."""
         cdef int64_t size = self.nbytes

@@ -118,7 +118,9 @@ class ProcessCrew(Crew):
         ticket = self.waiting[worker].popleft()
         block, ticket.block = ticket.block, None
         if apart:
-            block = memoryview(SharedMemory(nbytes, descriptors[0]))
+            memory = SharedMemory(nbytes, descriptors[0])
+            memory.close()  # a program may keep more batches than it may have files open
+            block = memoryview(memory)
         assert block is not None
         ticket.result, ticket.done = unpack(block), True
 
