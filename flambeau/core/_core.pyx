@@ -13,6 +13,7 @@ One extension in several rooms, each included below:
     elements.pxi   numbers and nested lists, in and out
     buffers.pxi    memory lent and borrowed
     tape.pxi       Node: what an operation saved; in-place writes; modes
+    saving.pxi     saved tensors handed to a program's own hooks
     backward.pxi   the engine that walks the tape
     op.pxi         Op: what is called, and the kernels it remembers
     geometry.pxi   operands broadcast to one shape, dimensions merged
@@ -44,6 +45,7 @@ from libc.string cimport memcpy, memset, memcmp
 cdef extern from "runtime.h" nogil:
     ctypedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end)
     void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain)
+    void fb_call_each(const int64_t *args, int64_t begin, int64_t end)
     int fb_num_threads()
     int fb_set_num_threads(int n)
     void *fb_alloc(size_t nbytes)
@@ -69,11 +71,13 @@ cdef extern from *:
     FB_TLS int fb_inference = 0;
     FB_TLS int fb_interpreters = 0;  /* how many Interpreters are active; zero on the warm path */
     FB_TLS int fb_anomaly = 0;
+    FB_TLS int fb_saved_hooks = 0;  /* how many pairs of saved-tensor hooks are active */
     """
     int fb_grad_enabled
     int fb_inference
     int fb_interpreters
     int fb_anomaly
+    int fb_saved_hooks
 
 include "dtype.pxi"
 include "storage.pxi"
@@ -85,6 +89,7 @@ include "reshaping.pxi"
 include "elements.pxi"
 include "buffers.pxi"
 include "tape.pxi"
+include "saving.pxi"
 include "backward.pxi"
 include "op.pxi"
 include "geometry.pxi"

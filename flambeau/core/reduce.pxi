@@ -225,6 +225,9 @@ cdef int run_kernel(uint64_t address, int64_t *args, int64_t extent, int64_t gra
     return 0
 
 
+CALL_EACH = <uint64_t> &fb_call_each  # the kernel that calls a library's routine for each matrix of a batch
+
+
 def launch(uint64_t address, args, int64_t extent, int64_t grain=1, int64_t work=RELEASE):
     """Runs a kernel: tensors pass their first element's address, ints an i64, floats an f64."""
     cdef int64_t[128] slots

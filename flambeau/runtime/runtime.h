@@ -32,6 +32,10 @@ int fb_num_threads(void);
 int fb_set_num_threads(int n);
 #define FB_MAX_THREADS 1024
 
+/* A kernel of iterations that call a library's routine, one for each matrix of a batch: each.c. */
+#define FB_EACH_PARAMETERS 15
+void fb_call_each(const int64_t *args, int64_t begin, int64_t end);
+
 /* ---- memory: alloc.c, heap.c --------------------------------------------------------------------------------- */
 
 /* At least `nbytes` bytes aligned to 64, uninitialised; never NULL for 0. NULL when out of memory or over the limit. */
