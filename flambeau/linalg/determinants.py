@@ -12,8 +12,10 @@ from ..ops.arguments import every, return_type
 from ..ops.factories import ones_like, zeros_like
 from ..ops.joining import cat, stack
 from ..ops.primitive import primitive
+from ..ops.ranges import arange
 from ..ops.table import TABLE
-from .lapack import H, array, check, conj, identity, mm, out_of, tensor
+from .lapack import INT32, H, array, check, conj, diagonals, identity, mm, out_of, real, tensor
+from .routines import alone, by_rows, factored
 from .solving import solution
 
 slogdet_result = return_type("linalg_slogdet", "sign logabsdet")
@@ -47,12 +49,19 @@ def products_of_others(x: Tensor) -> Tensor:
     return stack([a * b for a, b in zip(before, after[::-1], strict=True)], -1)
 
 
+def pivoted(A: Tensor) -> tuple[Tensor, Tensor]:
+    """The diagonal of U in the LU decomposition, and 1 or −1 as the number of exchanges is even or odd."""
+    factors = by_rows(A)
+    pivots, _ = factored(factors)
+    moved = pivots != arange(1, A.shape[-1] + 1, dtype=INT32)
+    return diagonals(factors), (1 - moved.sum(-1) % 2 * 2).to(real(diagonals(factors)).dtype)
+
+
 @primitive(det_vjp, name="linalg_det")
 def determinant(ctx, A):
     """The determinants of square matrices."""
-    import numpy as np
-
-    y = tensor(np.asarray(np.linalg.det(array(A))), A.dtype)
+    diagonal, odd = pivoted(A)
+    y = (diagonal.prod(-1) * odd).reshape(A.shape[:-2])
     ctx.save(A, y)
     return y
 
@@ -79,9 +88,8 @@ def slogdet_vjp(ctx: Any, gs: Tensor | None, gl: Tensor | None) -> Tensor:
 @primitive(slogdet_vjp, name="linalg_slogdet")
 def sign_and_log(ctx, A):
     """The sign and the logarithm of the absolute value of determinants."""
-    import numpy as np
-
-    sign, log = (tensor(np.asarray(part)) for part in np.linalg.slogdet(array(A)))
+    diagonal, odd = pivoted(A)
+    sign, log = TABLE["sgn"](diagonal).prod(-1) * odd, diagonal.abs().log().sum(-1)
     ctx.save(A, sign)
     return sign, log
 
@@ -127,7 +135,8 @@ def exponential(ctx, A):
 
     a = array(A)
     ctx.save(A)
-    return tensor(expm(a).astype(a.dtype) if a.size else a.copy())
+    with alone():
+        return tensor(expm(a).astype(a.dtype) if a.size else a.copy())
 
 
 @out_of

@@ -29,6 +29,7 @@ from .lapack import (
     same_dtype,
     tensor,
 )
+from .routines import Scratch, by_columns, by_rows, call, columns, factored
 from .solving import refuse, solution, triangular
 
 cholesky_ex_result = return_type("linalg_cholesky_ex", "L info")
@@ -55,27 +56,13 @@ def cholesky_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor:
 @primitive(cholesky_vjp, name="linalg_cholesky")
 def cholesky_factor(ctx, A):
     """The lower factors and LAPACK's info for each matrix."""
-    import numpy as np
-
-    a = array(A)
-    try:
-        # NumPy goes through a batch in C, but doesn't say which matrix fails.
-        L = tensor(np.linalg.cholesky(a))
-        ctx.save(L)
-        return L, zeros(a.shape[:-2], dtype=INT32)
-    except np.linalg.LinAlgError:
-        potrf = routine("potrf", a)
-
-    def one(m: Any) -> tuple:
-        if not m.size:
-            return m, np.int32(0)
-        L, info = potrf(m, lower=True, clean=True)
-        return L, np.int32(info)
-
-    L, info = each(one, a)
-    L = tensor(L)
+    n = A.shape[-1]
+    L = by_rows(A)
+    # Stored by rows it is the transpose to LAPACK: the lower triangle is its upper one, and so is the factor's.
+    info = call("potrf", A, "U", n, L, max(1, n))
+    L = tril(L)
     ctx.save(L)
-    return L, tensor(info, INT32)
+    return L, info
 
 
 @out_of
@@ -167,16 +154,28 @@ def square_qr_gradient(Q: Tensor, R: Tensor, gQ: Tensor | None, gR: Tensor | Non
 @primitive(qr_vjp, name="linalg_qr")
 def qr_factors(ctx, A, mode):
     """Q and R."""
-    import numpy as np
-
-    a = array(A)
+    m, n = A.shape[-2:]
+    k = min(m, n)
+    V, tau = householder(A)
+    R = triu(V if mode == "complete" else V[..., :k, :])
     if mode == "r":
-        Q, R = empty(0, dtype=A.dtype), tensor(np.linalg.qr(a, "r"))
+        Q = empty(0, dtype=A.dtype)
     else:
-        Q, R = map(tensor, np.linalg.qr(a, mode))
+        Q = columns((*A.shape[:-1], m if mode == "complete" else k), A.dtype)
+        Q[..., :k].copy_(V[..., :k])
+        generate = "ungqr" if A.is_complex() else "orgqr"
+        call(generate, A, m, Q.shape[-1], k, Q, max(1, m), tau, Scratch(A.dtype))
     ctx.save(Q, R)
     ctx.mode, ctx.shape = mode, A.shape[-2:]
     return Q, R
+
+
+def householder(A: Tensor) -> tuple[Tensor, Tensor]:
+    """R above the diagonal, the Householder vectors below it, and their factors tau."""
+    m, n = A.shape[-2:]
+    V, tau = by_columns(A), empty((*A.shape[:-2], min(m, n)), dtype=A.dtype)
+    call("geqrf", A, m, n, V, max(1, m), tau, Scratch(A.dtype))
+    return V, tau
 
 
 @out_of
@@ -228,21 +227,10 @@ def lu_vjp(ctx: Any, g: Tensor | None, _: Any = None, __: Any = None) -> Tensor:
 @primitive(lu_vjp, name="linalg_lu_factor")
 def lu_factors(ctx, A):
     """L and U in one matrix, LAPACK's pivots counted from 1, and info."""
-    import numpy as np
-
-    a = array(A)
-    getrf = routine("getrf", a)
-
-    def one(m: Any) -> tuple:
-        if not m.size:
-            return m, np.zeros(0, np.int32), np.int32(0)
-        lu, pivots, info = getrf(m)
-        return lu, pivots + 1, np.int32(info)
-
-    LU, pivots, info = each(one, a)
-    LU, pivots = tensor(LU), tensor(pivots, INT32)
+    LU = by_columns(A)
+    pivots, info = factored(LU)
     ctx.save(LU, pivots)
-    return LU, pivots, tensor(info, INT32)
+    return LU, pivots, info
 
 
 def permutation(pivots: Tensor, n: int) -> Any:
@@ -470,7 +458,5 @@ def geqrf(input: Tensor, *, out: Any = None) -> Any:
     flambeau.Size([2])
     """
     check("geqrf", input)
-    a = array(input)
-    geqrf_routine = routine("geqrf", a)
-    found = geqrf_result(*map(tensor, each(lambda m: geqrf_routine(m)[:2], a)))
+    found = geqrf_result(*householder(input))
     return found if out is None else geqrf_result(*(o.copy_(x) for o, x in zip(out, found, strict=True)))

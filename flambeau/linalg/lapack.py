@@ -17,6 +17,7 @@ from ..core._core import DTYPES, Tensor
 from ..ops.arguments import out_of as out_of
 from ..ops.matmul import conj, matrix_product
 from ..ops.table import TABLE
+from .routines import alone
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
 SUPPORTED = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])
@@ -70,7 +71,8 @@ def failures(name: str, why: str) -> Iterator[None]:
     import numpy as np
 
     try:
-        yield
+        with alone():
+            yield
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"{name}: {why}") from error
 
@@ -80,9 +82,10 @@ def each(f: Callable[..., Any], *arrays: Any) -> tuple[Any, ...]:
     import numpy as np
 
     batch = arrays[0].shape[:-2]
-    if not batch:
-        return tuple(np.asarray(part) for part in f(*arrays))
-    found = [f(*(a[index] for a in arrays)) for index in itertools.product(*map(range, batch))]
+    with alone():
+        if not batch:
+            return tuple(np.asarray(part) for part in f(*arrays))
+        found = [f(*(a[index] for a in arrays)) for index in itertools.product(*map(range, batch))]
     if not found:
         # An empty batch: the shapes are those for any matrix of this size.
         blank = f(*(np.eye(*a.shape[-2:], dtype=a.dtype) for a in arrays))

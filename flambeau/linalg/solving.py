@@ -15,7 +15,6 @@ from ..ops.basic import sum_to
 from ..ops.factories import empty
 from ..ops.primitive import primitive
 from .lapack import (
-    INT32,
     INT64,
     H,
     LinAlgError,
@@ -26,10 +25,10 @@ from .lapack import (
     identity,
     mm,
     out_of,
-    routine,
     same_dtype,
     tensor,
 )
+from .routines import Scratch, by_columns, by_rows, call, factored
 
 inv_ex_result = return_type("linalg_inv_ex", "inverse info")
 solve_ex_result = return_type("linalg_solve_ex", "result info")
@@ -46,10 +45,11 @@ def inverse_vjp(ctx: Any, g: Tensor) -> Tensor:
 @primitive(inverse_vjp, name="linalg_inv")
 def inverse(ctx, A):
     """The inverses of square matrices."""
-    import numpy as np
-
-    with failures("inv", SINGULAR):
-        y = tensor(np.linalg.inv(array(A)))
+    y, n = by_rows(A), A.shape[-1]
+    pivots, info = factored(y)
+    refuse("inv", info, SINGULAR)
+    # Both the matrices that LAPACK sees and their inverses are transposed.
+    call("getri", A, n, y, max(1, n), pivots, Scratch(A.dtype))
     ctx.save(y)
     return y
 
@@ -68,11 +68,7 @@ def inv(A: Tensor) -> Tensor:
 
 def first_zero_pivots(A: Tensor) -> Tensor:
     """For each matrix LAPACK's info: 0, or the place from 1 on of the first zero pivot."""
-    import numpy as np
-
-    a = array(A)
-    getrf = routine("getrf", a)
-    return tensor(each(lambda m: (np.int32(getrf(m)[2] if m.size else 0),), a)[0], INT32)
+    return factored(by_columns(A))[1]
 
 
 def refuse(name: str, info: Tensor, why: str) -> None:
@@ -116,10 +112,11 @@ def solution_vjp(ctx: Any, g: Tensor) -> tuple:
 @primitive(solution_vjp, name="linalg_solve")
 def solution(ctx, A, B):
     """X with A X = B, batches broadcast."""
-    import numpy as np
-
-    with failures("solve", SINGULAR):
-        X = tensor(np.linalg.solve(array(A), array(B)))
+    batch, n, k = broadcast_shapes(A.shape[:-2], B.shape[:-2]), A.shape[-1], B.shape[-1]
+    factors, X = by_rows(A.expand(*batch, n, n)), by_columns(B.expand(*batch, n, k))
+    pivots, info = factored(factors)
+    refuse("solve", info, SINGULAR)
+    call("getrs", X, "T", n, k, factors, max(1, n), pivots, X, max(1, n))
     ctx.shape = B.shape
     ctx.save(A, X)
     return X
@@ -185,27 +182,14 @@ def triangular_vjp(ctx: Any, g: Tensor) -> tuple:
 @primitive(triangular_vjp, name="linalg_solve_triangular")
 def triangular(ctx, A, B, upper, unit):
     """X with A X = B for triangular A, batches broadcast."""
-    import numpy as np
-
-    a, b = array(A), array(B)
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    a, b = np.broadcast_to(a, (*batch, *a.shape[-2:])), np.broadcast_to(b, (*batch, *b.shape[-2:]))
-    trtrs = routine("trtrs", a, b)
-
-    def one(m: Any, y: Any) -> tuple[Any]:
-        if not y.size:
-            return (y,)
-        # LAPACK reads columns: a matrix stored by rows is its own transpose there.
-        x, info = (
-            trtrs(m.T, y, lower=upper, trans=1, unitdiag=unit)
-            if m.flags.c_contiguous
-            else trtrs(m, y, lower=not upper, unitdiag=unit)
-        )
-        if info > 0:
-            x = np.full_like(x, np.nan if not np.iscomplexobj(x) else np.nan + 1j * np.nan)
-        return (x,)
-
-    X = tensor(each(one, a, b)[0])
+    batch, n, k = broadcast_shapes(A.shape[:-2], B.shape[:-2]), A.shape[-1], B.shape[-1]
+    rows, X = A.expand(*batch, n, n).contiguous(), by_columns(B.expand(*batch, n, k))
+    # Stored by rows it is the transpose to LAPACK, with the other triangle.
+    triangle, diagonal = "L" if upper else "U", "U" if unit else "N"
+    info = call("trtrs", X, triangle, "T", diagonal, n, k, rows, max(1, n), X, max(1, n))
+    singular = every(info) != 0
+    if bool(singular.any()):
+        X.masked_fill_(singular.unsqueeze(-1).unsqueeze(-1), math.nan)
     ctx.shape, ctx.upper, ctx.unit = B.shape, upper, unit
     ctx.save(A, X)
     return X

@@ -11,11 +11,13 @@ from typing import Any, Literal
 from ..core import _core
 from ..core._core import Tensor
 from ..ops.arguments import return_type
+from ..ops.factories import empty
 from ..ops.primitive import primitive
 from ..ops.table import TABLE
 from ..ops.triangles import diag_embed
-from .lapack import H, array, as_complex, check, diagonals, failures, identity, mm, out_of, real, tensor
-from .solving import solution
+from .lapack import INT32, H, array, as_complex, check, diagonals, failures, identity, mm, out_of, real, tensor
+from .routines import Scratch, by_columns, call, columns
+from .solving import real_dtype, refuse, solution
 
 eigh_result = return_type("linalg_eigh", "eigenvalues eigenvectors")
 eig_result = return_type("linalg_eig", "eigenvalues eigenvectors")
@@ -51,11 +53,21 @@ def eigh_vjp(ctx: Any, gL: Tensor | None, gV: Tensor | None) -> Tensor:
 @primitive(eigh_vjp, name="linalg_eigh")
 def hermitian_eigen(ctx, A, uplo):
     """Eigenvalues, ascending, and eigenvectors."""
-    import numpy as np
-
-    with failures("eigh", NO_CONVERGENCE):
-        L, V = map(tensor, np.linalg.eigh(array(A), uplo))
+    L, V = eigh_by_lapack("eigh", A, uplo, "V")
     ctx.save(L, V)
+    return L, V
+
+
+def eigh_by_lapack(name: str, A: Tensor, uplo: str, job: str) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and, if `job` is "V", eigenvectors."""
+    n, V = A.shape[-1], by_columns(A)
+    L = empty(A.shape[:-1], dtype=real_dtype(A))
+    if A.is_complex():
+        scratch = (Scratch(A.dtype), Scratch(L.dtype), Scratch(INT32))
+        info = call("heevd", A, job, uplo, n, V, max(1, n), L, *scratch)
+    else:
+        info = call("syevd", A, job, uplo, n, V, max(1, n), L, Scratch(A.dtype), Scratch(INT32))
+    refuse(name, info, NO_CONVERGENCE)
     return L, V
 
 
@@ -90,10 +102,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     uplo = triangle_name("eigvalsh", UPLO)
     if recorded(A):
         return hermitian_eigen(A, uplo)[0]
-    import numpy as np
-
-    with failures("eigvalsh", NO_CONVERGENCE):
-        return tensor(np.linalg.eigvalsh(array(A), uplo))
+    return eigh_by_lapack("eigvalsh", A, uplo, "N")[0]
 
 
 def eig_vjp(ctx: Any, gL: Tensor | None, gV: Tensor | None) -> Tensor:
@@ -183,12 +192,28 @@ def svd_vjp(ctx: Any, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | None) 
 @primitive(svd_vjp, name="linalg_svd")
 def singular(ctx, A, full):
     """U, S and Vᴴ."""
-    import numpy as np
-
-    with failures("svd", NO_CONVERGENCE):
-        U, S, Vh = map(tensor, np.linalg.svd(array(A), full_matrices=full))
+    U, S, Vh = svd_by_lapack("svd", A, "A" if full else "S")
     ctx.full = full
     ctx.save(U, S, Vh)
+    return U, S, Vh
+
+
+def svd_by_lapack(name: str, A: Tensor, job: str) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and Vᴴ: all their columns for `job` "A", those that belong to singular values for "S", S alone for "N"."""
+    *batch, m, n = A.shape
+    k = min(m, n)
+    left, right = (m, n) if job == "A" else (k, k) if job == "S" else (0, 0)
+    U, Vh = columns((*batch, m, left), A.dtype), columns((*batch, right, n), A.dtype)
+    S = empty((*batch, k), dtype=real_dtype(A))
+    # The longest that the documentation of gesdd asks for, with or without vectors.
+    reals = max(1, 2 * max(m, n) * k + 2 * k * k + k, 5 * k * k + 7 * k) if A.is_complex() else 0
+    work = (empty((*batch, reals), dtype=S.dtype),) if reals else ()
+    integers = empty((*batch, max(1, 8 * k)), dtype=INT32)
+    info = call(
+        "gesdd", A, job, m, n, by_columns(A), max(1, m), S, U, max(1, m), Vh, max(1, right), Scratch(A.dtype),
+        *work, integers,
+    )  # fmt: skip
+    refuse(name, info, NO_CONVERGENCE)
     return U, S, Vh
 
 
@@ -223,10 +248,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     check_driver("svdvals", driver)
     if recorded(A):
         return singular(A, False)[1]
-    import numpy as np
-
-    with failures("svdvals", NO_CONVERGENCE):
-        return tensor(np.linalg.svd(array(A), compute_uv=False))
+    return svd_by_lapack("svdvals", A, "N")[1]
 
 
 def pseudo_gradient(A: Tensor, P: Tensor, g: Tensor) -> Tensor:
