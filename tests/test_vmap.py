@@ -143,7 +143,7 @@ CASES = {
     "select": (lambda x: (x[1], x[:, -1], x.select(1, 0), x[..., None, 0]), r(4, 2)),
     "slice": (lambda x: (x[1:], x[::2, :1], x.narrow(0, 1, 2)), r(4, 2)),
     "diagonal": (lambda x: (x.diagonal(), x.diagonal(1, 1, 0), x.trace()), r(4, 3)),
-    "unfold": (lambda x: x.unfold(0, 2, 1), r(4, 2)),
+    "unfold": (lambda x: (x.unfold(0, 2, 1), x.unfold(-1, 2, 1)), r(4, 2)),
     "split": (lambda x: (*x.split(3), *x.chunk(2, 1), *x.unbind(1)), r(4, 2)),
     "view_dtype": (lambda x: x.detach().view(fb.int32), r(4)),
     "iterate": (lambda x: fb.stack([row * i for i, row in enumerate(x)]), r(4, 2)),
@@ -331,6 +331,7 @@ WRONG = [
     ("become Python numbers", RuntimeError, lambda: vmap(lambda x: x if x.sum() > 0 else -x)(X)),
     ("become Python numbers", RuntimeError, lambda: vmap(lambda x: x.tolist())(X)),
     ("lent to NumPy", RuntimeError, lambda: vmap(lambda x: x.numpy())(X)),
+    ("lent to NumPy", RuntimeError, lambda: vmap(fb.from_dlpack)(X)),
     ("depends on the elements", RuntimeError, lambda: vmap(lambda x: x.nonzero())(X)),
     ("depends on the elements", RuntimeError, lambda: vmap(lambda x: x[x > 0])(X)),
     ("random operation while in randomness error mode", RuntimeError, lambda: vmap(lambda x: fb.rand(2))(X)),
@@ -424,6 +425,16 @@ def test_detached_values_stay_behind():
     same(y, x * x + x)
     y.sum().backward()
     assert fb.equal(x.grad, x.detach())
+
+
+def test_memory_exchanged():
+    def function(x, y):
+        x.data = y * 2
+        return x
+
+    x, y = fb.randn(2, 3), fb.randn(2, 3)
+    assert fb.equal(vmap(function)(x, y), y * 2)
+    assert fb.equal(vmap(lambda x: x.clone().resize_(2))(x), x[:, :2])
 
 
 def test_custom_functions():

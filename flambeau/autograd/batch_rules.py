@@ -197,7 +197,7 @@ def variance(level: Batch, call: Call) -> Any:
 def shifted_view(name: str, args: tuple) -> tuple:
     """The arguments that make a view of one sample the same view of all."""
     if name in ("select", "_slice", "unfold"):
-        return (args[0] + 1, *args[1:])
+        return (args[0] + (args[0] >= 0), *args[1:])
     return (args[0], args[1] + 1, args[2] + 1)
 
 

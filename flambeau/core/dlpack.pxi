@@ -101,6 +101,7 @@ def dlpack_capsule(Tensor x, bint versioned, bint copied=False):
     cdef Tensor t = alias(x)
     cdef DLManagedTensor *m
     cdef DLManagedTensorVersioned *v
+    announce(LEND, x)
     if x.sparse:
         no_memory(x, "dlpack")
     if requires_grad(x):

@@ -116,6 +116,8 @@ cdef int become(Tensor self, Tensor other) except -1:
     self.contig = other.contig
     self.base = None
     self.unrecorded = False
+    if fb_interpreters and hasattr(self, "_physical"):
+        delattr(self, "_physical")  # what vmap ties to the memory that self had
     return 0
 
 
