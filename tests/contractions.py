@@ -6,6 +6,7 @@ them: what these compute is the meaning, and every target must agree with it bit
 
 import ctypes
 import functools
+import itertools
 import mmap
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ RUNTIME = Path(__file__).parent.parent / "flambeau" / "runtime"
 NUMPY = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32,
          "i64": np.int64, "f16": np.float16}  # fmt: skip
 KC = 256
-PLAN_BYTES = 10 * 8
+PLAN_BYTES = 11 * 8
 PLAIN = r"""
 #include <math.h>
 #include "contract.h"
@@ -41,7 +42,7 @@ static void pack(const fb_packing *p) {
             ((float *)p->to)[k * p->to_k + i] = ((const float *)p->from)[row + k * p->from_k];
         }
 }
-const fb_contraction plain = {4, 4, 5, 5, 0, micro, 0, pack, pack, 0};
+const fb_contraction plain = {4, 4, 5, 5, 0, micro, 0, pack, pack, 0, 0};
 """
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc)")
@@ -152,16 +153,17 @@ def channels_last(x):
 
 
 def convolve(plan, x, w, groups, stride, padding, dilation, gradient=None, last=False):
-    """y, and the gradients of x and w for a gradient of y (numbers, if none is given)."""
+    """y, and the gradients of x and w for a gradient of y (numbers, if none is given); by one plan or by three."""
+    plans = plan if isinstance(plan, tuple) else (plan,) * 3
     shape = (x.shape[0], w.shape[0], *out_size(x.shape[2:], w.shape[2:], stride, padding, dilation))
     gy = numbers(shape, seed=5).astype(x.dtype) if gradient is None else gradient
     y, gx, gw = (np.full(s, np.nan, x.dtype) for s in (shape, x.shape, w.shape))
     if last:
         x, w, y, gy, gx, gw = map(channels_last, (x, w, y, gy, gx, gw))
     how, lib = (groups, stride, padding, dilation), library()
-    assert lib.fb_conv(plan, ctypes.byref(conv_problem(x, w, y, *how))) == 0
-    assert lib.fb_conv_data_gradient(plan, ctypes.byref(conv_problem(gx, w, gy, *how))) == 0
-    assert lib.fb_conv_weight_gradient(plan, ctypes.byref(conv_problem(x, gw, gy, *how))) == 0
+    assert lib.fb_conv(plans[0], ctypes.byref(conv_problem(x, w, y, *how))) == 0
+    assert lib.fb_conv_data_gradient(plans[1], ctypes.byref(conv_problem(gx, w, gy, *how))) == 0
+    assert lib.fb_conv_weight_gradient(plans[2], ctypes.byref(conv_problem(x, gw, gy, *how))) == 0
     return y, gx, gw
 
 
@@ -186,6 +188,23 @@ def canonical(a, b):
             chain = fma32(a[..., k], b[..., k], chain)
         total = total + chain
     return total
+
+
+def canonical_lanes(gy, windows):
+    """The weight gradient of one channel to one: of gy [n, c, h, w] and windows [n, c, h, w, taps], [c, taps]; float32."""
+    (count, channels, height, width), taps = gy.shape, windows.shape[-1]
+    total = np.zeros((16, channels, taps), np.float32)
+    rows = max(1, KC // -(-min(width, 16 * KC) // 16))
+    for n, top, left in itertools.product(range(count), range(0, height, rows), range(0, width, 16 * KC)):
+        chain = np.zeros_like(total)
+        for r in range(top, min(height, top + rows)):
+            for j in range(left, min(width, left + 16 * KC)):
+                a, b = gy[n, :, r, j, None], windows[n, :, r, j]
+                chain[j % 16] = fma32(a, b, chain[j % 16])
+        total = total + chain
+    while len(total) > 1:
+        total = total[: len(total) // 2] + total[len(total) // 2 :]
+    return total[0]
 
 
 def numbers(shape, dtype="f32", seed=0):

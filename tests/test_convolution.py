@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from contractions import (
     canonical,
+    canonical_lanes,
     channels_last,
     conv_problem,
     convolve,
+    guarded,
     library,
     needs_cc,
     numbers,
@@ -117,6 +119,90 @@ def test_taps_outside_small_images_change_nothing(channels, out_channels, values
         same(y, forward)
         same(gx, data)
         same(gw.reshape(out_channels, -1), weight)
+
+
+def depthwise(dtype, w, stride, dilation):
+    """The plans of the three contractions, with their kernels."""
+    kinds = [contraction.Window(kind, w.shape[2:], stride, dilation) for kind in ("forward", "data", "weight")]
+    return tuple(contraction.plan(dtype, window=kind) for kind in kinds)
+
+
+@st.composite
+def depthwise_convolutions(draw):
+    kernel = draw(st.sampled_from([(3, 3), (1, 1), (1, 4), (2, 5), (7, 2)]))
+    stride = draw(st.sampled_from([(1, 1), (2, 2), (3, 3), (1, 2)]))
+    dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 3)]))
+    padding = tuple(draw(st.integers(0, 4)) for _ in "hw")
+    least = [max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(kernel, dilation, padding, strict=True)]
+    size = tuple(draw(st.integers(n, n + most)) for n, most in zip(least, (11, 70), strict=True))
+    channels = draw(st.sampled_from([1, 2, 17]))
+    x = numbers((draw(st.sampled_from([0, 1, 3])), channels, *size))
+    return x, numbers((channels, 1, *kernel), seed=1), channels, stride, padding, dilation
+
+
+@settings(max_examples=60, deadline=None)
+@given(depthwise_convolutions(), st.booleans())
+def test_depthwise_convolutions(case, last):
+    x, w, channels, stride, padding, dilation = case
+    how = channels, stride, padding, dilation
+    gy = numbers((len(x), channels, *out_size(x.shape[2:], w.shape[2:], *how[1:])), seed=5)
+    results = convolve(depthwise("f32", w, stride, dilation), x, w, *how, last=last)
+    meant = convolve(plain(), x, w, *how)
+    for got, expected, exact in zip(results, reference(x, w, gy, *how), meant, strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-3)
+        same(got, exact)
+
+
+@pytest.mark.parametrize("width, height", [(7, 5), (40, 100), (4200, 2)])
+@pytest.mark.parametrize("values", ["usual", "tiny", "infinite"])
+def test_depthwise_weight_gradients_follow_the_canonical_order(width, height, values):
+    x, gy = numbers((2, 3, height, width)), numbers((2, 3, height, width), seed=5)
+    w = numbers((3, 1, 3, 3), seed=1)
+    if values == "tiny":
+        x, gy = x * np.float32(1e-25), gy * np.float32(1e-20)
+    if values == "infinite":
+        x[0, 1, 2 % height, 3], gy[1, 2, 0, 0] = np.inf, -np.inf
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.stack([padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+    how = 3, (1, 1), (1, 1), (1, 1)
+    with np.errstate(invalid="ignore"):
+        expected = canonical_lanes(gy, windows)
+    for plan in (depthwise("f32", w, (1, 1), (1, 1)), plain()):
+        same(convolve(plan, x, w, *how, gy)[2].reshape(3, 9), expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", ["f64", "f16"])
+def test_depthwise_convolutions_of_other_dtypes(dtype, last):
+    x, w = numbers((2, 20, 9, 21), dtype), numbers((20, 1, 3, 3), dtype, 1)
+    how = 20, (2, 2), (1, 1), (1, 1)
+    gy = numbers((2, 20, 5, 11), dtype, 5)
+    results = convolve(depthwise(dtype, w, (2, 2), (1, 1)), x, w, *how, gy, last)
+    # Without the window's kernel.
+    for got, meant in zip(results, convolve(contraction.plan(dtype), x, w, *how, gy), strict=True):
+        same(got, meant)
+    for got, expected in zip(results, reference(x, w, gy, *how), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-3 if dtype == "f16" else 1e-12, atol=1e-2 if dtype == "f16" else 1e-12)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_bias_of_a_depthwise_convolution(last):
+    x, w, bias = numbers((2, 20, 9, 9)), numbers((20, 1, 3, 3), seed=1), numbers(20, seed=2)
+    y = np.empty((2, 20, 9, 9), np.float32)
+    how = 20, (1, 1), (1, 1), (1, 1)
+    if last:
+        x, y = channels_last(x), channels_last(y)
+    plan = contraction.plan("f32", None, "rows", True, contraction.Window("forward", (3, 3), (1, 1), (1, 1)))
+    assert library().fb_conv(plan, ctypes.byref(conv_problem(x, w, y, *how, bias))) == 0
+    same(y, convolve(plain(), x, w, *how)[0] + bias[:, None, None])
+
+
+def test_depthwise_convolutions_read_nothing_beyond_their_planes():
+    x, w, gy = guarded(numbers((1, 2, 5, 21))), numbers((2, 1, 3, 3), seed=1), guarded(numbers((1, 2, 3, 11), seed=5))
+    how = 2, (2, 2), (1, 1), (1, 1)
+    for got, exact in zip(convolve(depthwise("f32", w, (2, 2), (1, 1)), x, w, *how, gy),
+                          convolve(plain(), x, w, *how, gy), strict=True):  # fmt: skip
+        same(got, exact)
 
 
 def test_bias_of_a_convolution():

@@ -14,7 +14,8 @@ import sys
 from ..device import cpu
 from ..ir.expr import DTYPES, Expr, cast, const, load, substitute, var
 from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
-from . import cache, contraction_dots, contraction_micro, contraction_pack, native
+from . import cache, contraction_dots, contraction_micro, contraction_pack, contraction_slide, native
+from .contraction_slide import Window
 from .target import Target, host
 
 # Operands of these dtypes are converted while they are packed, and their products summed in another. Integers wrap
@@ -30,11 +31,14 @@ def result_var(dtype: str) -> Expr:
 
 
 @functools.cache
-def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None, dots: bool = True) -> bytes:
+def plan(
+    dtype: str, epilogue: Expr | None = None, bias: str | None = None, dots: bool = True, window: Window | None = None
+) -> bytes:
     """The bytes of an fb_contraction: c = epilogue(a @ b + bias), `epilogue` an Expr over `result_var(dtype)`.
 
     `bias` is None, 'columns' (it runs along the dimension in which c is contiguous) or 'rows' (across it).
-    Without `dots`, which costs 30 ms to compile, products of one row with a transposed matrix are slower. The
+    Without `dots`, which costs 30 ms to compile, products of one row with a transposed matrix are slower. With a
+    `window`, where it is supported, the plan is for the one contraction of depthwise convolutions that this says. The
     addresses in it stay valid for the life of the process.
     """
     if DTYPES[dtype].kind not in "iuf":
@@ -47,8 +51,9 @@ def plan(dtype: str, epilogue: Expr | None = None, bias: str | None = None, dots
     if epilogue is not None or bias is not None or sums != dtype:
         finish = native.function(finish_kernel(dtype, epilogue, bias))
     return struct.pack(
-        "=10q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
+        "=11q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
         micro_kernel(sums), dots_kernel(sums) if dots else 0, pack_kernel(dtype), pack_kernel(sums), finish,
+        slide_kernel(sums, window) if window else 0,
     )  # fmt: skip
 
 
@@ -68,6 +73,14 @@ def dots_kernel(dtype: str) -> int:
 def pack_kernel(dtype: str) -> int:
     """The address of the pack kernel for operands of `dtype` on this machine."""
     return loaded(contraction_pack.render(dtype, SUMS.get(dtype, dtype), host()), host())
+
+
+@functools.cache
+def slide_kernel(dtype: str, window: Window) -> int:
+    """The address of the kernel for a window, or 0."""
+    if not contraction_slide.is_supported(dtype, window, host()):
+        return 0
+    return loaded(contraction_slide.render(dtype, window, host()), host())
 
 
 def loaded(text: str, target: Target) -> int:

@@ -45,15 +45,16 @@ cdef enum:
 cdef dict plans = {}
 
 
-cdef const fb_contraction *plan_of(int code, str bias, bint dots) except NULL:
-    """The plan for a dtype, a kind of bias (None, 'columns', 'rows') and perhaps single rows, made on first use."""
-    key = (code, bias, dots)
+cdef const fb_contraction *plan_of(int code, str bias, bint dots, tuple window=None) except NULL:
+    """The plan for a dtype, a kind of bias (None, 'columns', 'rows') and perhaps single rows or the window of a
+    depthwise convolution, made on first use."""
+    key = (code, bias, dots, window)
     found = plans.get(key)
     if found is None:
         if code == BOOL:
             raise RuntimeError("matmul: not defined for bool; convert with x.to(fb.uint8)")
         # Another thread may have made one meanwhile, and be using it: the first stays.
-        found = plans.setdefault(key, hooks["contraction_plan"](DTYPES[code], bias, bool(dots)))
+        found = plans.setdefault(key, hooks["contraction_plan"](DTYPES[code], bias, bool(dots), window))
     return <const fb_contraction *> <char *> <bytes> found
 
 
@@ -150,7 +151,12 @@ def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple strid
     cdef fb_conv_problem p
     cdef int nd = x.ndims - 2, i, j
     cdef int status
-    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows", False)
+    cdef tuple window = None
+    if nd <= 2 and groups == x.dims[1] and groups == w.dims[0]:
+        rows = (1,) * (2 - nd)
+        kernel = tuple([w.dims[2 + i] for i in range(nd)])
+        window = (what, rows + kernel, rows + stride, rows + dilation)
+    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows", False, window)
     p.x, p.w, p.y = x.ptr, w.ptr, y.ptr
     p.bias = NULL
     p.bias_stride = 0

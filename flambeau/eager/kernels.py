@@ -83,11 +83,11 @@ def reduce_miss(reduction: Any, dtype: Any, out_dtype: Any, column: bool, stage:
     return native.function(kernel), tuple(CODES[d] for d in written)
 
 
-def contraction_plan(dtype: Any, bias: str | None, dots: bool) -> bytes:
-    """The plan of a matrix product or convolution."""
+def contraction_plan(dtype: Any, bias: str | None, dots: bool, window: tuple | None = None) -> bytes:
+    """The plan of a matrix product or convolution; `window` is that of a depthwise one."""
     from ..codegen import contraction
 
-    return contraction.plan(dtype.ir, None, bias, dots)
+    return contraction.plan(dtype.ir, None, bias, dots, contraction.Window(*window) if window else None)
 
 
 def install() -> None:

@@ -9,6 +9,11 @@
  * chain of fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to +0, bias and activation
  * come last. Sizes, batch, tile, strides, number of threads and target don't enter. No sum is -0, so a product of 0 and
  * a finite number may be left out.
+ *
+ * One kind of sum has blocks of another shape: the weight gradient where groups have one channel on both sides, in
+ * floating point. FB_LANES chains run side by side, one per output column modulo FB_LANES; a block is as many whole rows
+ * of an image as give a chain at most FB_KC products (of a longer row, FB_KC * FB_LANES columns). Each chain's blocks
+ * are added in order to +0, and at last the chains in pairs: lane l and l + 8, then l + 4, l + 2, l + 1.
  */
 #ifndef FLAMBEAU_CONTRACT_H
 #define FLAMBEAU_CONTRACT_H
@@ -19,7 +24,8 @@
 extern "C" {
 #endif
 
-#define FB_KC 256 /* length of a block of K: part of every result's meaning */
+#define FB_KC 256   /* length of a block of K: part of every result's meaning */
+#define FB_LANES 16 /* chains of a weight gradient without channels to sum over; also part of the meaning */
 
 /* c[i, j] (+)= sum over k of a[i * a_row + a_off[k]] * b[j + b_off[k]] for i < m, j < n <= nr, k <= FB_KC.
  * Offsets and strides count elements of the sums' dtype. The sum is added to c, or to +0 if accumulate = 0. */
@@ -47,7 +53,21 @@ typedef void (*fb_pack_kernel)(const fb_packing *);
  *   c[j] (+)= sum over k of a[a_off[k]] * b[j * a_row + k]    if b_off is NULL
  *   c[j] (+)= sum over k of a[a_off[k]] * b[j + k * a_row]    else; then b_off is room for n sums. */
 
-/* What codegen.contraction.plan fills: ten 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
+/* A window of one geometry over one plane of `height` rows of `width` columns, both strides of columns 1. Elements
+ * outside the plane count as 0. For r < rows, j < columns and taps t = (ty, tx):
+ *   forward  c[r, j] = sum over t of b[t] * a[r * stride + ty * dilation - top, j * stride + tx * dilation - left]
+ *   data     c[r, j] = sum over t of b[t] * a[(r + top - ty * dilation) / stride, …], where both divide
+ *   weight   c[t, l] += the chain over (r, j), j modulo FB_LANES = l, of b[r, j] * a[… as in forward]
+ * b is [taps] in the first two; in the last c is [taps, FB_LANES]. `top` and `left` may be negative but in `data`. */
+typedef struct {
+    const void *a, *b;
+    void *c;
+    int64_t a_row, b_row, c_row;
+    int64_t height, width, rows, columns, top, left;
+} fb_plane;
+typedef void (*fb_slide_kernel)(const fb_plane *);
+
+/* What codegen.contraction.plan fills: eleven 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    with a bias along columns
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  with a bias along rows
@@ -62,6 +82,7 @@ typedef struct {
     fb_micro_kernel dots; /* one row, below; or NULL */
     fb_pack_kernel pack, pack_sums; /* from operands to sums, from sums to sums */
     fb_kernel finish;
+    fb_slide_kernel slide; /* NULL, or for the one contraction and the one window that the plan is for */
 } fb_contraction;
 
 /* c[b, m, n] = f(sum over k of a[b, m, k] * b[b, k, n], bias[b, m, n]), strides in elements; 0 broadcasts.

@@ -281,6 +281,7 @@ static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_chan
 }
 
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
+    if (fb_slides(plan, p)) return fb_slide(plan, p, 0);
     fb_correlation q = {
         .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->x, .weights = p->w, .bias = p->bias, .out = p->y,
         .channels = p->in_channels / p->groups, .m = p->out_channels / p->groups, .bias_stride = p->bias_stride,
@@ -298,6 +299,7 @@ int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
 }
 
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
+    if (fb_slides(plan, p)) return fb_slide(plan, p, 1);
     int64_t phases = p->stride[0] * p->stride[1] * p->stride[2];
     int failed = 0;
     for (int64_t r = 0; r < phases; r++) {

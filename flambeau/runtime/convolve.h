@@ -108,4 +108,11 @@ FB_HIDDEN void fb_taps_plan(fb_gradient *q);
 FB_HIDDEN void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch);
 FB_HIDDEN void fb_taps_finish(const fb_gradient *q);
 
+/* Channel by channel (slide.c), where groups have one on both sides: whether the plan has the kernel; a forward
+ * convolution or data gradient; and the sums of a weight gradient, [channels, taps], which need no kernel. These return
+ * 0, or -1 when out of memory. */
+FB_HIDDEN int fb_slides(const fb_contraction *plan, const fb_conv_problem *p);
+FB_HIDDEN int fb_slide(const fb_contraction *plan, const fb_conv_problem *p, int backward);
+FB_HIDDEN int fb_slide_sums(const fb_contraction *plan, const fb_conv_problem *p, void *sums, int64_t sums_row);
+
 #endif

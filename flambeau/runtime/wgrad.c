@@ -3,7 +3,8 @@
  * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes one block's sums for some
  * of the columns (c, t): it packs the rows of y, stages the rows of x and transposes them into panels. Where columns
  * are few, several blocks are computed at a time, each into a part of its own, and the parts are added in order: the
- * result is the same however many that are. Read convolve.c first. */
+ * result is the same however many that are. Where groups have one channel on both sides: slide.c. Read convolve.c
+ * first. */
 #include "convolve.h"
 
 enum {
@@ -165,16 +166,17 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     q.k = p->batch * p->out[0] * p->out[1] * p->out[2];
     if (!p->groups || !q.m || !q.n) return 0;
     double work = (double)p->groups * (double)q.m * (double)q.n * (double)q.k;
+    int channelwise = q.m == 1 && channels == 1;
 
     q.stage.channel_stride = p->x_stride[1];
     for (int d = 0; d < 3; d++) {
         q.stage.axis[d] = fb_axis_forward(p, d);
         q.stage.stride[d] = p->x_stride[2 + d];
     }
-    fb_taps_plan(&q);
+    if (!channelwise) fb_taps_plan(&q);
     if (q.way == FB_PACKED) plan_packed(&q);
 
-    int64_t count = fb_max(1, fb_div_up(q.k, FB_KC)), rows = p->groups * q.m, part = rows * q.n * size;
+    int64_t count = channelwise ? 0 : fb_max(1, fb_div_up(q.k, FB_KC)), rows = p->groups * q.m, part = rows * q.n * size;
     q.parts = fb_min(count, fb_max(1, PARTS_BYTES / part));
     int dense = q.way == FB_PACKED && size == plan->operand_size && !plan->finish && is_dense(p, channels);
     q.sums_row = dense ? p->w_stride[0] : q.n;
@@ -188,6 +190,7 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     } else {
         if (q.way == FB_PACKED) fb_stage_offsets(&q.stage, channels, offsets);
         q.offsets = offsets;
+        if (channelwise && fb_slide_sums(plan, p, q.sums, q.sums_row)) atomic_store(&q.failed, 1);
     }
     for (; q.first < count && !atomic_load(&q.failed); q.first += q.parts) {
         int64_t now = fb_min(q.parts, count - q.first), tasks = now * p->groups * q.chunks;
