@@ -40,7 +40,7 @@ NAMES = {
     "ops.conjugate": "conj .conj is_conj .is_conj is_neg .is_neg resolve_conj .resolve_conj resolve_neg .resolve_neg",
     "ops.convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "ops.conversions": ".__array__ .__array_priority__ .__array_wrap__ .__copy__ .__reversed__ .bfloat16 .bool .byte "
-    ".cdouble .cfloat .char .cpu .double .float .half .int .long .numpy .short .to .type .type_as",
+    ".cuda .cdouble .cfloat .char .cpu .double .float .half .int .long .numpy .short .to .type .type_as",
     "ops.copies": "alias_copy as_strided_copy detach_copy diagonal_copy expand_copy permute_copy select_copy "
     "slice_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy "
     "unsafe_chunk unsafe_split unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",

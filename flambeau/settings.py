@@ -9,6 +9,7 @@ from typing import Any
 
 from .core import _core
 from .core._core import DTYPES, device, get_num_threads, set_default_dtype
+from .ops.factories import check_place
 
 _warn_always = False
 _deterministic_mode = 0
@@ -58,7 +59,7 @@ def get_float32_matmul_precision() -> str:
 
 def set_default_device(where: Any) -> None:
     """The device that factories use: "cpu", the only one of this build."""
-    device("cpu" if where is None else where)
+    check_place("set_default_device", where)
 
 
 def get_default_device() -> Any:

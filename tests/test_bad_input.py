@@ -117,8 +117,8 @@ ERRORS = [
     (lambda: x.select(0, 1.5), TypeError, r"integer"),
     (lambda: x.view(2.5, 4), TypeError, r"integer"),
     (lambda: x.unsqueeze("0"), TypeError, r"integer"),
-    (lambda: fb.zeros(2, device="cuda"), RuntimeError, r"cuda"),
-    (lambda: x.to("cuda"), RuntimeError, r"cuda"),
+    (lambda: fb.zeros(2, device="cuda"), AssertionError, r"zeros.*on 'cpu'"),
+    (lambda: x.to("cuda"), AssertionError, r"to: tensors are on 'cpu'"),
     (lambda: fb.set_num_threads(1.5), TypeError, r"integer"),
     # sizes
     (lambda: fb.zeros(-1), RuntimeError, r"negative"),

@@ -62,7 +62,7 @@ cdef class DType:
         return DTYPES[C128 if self.code in (F64, C128) else C64]
 
     def __repr__(self):
-        return "flambeau." + self.name
+        return package + "." + self.name
 
     def __reduce__(self):
         return dtype_named, (self.name,)

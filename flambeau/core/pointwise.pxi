@@ -313,6 +313,8 @@ cdef int record_pointwise(Op op, Vjp v, PyObject **xs, int n, Tensor out, list m
             if <int> v.needs[i] >= n:
                 own_outputs(node, (out,))
                 break
+    if fb_saved_hooks:
+        pack_saved(node)
     if mode == 1:
         rebase(out, node, (<tuple> v.wrt).index(0) if 0 in v.wrt else -1)
     elif made is None:

@@ -118,6 +118,8 @@ def taped_call(Node node, forward, vjp, tuple args, dict kwargs, bint writes):
         t = result
         if node.saved is not None:
             own_outputs(node, (t,))
+            if fb_saved_hooks:
+                pack_saved(node)
         if CATEGORY[t.code] >= 2:
             t.node = node
             t.nr = 0
@@ -126,11 +128,15 @@ def taped_call(Node node, forward, vjp, tuple args, dict kwargs, bint writes):
         t = args[0]
         t.store.count += 1
         own_outputs(node, (t,))
+        if fb_saved_hooks:
+            pack_saved(node)
         rebase(t, node, 0)
         return result
     cdef tuple outs = result if isinstance(result, tuple) else (result,)
     node.nout = len(outs)
     own_outputs(node, outs)
+    if fb_saved_hooks:
+        pack_saved(node)
     if node.nout > 1:
         node.outputs = tuple([(o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outs])
     for nr, o in enumerate(outs):
@@ -208,6 +214,8 @@ def apply_function(Node ctx, forward, vjp, tuple tensors):
         returned = {id(r): i for i, r in enumerate([result] if single else result) if id(r) not in given}
         save_tensors(ctx, tuple([outs[returned[id(x)]] if id(x) in returned else x for x in saved]))
     own_outputs(ctx, tuple(outs))
+    if fb_saved_hooks:
+        pack_saved(ctx)
     ctx.outputs = tuple([(o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outs])
     for nr, o in enumerate(outs):
         if not isinstance(o, Tensor) or id(o) in skip or CATEGORY[(<Tensor> o).code] < 2:

@@ -249,7 +249,11 @@ cdef tuple unpack(Node n):
         nr = 0
         if i < 64 and n.own >> i & 1 and type(x) is tuple:
             x, nr = x
-        if isinstance(x, Tensor):
+        if type(x) is Packed:
+            if items is None:
+                items = list(n.saved)
+            items[i] = unpacked(n, <Packed> x, i < 64 and n.own >> i & 1)
+        elif isinstance(x, Tensor):
             t = x
             if t.store.count != n.versions[i]:
                 raise RuntimeError(

@@ -13,6 +13,20 @@ def set_hook(str name, function):
     hooks[name] = function
 
 
+# What types and dtypes say they belong to: `flambeau run` says torch, whose programs compare such strings.
+cdef str package = "flambeau"
+
+
+def package_name():
+    return package
+
+
+def set_package_name(str name):
+    """Names the package in what dtypes, sizes and types of tensors print."""
+    global package
+    package = name
+
+
 class Size(tuple):
     """A tensor's shape: a tuple of ints with `numel()`."""
     __slots__ = ()
@@ -24,7 +38,7 @@ class Size(tuple):
         return n
 
     def __repr__(self):
-        return f"flambeau.Size({list(self)})"
+        return f"{package}.Size({list(self)})"
 
     def __getitem__(self, index):
         found = tuple.__getitem__(self, index)
@@ -37,16 +51,24 @@ class Size(tuple):
         return Size, (tuple(self),)
 
 
+# Programs name devices before they ask whether there are any.
+DEVICE_TYPES = frozenset(("cpu", "cuda", "fpga", "hip", "hpu", "ipu", "lazy", "maia", "meta", "mkldnn", "mps", "mtia",
+                          "opencl", "opengl", "privateuseone", "ve", "vulkan", "xla", "xpu"))
+
+
 class device:
-    """Where a tensor's memory is: `device("cpu")`."""
+    """A place by name, such as `device("cpu")`; tensors are on "cpu"."""
     __slots__ = ("type", "index")
 
-    def __new__(cls, kind="cpu", index=None):
+    def __new__(cls, kind="cpu", index=None, *, type=None):
+        kind = kind if type is None else type
         if isinstance(kind, device):
             return kind
-        name, _, number = str(kind).partition(":")
-        if name != "cpu" and name != "meta":
-            raise RuntimeError(f"device: this build computes on 'cpu', got {kind!r}")
+        if isinstance(kind, int) and not isinstance(kind, bool):
+            kind = f"cuda:{kind}"
+        name, colon, number = kind.partition(":") if isinstance(kind, str) else ("", "", "")
+        if name not in DEVICE_TYPES or (colon and not number.isdecimal()):
+            raise RuntimeError(f"device: a name such as 'cpu' or 'cuda:0' is expected, got {kind!r}")
         self = object.__new__(cls)
         object.__setattr__(self, "type", name)
         object.__setattr__(self, "index", int(number) if number else index)

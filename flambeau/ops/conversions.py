@@ -77,6 +77,12 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     return out.clone() if copy and out is self else out
 
 
+def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
+    """Raises AssertionError: tensors are on the CPU."""
+    check_place("cuda", "cuda" if device is None else device)
+    return self
+
+
 def converter(dtype: DType) -> Any:
     def convert(self, memory_format=None) -> Tensor:
         return to(self, dtype=dtype, memory_format=memory_format)
@@ -88,7 +94,7 @@ def converter(dtype: DType) -> Any:
 def type_(self, dtype=None, non_blocking=False):
     """The name of the tensor's type, or the tensor converted to a dtype."""
     if dtype is None:
-        return f"flambeau.{TYPE_NAMES[self.dtype.name]}Tensor"
+        return f"{_core.package_name()}.{TYPE_NAMES[self.dtype.name]}Tensor"
     if isinstance(dtype, str):
         wanted = dtype.rsplit(".", 1)[-1].removesuffix("Tensor")
         dtype = next(_core.dtype_named(n) for n, t in TYPE_NAMES.items() if t == wanted)
@@ -178,6 +184,7 @@ def install() -> None:
     Tensor.numpy, Tensor.__array__, Tensor.__array_priority__ = to_numpy, array, 1000
     Tensor.__array_wrap__, Tensor.__reversed__ = array_wrap, backwards
     Tensor.to, Tensor.type, Tensor.cpu = to, type_, lambda self, memory_format=None: self
+    Tensor.cuda = cuda
     Tensor.type_as = lambda self, other: self.to(other.dtype)
     Tensor.__copy__ = shallow_copy
     _core.set_hook("deepcopy", deepcopy)

@@ -36,7 +36,13 @@ def default(dtype: DType | None, out: Tensor | None = None) -> DType:
 
 def check_place(name: str, where: Any, layout: Any = None) -> None:
     if where is not None:
-        device(where)
+        place = device(where).type
+        if place == "cuda":
+            raise AssertionError(
+                f"Torch not compiled with CUDA enabled ({name}: tensors are on 'cpu'; ask torch.cuda.is_available() first)"
+            )
+        if place not in ("cpu", "meta"):
+            raise RuntimeError(f"{name}: tensors are on 'cpu', got device {str(where)!r}")
     if layout not in (None, "strided"):
         raise RuntimeError(f"{name}: only strided tensors are made here, got layout={layout}")
 

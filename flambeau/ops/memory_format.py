@@ -24,7 +24,7 @@ class memory_format(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"flambeau.{self}"
+        return f"{_core.package_name()}.{self}"
 
 
 contiguous_format = memory_format("contiguous_format")

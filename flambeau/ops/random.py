@@ -19,7 +19,7 @@ from ..ir import expr as E
 from ..ir.expr import Expr, cast, const, var, where
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import new_like, to_dtype
-from .factories import default, finish, sizes
+from .factories import check_place, default, finish, sizes
 from .primitive import generated, primitive
 from .shape import view_as_real
 
@@ -36,6 +36,7 @@ class Generator:
     """
 
     def __init__(self, device: Any = "cpu") -> None:
+        check_place("Generator", device)
         self.device = _core.device(device)
         self._seed = 67280421310721
         self.calls = 0
