@@ -78,7 +78,7 @@ def pack_kernel(dtype: str) -> int:
 @functools.cache
 def slide_kernel(dtype: str, window: Window) -> int:
     """The address of the kernel for a window, or 0."""
-    if not contraction_slide.is_supported(dtype, window, host()):
+    if not contraction_slide.is_supported(dtype, window):
         return 0
     return loaded(contraction_slide.render(dtype, window, host()), host())
 
@@ -94,17 +94,28 @@ def loaded(text: str, target: Target) -> int:
     return cpu.load(image)
 
 
-def finish_kernel(dtype: str, epilogue: Expr | None, bias: str | None) -> Kernel:
-    """c[i, j] = epilogue(sums[i, j] + bias), the Kernel behind fb_contraction's `finish`."""
-    sums = SUMS.get(dtype, dtype)
+def finish_kernel(
+    dtype: str, epilogue: Expr | None, bias: str | None, sums: str | None = None, scaled: bool = False
+) -> Kernel:
+    """c[i, j] = epilogue(sums[i, j] + bias), the Kernel behind fb_contraction's `finish`.
+
+    With `scaled`, it has two scalars more: alpha sums[i, j] + beta bias.
+    """
+    sums = sums or SUMS.get(dtype, dtype)
     i, j = var("i"), var("j")
     sums_row, c_row, bias_row, n, m = (var(name) for name in SCALARS)
     x = load("sums", sums, i * sums_row + j)
+    if scaled:
+        x = x * var("alpha", sums)
     if bias is not None:
-        x = x + cast(load("bias", dtype, i * bias_row + j if bias == "columns" else i * bias_row), sums)
+        y = cast(load("bias", dtype, i * bias_row + j if bias == "columns" else i * bias_row), sums)
+        x = x + (y * var("beta", sums) if scaled else y)
     y = x if epilogue is None else substitute((epilogue,), {result_var(dtype): var("sum", sums)})[0]
     body = (Let(var("sum", sums), x), Store("c", i * c_row + j, cast(y, dtype)))
     columns = For(j, const(0, "i64"), n, body, vector=True)
     buffers = Buffer("sums", sums, "r"), Buffer("c", dtype, "w"), Buffer("bias", dtype, "r")
+    scalars = [Scalar(name) for name in SCALARS]
+    if scaled:
+        scalars += [Scalar("alpha", sums), Scalar("beta", sums)]
     rows = For(i, const(0, "i64"), m, (columns,), parallel=True)
-    return Kernel(f"finish_{dtype}", (*buffers, *(Scalar(name) for name in SCALARS)), (rows,))
+    return Kernel(f"finish_{dtype}", (*buffers, *scalars), (rows,))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.expr import DTYPES
-from .contraction_micro import lanes, tile
+from .contraction_micro import lanes
 from .contraction_pack import Text
 from .llvm_ops import REGISTER, SUFFIX, intrinsic, wide
 from .target import Target
@@ -39,10 +39,9 @@ class Window:
         return math.prod(self.kernel)
 
 
-def is_supported(dtype: str, window: Window, target: Target) -> bool:
-    """Whether there is a kernel: for floating sums, where vectors can be loaded in part."""
-    interleaves = window.kind != "data" or window.stride[1] <= 2
-    return dtype[0] == "f" and tile(target).masked and window.taps <= MOST_TAPS and interleaves
+def is_supported(dtype: str, window: Window) -> bool:
+    """Whether there is a kernel."""
+    return dtype[0] == "f" and window.taps <= MOST_TAPS and (window.kind != "data" or window.stride[1] <= 2)
 
 
 def render(dtype: str, window: Window, target: Target) -> str:
