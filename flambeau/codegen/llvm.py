@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..ir.complex import split
+from ..ir.complex import PART, split
 from ..ir.expr import DTYPES, Expr, postorder, substitute, var
 from ..ir.functions import expand
 from ..ir.kernel import LANES, Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
@@ -27,14 +27,15 @@ from .target import Target
 
 def render(kernel: Kernel, target: Target) -> str:
     """The LLVM module of one kernel, with the calling convention of the kernel ABI."""
-    return Renderer(read_ahead(rewrite(split(kernel), expand)), target).module()
+    pairs = frozenset(name for name, b in kernel.buffers.items() if b.dtype in PART)
+    return Renderer(read_ahead(rewrite(split(kernel), expand)), target, pairs).module()
 
 
 class Renderer(Loops):
     """Renders the statements of one kernel."""
 
-    def __init__(self, kernel: Kernel, target: Target):
-        super().__init__(kernel)
+    def __init__(self, kernel: Kernel, target: Target, pairs: frozenset[str] = frozenset()):
+        super().__init__(kernel, pairs)
         self.target = target
         self.allocas: list[str] = []
         # Variables of loops over columns that are rewritten already.
@@ -66,11 +67,17 @@ class Renderer(Loops):
     # Statements.
 
     def block(self, statements: Iterable[Statement]) -> None:
-        for s in statements:
+        left = list(statements)[::-1]
+        while left:
+            s = left.pop()
             if isinstance(s, Let):
                 self.let(s)
             elif isinstance(s, Store):
-                self.store(s)
+                following = left[-1] if left else None
+                if isinstance(following, Store) and self.store_pair(s, following):
+                    left.pop()
+                else:
+                    self.store(s)
             elif isinstance(s, If):
                 self.branch(s)
             elif isinstance(s, For):

@@ -19,8 +19,8 @@ Body = Callable[[list[str]], list[str]]
 class Loops(Values):
     """Values in loops; `fence` says whether a store bypassed the caches."""
 
-    def __init__(self, kernel: Kernel):
-        super().__init__(kernel)
+    def __init__(self, kernel: Kernel, pairs: frozenset[str] = frozenset()):
+        super().__init__(kernel, pairs)
         self.labels = itertools.count()
         self.fence = False
 

@@ -6,7 +6,7 @@ Imports ir only. Read next: `llvm_values.py`, which decides in which scope a val
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..ir.expr import Expr
 from .llvm_ops import REGISTER, register, wide
@@ -69,10 +69,14 @@ def splat(scope: Scope, value: str, dtype: str, width: int) -> str:
     return scope.emit(f"shufflevector {t} {first}, {t} poison, <{width} x i32> zeroinitializer")
 
 
+def picks(lanes: Sequence[int]) -> str:
+    """The operand of a shuffle that says which lanes of its two vectors make the result."""
+    return f"<{len(lanes)} x i32> <{', '.join(f'i32 {k}' for k in lanes)}>"
+
+
 def reverse(scope: Scope, value: str, scalar: str, width: int) -> str:
     t = wide(scalar, width)
-    order = ", ".join(f"i32 {k}" for k in reversed(range(width)))
-    return scope.emit(f"shufflevector {t} {value}, {t} poison, <{width} x i32> <{order}>")
+    return scope.emit(f"shufflevector {t} {value}, {t} poison, {picks(range(width)[::-1])}")
 
 
 def extract(scope: Scope, value: str, dtype: str, whole: int, start: int, width: int) -> str:
@@ -80,5 +84,4 @@ def extract(scope: Scope, value: str, dtype: str, whole: int, start: int, width:
     t = register(dtype, whole)
     if width == 1:
         return scope.emit(f"extractelement {t} {value}, i64 {start}")
-    order = ", ".join(f"i32 {k}" for k in range(start, start + width))
-    return scope.emit(f"shufflevector {t} {value}, {t} poison, <{width} x i32> <{order}>")
+    return scope.emit(f"shufflevector {t} {value}, {t} poison, {picks(range(start, start + width))}")

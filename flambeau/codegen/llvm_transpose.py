@@ -15,7 +15,7 @@ from typing import cast
 from ..ir.expr import DTYPES, Expr, binary, const, idiv, load, minimum, node, postorder, substitute, var
 from ..ir.kernel import LANES, Buffer, For, If, Let, Statement, Store, expressions
 from .llvm_prefetch import hint
-from .llvm_scope import Scope
+from .llvm_scope import Scope, picks
 from .statements import Prefetch
 
 # What the turned operands of a band take at most: half of the smallest level-one cache in use.
@@ -189,10 +189,6 @@ def turn(scope: Scope, kind: str, size: int, source: str, pitch: str, target: st
             target = scope.emit(f"getelementptr {kind}, ptr {target}, i64 {width}")
 
 
-def picks(*lanes: int) -> str:
-    return f"<{LANES} x i32> <{', '.join(f'i32 {k}' for k in lanes)}>"
-
-
 def both(*lanes: int) -> list[int]:
     """These lanes of the first row and of the second, then the same of every following four."""
     return [four + k for four in range(0, LANES, 4) for k in lanes]
@@ -204,8 +200,8 @@ def fours(*quarters: int) -> list[int]:
 
 # Distance of the rows of a pair, and which lanes of the two make each of the rows that replace them.
 ROUNDS = [
-    (1, picks(*both(0, 16, 1, 17)), picks(*both(2, 18, 3, 19))),
-    (2, picks(*both(0, 1, 16, 17)), picks(*both(2, 3, 18, 19))),
-    (4, picks(*fours(0, 2, 4, 6)), picks(*fours(1, 3, 5, 7))),
-    (8, picks(*fours(0, 2, 4, 6)), picks(*fours(1, 3, 5, 7))),
+    (1, picks(both(0, 16, 1, 17)), picks(both(2, 18, 3, 19))),
+    (2, picks(both(0, 1, 16, 17)), picks(both(2, 3, 18, 19))),
+    (4, picks(fours(0, 2, 4, 6)), picks(fours(1, 3, 5, 7))),
+    (8, picks(fours(0, 2, 4, 6)), picks(fours(1, 3, 5, 7))),
 ]

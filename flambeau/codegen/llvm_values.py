@@ -7,10 +7,10 @@ Imports ir and its neighbours. Read next: `llvm.py` (statements), `llvm_ops.py` 
 
 from __future__ import annotations
 
-from ..ir.expr import DTYPES, Expr, Reads, binary, const, postorder
+from ..ir.expr import DTYPES, Expr, Reads, binary, const, load, postorder
 from ..ir.kernel import LANES, Kernel, Store
 from .llvm_ops import MEMORY, SUFFIX, apply, decode, encode, literal, wide
-from .llvm_scope import Scope, reverse, splat
+from .llvm_scope import Scope, picks, reverse, splat
 
 IOTA = f"<{', '.join(f'i64 {k}' for k in range(LANES))}>"
 # Cache lines and the widest vectors are 64 bytes: streaming stores want that alignment.
@@ -18,10 +18,13 @@ LINE = 64
 
 
 class Values:
-    """The values of one kernel; `scope` is where statements are being rendered."""
+    """The values of one kernel; `scope` is where statements are being rendered.
 
-    def __init__(self, kernel: Kernel):
-        self.kernel = kernel
+    `pairs` are the buffers of complex numbers: what stands at an even place has its other part beside it.
+    """
+
+    def __init__(self, kernel: Kernel, pairs: frozenset[str] = frozenset()):
+        self.kernel, self.pairs = kernel, pairs
         self.scope = Scope(None, "entry")
         self.pointers: dict[str, str] = {}
         self.dtypes = {name: b.dtype for name, b in kernel.buffers.items()}
@@ -226,12 +229,77 @@ class Values:
                     f"{t} zeroinitializer)"
                 )
             return decode(scope.emit, bits if stride == 1 else reverse(scope, bits, scalar, width), dtype, width)
+        even = self.even(buffer, index)
+        if even is not None:
+            return self.load_pair(scope, x, even, width)
         p = self.addresses(scope, buffer, index, width)
         bits = scope.emit(
             f"call {t} @llvm.masked.gather.{suffix}.v{width}p0({wide('ptr', width)} align {size} {p}, "
             f"{wide('i1', width)} {mask or 'splat (i1 true)'}, {t} zeroinitializer)"
         )
         return decode(scope.emit, bits, dtype, width)
+
+    def even(self, buffer: str, index: Expr) -> Expr | None:
+        """The index of the real part, where an index moves through complex numbers one by one."""
+        stride = self.stride(index) if buffer in self.pairs else None
+        if stride is not const(2, "i64"):
+            return None
+        return index.args[0] if index.op == "add" and index.args[1] is const(1, "i64") else index
+
+    def halves(self, scope: Scope, buffer: str, even: Expr, width: int) -> list[tuple[str, str]]:
+        """Where the first `width` of the parts of complex numbers stand, and the rest; with the lanes that are on."""
+        p = self.address(scope, buffer, self.value(even, 1))
+        q = scope.emit(f"getelementptr {MEMORY[self.dtypes[buffer]]}, ptr {p}, i64 {width}")
+        t, mask = wide("i1", width), scope.mask
+        if mask is None:
+            return [(p, ""), (q, "")]
+        first, rest = (
+            scope.emit(f"shufflevector {t} {mask}, {t} poison, {picks([k // 2 + start for k in range(width)])}")
+            for start in (0, width // 2)
+        )
+        return [(p, first), (q, rest)]
+
+    def load_pair(self, scope: Scope, x: Expr, even: Expr, width: int) -> str:
+        """Both parts of complex numbers that lie side by side; the other one is known from now on."""
+        buffer, dtype = str(x.attr), x.dtype
+        size, scalar = DTYPES[dtype].size, MEMORY[dtype]
+        t, suffix = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}"
+        a, b = (
+            scope.emit(
+                f"call {t} @llvm.masked.load.{suffix}.p0(ptr align {size} {p}, {wide('i1', width)} {mask}, "
+                f"{t} zeroinitializer)"
+                if mask
+                else f"load {t}, ptr {p}, align {size}"
+            )
+            for p, mask in self.halves(scope, buffer, even, width)
+        )
+        for part in (0, 1):
+            lanes = picks(range(part, 2 * width, 2))
+            value = scope.emit(f"shufflevector {t} {a}, {t} {b}, {lanes}")
+            scope.values[load(buffer, dtype, even + part), width] = value
+        return scope.values[x, width]
+
+    def store_pair(self, real: Store, imag: Store) -> bool:
+        """Writes both parts of complex numbers that lie side by side; False where these stores aren't that."""
+        scope, buffer, width = self.scope, real.buffer, self.scope.width
+        even = self.even(buffer, real.index) if width > 1 else None
+        if even is None or imag.buffer != buffer or imag.index is not even + 1:
+            return False
+        scalar, size = MEMORY[self.dtypes[buffer]], DTYPES[self.dtypes[buffer]].size
+        t, suffix = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}"
+        a, b = self.value(real.value, width), self.value(imag.value, width)
+        for start, (p, mask) in zip((0, width // 2), self.halves(scope, buffer, even, width), strict=True):
+            lanes = picks([k // 2 + start + width * (k % 2) for k in range(width)])
+            value = scope.emit(f"shufflevector {t} {a}, {t} {b}, {lanes}")
+            if mask:
+                scope.do(
+                    f"call void @llvm.masked.store.{suffix}.p0({t} {value}, ptr align {size} {p}, "
+                    f"{wide('i1', width)} {mask})"
+                )
+            else:
+                scope.do(f"store {t} {value}, ptr {p}, align {size}")
+        self.forget({buffer})
+        return True
 
     def store(self, s: Store) -> None:
         scope, dtype, width = self.scope, self.dtypes[s.buffer], self.scope.width
