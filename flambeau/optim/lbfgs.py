@@ -104,6 +104,11 @@ def _strong_wolfe(
     return bracket[low], evaluations
 
 
+def _real(t: Tensor) -> Tensor:
+    """A complex tensor as pairs of real numbers."""
+    return fb.view_as_real(t) if t.is_complex() else t
+
+
 class LBFGS(Optimizer):
     """Quasi-Newton steps from the last `history_size` changes of parameters and gradients; one group only.
 
@@ -141,11 +146,11 @@ class LBFGS(Optimizer):
         self._params = self.param_groups[0]["params"]
 
     def _flat_grad(self) -> Tensor:
-        return fb.cat([(fb.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params])
+        return fb.cat([_real(fb.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params])
 
     def _move(self, start: list[Tensor], t: float, direction: Tensor) -> None:
         offset = 0
-        for p, origin in zip(self._params, start, strict=True):
+        for p, origin in zip((_real(p.detach()) for p in self._params), start, strict=True):
             end = offset + p.numel()
             p.copy_(origin + direction[offset:end].reshape(p.shape) * t)
             offset = end
@@ -182,7 +187,7 @@ class LBFGS(Optimizer):
             if slope > -tolerance_change:
                 break
             spent = 0
-            start = [p.clone() for p in self._params]
+            start = [_real(p.detach()).clone() for p in self._params]
             if group["line_search_fn"] == "strong_wolfe":
 
                 def evaluate(
@@ -221,7 +226,7 @@ class LBFGS(Optimizer):
             return -grad
         changes, steps, ro = state["old_dirs"], state["old_stps"], state["ro"]
         change, step = grad - state["prev_flat_grad"], state["d"] * state["t"]
-        curvature = float((change * step).sum())
+        curvature = change.dot(step)
         if curvature > 1e-10:
             if len(changes) == history_size:
                 for history in (changes, steps, ro):
@@ -229,12 +234,13 @@ class LBFGS(Optimizer):
             changes.append(change)
             steps.append(step)
             ro.append(1.0 / curvature)
-            state["H_diag"] = curvature / float((change * change).sum())
-        direction, factors = -grad, []
-        for y, s, r in zip(reversed(changes), reversed(steps), reversed(ro), strict=True):
-            factors.append(float((s * direction).sum()) * r)
-            direction = direction - y * factors[-1]
+            state["H_diag"] = curvature / change.dot(change)
+        factors = state.setdefault("al", [None] * history_size)
+        direction = -grad
+        for i in reversed(range(len(changes))):
+            factors[i] = steps[i].dot(direction) * ro[i]
+            direction = direction - changes[i] * factors[i]
         direction = direction * state["H_diag"]
-        for y, s, r, factor in zip(changes, steps, ro, reversed(factors), strict=True):
-            direction = direction + s * (factor - float((y * direction).sum()) * r)
+        for i in range(len(changes)):
+            direction = direction + steps[i] * (factors[i] - changes[i].dot(direction) * ro[i])
         return direction

@@ -77,6 +77,7 @@ class Optimizer:
     state: defaultdict[Tensor, dict[str, Any]]
     param_groups: list[dict[str, Any]]
     _takes_sparse = False  # whether `_update` understands sparse gradients
+    _takes_complex = True  # complex parameters are updated as pairs of real numbers
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -163,6 +164,9 @@ class Optimizer:
                 for p in group["params"]:
                     grad = p.grad
                     if grad is not None:
+                        if p.is_complex():
+                            self._update_complex(group, p, grad)
+                            continue
                         if grad.layout != "strided" and not self._takes_sparse:
                             name = type(self).__name__
                             hint = ", please consider SparseAdam instead" if name == "Adam" else ""
@@ -172,6 +176,18 @@ class Optimizer:
                 if params:
                     self._update(group, params, grads)
         return loss
+
+    def _update_complex(self, group: dict[str, Any], p: Tensor, grad: Tensor) -> None:
+        """`_update` of the real view of p, with p's state in real views too."""
+        if not self._takes_complex:
+            raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
+        real = fb.view_as_real(p.detach())
+        if p in self.state:
+            self.state[real] = {k: fb.view_as_real(v) if _is_complex(v) else v for k, v in self.state[p].items()}
+        self._update(group, [real], [fb.view_as_real(grad)])
+        for key, value in self.state.pop(real, {}).items():
+            paired = isinstance(value, Tensor) and value.shape == real.shape
+            self.state[p][key] = fb.view_as_complex(value) if paired else value
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _update()")
@@ -307,12 +323,17 @@ class Optimizer:
         return self._register("_optimizer_load_state_dict_post_hooks", hook, prepend)
 
 
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
+
+
 def _fitted(param: Tensor, state: Any, key: str | None = None) -> Any:
     """Loaded state on the parameter's device and in its dtype; counters and coefficients stay float32 on the CPU."""
     if isinstance(state, Tensor):
         if key in ("step", "mu_product", "eta", "mu"):
             return state.to(dtype=fb.float32)
-        return state.to(device=param.device, dtype=param.dtype) if param.is_floating_point() else state.to(param.device)
+        follows = param.is_floating_point() or param.is_complex()
+        return state.to(device=param.device, dtype=param.dtype if follows else None)
     if isinstance(state, dict):
         return {k: _fitted(param, v, k) for k, v in state.items()}
     if isinstance(state, (list, tuple)):

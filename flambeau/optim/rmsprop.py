@@ -77,7 +77,8 @@ class Adagrad(Optimizer):
         })  # fmt: skip
         for group in self.param_groups:
             for p in group["params"]:
-                start = fb.full_like(p, group["initial_accumulator_value"], requires_grad=False)
+                start = group["initial_accumulator_value"]
+                start = fb.full_like(p, complex(start, start) if p.is_complex() else start, requires_grad=False)
                 self.state[p] = {"step": new_step(), "sum": start}
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
