@@ -15,25 +15,30 @@ from .scan import cumsum
 __all__ = ["cumulative_trapezoid", "gradient", "trapezoid", "trapz"]
 
 
-def areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:
-    """The area under each piece between neighbours along `dim`."""
-    if x is not None and dx is not None:
-        raise RuntimeError(f"{name}: takes x or dx, not both")
+def areas(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:
+    """The area under each piece between neighbours along `dim`, twice."""
     n = y.shape[dim]
     if n == 0:
         return y
-    pieces = (y.narrow(dim, 0, n - 1) + y.narrow(dim, 1, n - 1)) / 2
-    if x is None:
-        return pieces * (1 if dx is None else dx)
+    pieces = y.narrow(dim, 0, n - 1) + y.narrow(dim, 1, n - 1)
+    return pieces * (widths(y, x, dim) if x is not None else 1 if dx is None else dx)
+
+
+def widths(y: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The steps between neighbouring points, in a shape that goes with y's."""
+    n = y.shape[dim]
     if x.ndim == 1:
         if x.shape[0] != n:
-            raise RuntimeError(f"{name}: x has {x.shape[0]} points for {n} values along dimension {dim}")
+            raise RuntimeError(f"trapezoid: x has {x.shape[0]} points for {n} values along dimension {dim}")
         x = x.reshape([-1] + [1] * (y.ndim - 1 - dim % y.ndim))
-        steps = x[1:] - x[:-1]
-    else:
-        m = x.shape[dim]
-        steps = x.narrow(dim, 1, m - 1) - x.narrow(dim, 0, m - 1)
-    return pieces * steps
+        return x[1:] - x[:-1]
+    m = x.shape[dim]
+    return x.narrow(dim, 1, m - 1) - x.narrow(dim, 0, m - 1)
+
+
+def one_spacing(name: str, x: Tensor | None, dx: Any) -> None:
+    if x is not None and dx is not None:
+        raise RuntimeError(f"{name}: takes x or dx, not both")
 
 
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
@@ -42,7 +47,12 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = 
     >>> fb.trapezoid(fb.tensor([1.0, 5.0, 10.0]))
     tensor(10.5000)
     """
-    return areas("trapezoid", y, x, dx, dim).sum(dim)
+    one_spacing("trapezoid", x, dx)
+    if x is not None or y.shape[dim] == 0:
+        return areas(y, x, dx, dim).sum(dim) / 2
+    # With one step every point counts once, and the two ends by half.
+    total = y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5
+    return total if dx is None else total * dx
 
 
 def trapz(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
@@ -60,7 +70,8 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, 
     >>> fb.cumulative_trapezoid(fb.tensor([1.0, 5.0, 10.0]))
     tensor([ 3.0000, 10.5000])
     """
-    return cumsum(areas("cumulative_trapezoid", y, x, dx, dim), dim)
+    one_spacing("cumulative_trapezoid", x, dx)
+    return cumsum(areas(y, x, dx, dim), dim) / 2
 
 
 def slope(x: Tensor, dim: int, spacing: Any, edge_order: int) -> Tensor:

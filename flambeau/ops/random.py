@@ -17,7 +17,7 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
 from ..ir import expr as E
 from ..ir.expr import Expr, cast, const, var, where
-from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
+from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
 from .basic import new_like, to_dtype
 from .factories import check_place, default, finish, sizes
 from .primitive import generated, primitive
@@ -42,7 +42,14 @@ class Generator:
         self.calls = 0
 
     def manual_seed(self, seed: int) -> Generator:
-        """Starts the stream of `seed`, from -2^63 to 2^64 - 1; negative ones count from 2^64 down."""
+        """Starts the stream of `seed`, from -2^63 to 2^64 - 1; negative ones count from 2^64 down.
+
+        >>> _ = fb.manual_seed(7)
+        >>> a = fb.rand(3)
+        >>> _ = fb.manual_seed(7)
+        >>> fb.equal(a, fb.rand(3))
+        True
+        """
         if not -(2**63) <= int(seed) < 2**64:
             raise ValueError(f"manual_seed: a seed is a whole number from -2^63 to 2^64 - 1, got {seed}")
         self._seed = int(seed) & (2**64 - 1)
@@ -50,11 +57,22 @@ class Generator:
         return self
 
     def seed(self) -> int:
-        """Starts the stream of a seed from the system's entropy, and returns that."""
+        """Starts the default generator's stream of a seed that the system draws; returns the seed.
+
+        >>> drawn = fb.seed()
+        >>> drawn == fb.initial_seed()
+        True
+        """
         self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
         return self._seed
 
     def initial_seed(self) -> int:
+        """The seed of the default generator.
+
+        >>> _ = fb.manual_seed(7)
+        >>> fb.initial_seed()
+        7
+        """
         return self._seed
 
     def draw(self) -> tuple[int, int]:
@@ -116,10 +134,24 @@ def initial_seed() -> int:
 
 
 def get_rng_state() -> Tensor:
+    """The default generator's state: bytes, for `set_rng_state`.
+
+    >>> state = fb.get_rng_state()
+    >>> state.dtype
+    flambeau.uint8
+    """
     return default_generator.get_state()
 
 
 def set_rng_state(state: Tensor) -> None:
+    """Takes the default generator back to a state that `get_rng_state` returned.
+
+    >>> state = fb.get_rng_state()
+    >>> a = fb.rand(2)
+    >>> fb.set_rng_state(state)
+    >>> fb.equal(a, fb.rand(2))
+    True
+    """
     default_generator.set_state(state)
 
 
@@ -290,7 +322,13 @@ def rand(
 def randn(
     *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
-    """Numbers drawn from the normal distribution with mean 0 and variance 1."""
+    """Numbers drawn from the normal distribution with mean 0 and variance 1.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.randn(2, 3)
+    tensor([[ 0.7379, -1.7336, -0.0838],
+            [-1.5152, -0.8094,  1.0774]])
+    """
     made = new_empty(sizes("randn", size), default(dtype, out))
     return finish(draw(made, "normal", 0, 1, generator), requires_grad, out)
 
@@ -298,7 +336,12 @@ def randn(
 def randint(
     low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False
 ) -> Tensor:
-    """Whole numbers drawn evenly from low … high - 1: randint(high, size) or randint(low, high, size)."""
+    """Whole numbers drawn evenly from low … high - 1: randint(high, size) or randint(low, high, size).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.randint(1, 7, (8,))
+    tensor([3, 6, 1, 5, 6, 3, 5, 4])
+    """
     if size is None:
         low, high, size = 0, low, high
     if high is None:
@@ -314,40 +357,90 @@ def randint(
 def rand_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
 ) -> Tensor:
-    """Numbers drawn evenly from [0, 1), in another tensor's shape."""
+    """Numbers drawn evenly from [0, 1), in another tensor's shape.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.rand_like(fb.ones(2, 2))
+    tensor([[0.3990, 0.9722],
+            [0.0194, 0.7874]])
+    """
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "uniform", 0, 1, generator), requires_grad)
 
 
 def randn_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
 ) -> Tensor:
-    """Standard normal numbers in another tensor's shape."""
+    """Standard normal numbers in another tensor's shape.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.randn_like(fb.ones(2, 2))
+    tensor([[ 0.7379, -1.7336],
+            [-0.0838, -1.5152]])
+    """
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "normal", 0, 1, generator), requires_grad)
 
 
 def randint_like(
     input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
 ) -> Tensor:
-    """Whole numbers drawn evenly from low … high - 1, in another tensor's shape."""
+    """Whole numbers drawn evenly from low … high - 1, in another tensor's shape.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.randint_like(fb.ones(4), 10)
+    tensor([3., 9., 0., 7.])
+    """
     low, high = (0, low) if high is None else (low, high)
     return finish(draw_integers(new_empty(input.shape, dtype or input.dtype), low, high, None), requires_grad)
+
+
+@generated
+def partner_sampler() -> Kernel:
+    """y[i] = i, and partners[i] drawn evenly from 0 … i: the top of the product of 64 random bits with i + 1."""
+    i = var("i")
+    high, low = (cast(w, "u64") for w in philox(var("seed"), var("call"), i)[:2])
+    count, word = cast(i + 1, "u64"), const(32, "u64")
+    partner = high * count + (low * count >> word) >> word
+    stores = (Store("y", i, i), Store("partners", i, cast(partner, "i64")))
+    body = For(i, const(0, "i64"), var("n"), stores, parallel=True, vector=True)
+    outputs = (Buffer("y", "i64", "w"), Buffer("partners", "i64", "w"))
+    return Kernel("partners", (*outputs, Scalar("seed"), Scalar("call"), Scalar("n")), (body,))
+
+
+@generated
+def exchanges() -> Kernel:
+    """Exchanges y[i] with y[partners[i]], one after the other, as each looks at what those before have left."""
+    i, at = var("i"), var("at")
+    here, there = var("here"), var("there")
+    body = (
+        Let(at, E.load("partners", "i64", i)),
+        Let(here, E.load("y", "i64", i)),
+        Let(there, E.load("y", "i64", at)),
+        Store("y", i, there),
+        Store("y", at, here),
+    )
+    once = For(var("once"), const(0, "i64"), const(1, "i64"), (For(i, const(0, "i64"), var("n"), body),), parallel=True)
+    return Kernel("exchanges", (Buffer("y", "i64", "rw"), Buffer("partners", "i64"), Scalar("n")), (once,))
 
 
 def randperm(
     n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
-    """The numbers 0 … n - 1 in random order: sorted by 63-bit random keys."""
-    import numpy
+    """The numbers 0 … n - 1 in random order, which are exchanged as R. Durstenfeld has it (Algorithm 235, 1964).
 
+    >>> _ = fb.manual_seed(0)
+    >>> fb.randperm(5)
+    tensor([2, 1, 0, 3, 4])
+    """
     if n < 0:
         raise RuntimeError(f"randperm: n can't be negative, got {n}")
     kind = INT64 if dtype is None and out is None else default(dtype, out)
     largest = EXACT.get(kind.ir) or bounds(new_empty((0,), kind))[1]
     if n - 1 > largest:
         raise RuntimeError(f"randperm: {kind} holds whole numbers up to {largest:g} only, got n = {n}; use int64")
-    keys = draw_integers(new_empty((n,), INT64), -(2**63), 2**63 - 1, generator)
-    order = numpy.argsort(memoryview(keys), kind="stable") if n else numpy.empty(0, "int64")
-    made = _core.from_buffer(order)[0]
+    made, partners = _core.announce(_core.DRAW, new_empty((n,), INT64)), new_empty((n,), INT64)
+    key, call = (generator or current_generator()).draw()
+    _core.launch(partner_sampler(), (made, partners, key, call, n), n, GRAIN, n)
+    _core.launch(exchanges(), (made, partners, n), 1, 1, n)
     return finish(made if kind is INT64 else to_dtype(made, kind), requires_grad, out)
 
 
