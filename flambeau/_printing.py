@@ -54,7 +54,11 @@ def set_printoptions(
 
 
 def get_printoptions() -> dict[str, Any]:
-    """The options in force, by name."""
+    """The options in force, by name.
+
+    >>> fb.get_printoptions()["precision"]
+    4
+    """
     return {name: getattr(options, name) for name in Options.__dataclass_fields__}
 
 

@@ -17,20 +17,42 @@ _precision = "highest"
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Accepted: every algorithm here is deterministic, whatever the mode and the number of threads."""
+    """Accepted: every algorithm here is deterministic, whatever the mode and the number of threads.
+
+    >>> fb.use_deterministic_algorithms(True)
+    >>> fb.are_deterministic_algorithms_enabled()
+    True
+    >>> fb.use_deterministic_algorithms(False)
+    """
     set_deterministic_debug_mode(0 if not mode else 1 if warn_only else 2)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
+    """What `use_deterministic_algorithms` was given last; every algorithm is deterministic either way.
+
+    >>> fb.are_deterministic_algorithms_enabled()
+    False
+    """
     return _deterministic_mode != 0
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """The `warn_only` that `use_deterministic_algorithms` was given last.
+
+    >>> fb.is_deterministic_algorithms_warn_only_enabled()
+    False
+    """
     return _deterministic_mode == 1
 
 
 def set_deterministic_debug_mode(debug_mode: int | str) -> None:
-    """0 "default", 1 "warn" or 2 "error"; nothing here is ever nondeterministic."""
+    """0 "default", 1 "warn" or 2 "error"; nothing here is ever nondeterministic.
+
+    >>> fb.set_deterministic_debug_mode("warn")
+    >>> fb.get_deterministic_debug_mode()
+    1
+    >>> fb.set_deterministic_debug_mode(0)
+    """
     global _deterministic_mode
     names = {"default": 0, "warn": 1, "error": 2}
     mode = names.get(debug_mode, -1) if isinstance(debug_mode, str) else debug_mode
@@ -42,11 +64,22 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
 
 def get_deterministic_debug_mode() -> int:
+    """The mode in force: 0, 1 or 2, as `set_deterministic_debug_mode` names them.
+
+    >>> fb.get_deterministic_debug_mode()
+    0
+    """
     return _deterministic_mode
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """ "highest", "high" or "medium"; products of float32 are always computed in float32."""
+    """ "highest", "high" or "medium"; products of float32 are always computed in float32.
+
+    >>> fb.set_float32_matmul_precision("high")
+    >>> fb.get_float32_matmul_precision()
+    'high'
+    >>> fb.set_float32_matmul_precision("highest")
+    """
     global _precision
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"set_float32_matmul_precision: 'highest', 'high' or 'medium' is needed, got {precision!r}")
@@ -54,20 +87,41 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
+    """The name that `set_float32_matmul_precision` was given last.
+
+    >>> fb.get_float32_matmul_precision()
+    'highest'
+    """
     return _precision
 
 
 def set_default_device(where: Any) -> None:
-    """The device that factories use: "cpu", the only one of this build."""
+    """The device that factories use: "cpu", the only one of this build.
+
+    >>> fb.set_default_device("cpu")
+    >>> fb.get_default_device()
+    device(type='cpu')
+    """
     check_place("set_default_device", where)
 
 
 def get_default_device() -> Any:
+    """The device that factories use.
+
+    >>> fb.get_default_device()
+    device(type='cpu')
+    """
     return device("cpu")
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Sets the default dtype by a tensor type, FloatTensor or its name."""
+    """Sets the default dtype by a tensor type, FloatTensor or its name.
+
+    >>> fb.set_default_tensor_type(fb.DoubleTensor)
+    >>> fb.ones(1).dtype
+    flambeau.float64
+    >>> fb.set_default_tensor_type(fb.FloatTensor)
+    """
     names = {"Float": 8, "Double": 9, "Half": 6, "BFloat16": 7}
     text = t if isinstance(t, str) else t.__name__
     kind = text.rpartition(".")[2].removesuffix("Tensor")
@@ -77,18 +131,28 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 def get_num_interop_threads() -> int:
-    """How many operations run at once: one; its work is shared by `get_num_threads()` threads."""
+    """How many operations run at once: one; its work is shared by `get_num_threads()` threads.
+
+    >>> fb.get_num_interop_threads()
+    1
+    """
     return 1
 
 
 def set_num_interop_threads(num: int) -> None:
-    """Accepted: operations run one after the other."""
+    """Accepted: operations run one after the other.
+
+    >>> fb.set_num_interop_threads(1)
+    """
     if num < 1:
         raise RuntimeError(f"set_num_interop_threads: at least one thread is needed, got {num}")
 
 
 def set_warn_always(b: bool) -> None:
-    """Whether a warning is shown each time rather than once."""
+    """Whether a warning is shown each time rather than once.
+
+    >>> fb.set_warn_always(False)
+    """
     global _warn_always
     import warnings
 
@@ -98,23 +162,42 @@ def set_warn_always(b: bool) -> None:
 
 
 def is_warn_always_enabled() -> bool:
+    """Whether `set_warn_always` asked for every warning.
+
+    >>> fb.is_warn_always_enabled()
+    False
+    """
     return _warn_always
 
 
 def set_flush_denormal(mode: bool) -> bool:
-    """Returns False: denormal numbers are always kept."""
+    """Returns False: denormal numbers are always kept.
+
+    >>> fb.set_flush_denormal(True)
+    False
+    """
     return False
 
 
 def is_anomaly_enabled() -> bool:
-    """Whether anomaly detection is on."""
+    """Whether anomaly detection is on.
+
+    >>> fb.is_anomaly_enabled()
+    False
+    """
     on = _core.swap_anomaly(False)
     _core.swap_anomaly(on)
     return on
 
 
 def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
-    """Switches anomaly detection on or off."""
+    """Switches anomaly detection on or off.
+
+    >>> fb.set_anomaly_enabled(True)
+    >>> fb.is_anomaly_enabled()
+    True
+    >>> fb.set_anomaly_enabled(False)
+    """
     _core.swap_anomaly(mode)
 
 
@@ -131,6 +214,11 @@ def typename(obj: Any) -> str:
 
 
 def is_storage(obj: Any) -> bool:
+    """Whether an object is the memory of a tensor.
+
+    >>> fb.is_storage(fb.ones(1).untyped_storage())
+    True
+    """
     return isinstance(obj, _core.Storage)
 
 

@@ -262,10 +262,20 @@ igamma, igammac = gammainc, gammaincc
 
 
 def igamma_(self: Tensor, other: Tensor) -> Tensor:
+    """In-place form of `igamma`.
+
+    >>> fb.tensor([1.0, 2.0]).igamma_(fb.tensor([1.0, 1.0]))
+    tensor([0.6321, 0.2642])
+    """
     return self.copy_(gammainc(self, other))
 
 
 def igammac_(self: Tensor, other: Tensor) -> Tensor:
+    """In-place form of `igammac`.
+
+    >>> fb.tensor([1.0, 2.0]).igammac_(fb.tensor([1.0, 1.0]))
+    tensor([0.3679, 0.7358])
+    """
     return self.copy_(gammaincc(self, other))
 
 

@@ -30,7 +30,12 @@ def check(node: Node, grads: tuple) -> None:
 
 
 class set_detect_anomaly:
-    """Switches anomaly detection on or off; as a context, until its end."""
+    """Switches anomaly detection on or off; as a context, until its end.
+
+    >>> with fb.autograd.set_detect_anomaly(True):
+    ...     fb.is_anomaly_enabled()
+    True
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self.before = _core.swap_anomaly(mode)
@@ -42,7 +47,16 @@ class set_detect_anomaly:
 
 
 class detect_anomaly:
-    """Inside, an error or a NaN in backward names the line of the forward pass it belongs to."""
+    """Inside, an error or a NaN in backward names the line of the forward pass it belongs to.
+
+    >>> x = fb.tensor(0.0, requires_grad=True)
+    >>> with fb.autograd.detect_anomaly():
+    ...     try:
+    ...         (x.sqrt() * 0.0).backward()
+    ...     except RuntimeError as error:
+    ...         print("nan" in str(error))
+    True
+    """
 
     def __init__(self, check_nan: bool = True) -> None: ...
 

@@ -160,13 +160,26 @@ def need_grad(what: str, t: Tensor) -> None:
 
 
 def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-    """Calls hook(grad) whenever a gradient for this tensor is computed; what it returns, if not None, replaces it."""
+    """Calls hook(grad) whenever a gradient for this tensor is computed; what it returns, if not None, replaces it.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> _ = x.register_hook(lambda grad: grad * 10)
+    >>> x.sum().backward()
+    >>> x.grad
+    tensor([10., 10.])
+    """
     need_grad("register_hook", self)
     return add_hook(_core.hook_site(self).setdefault("hooks", {}), hook)
 
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
-    """Calls hook(tensor) after a gradient was added to this leaf's `.grad`."""
+    """Calls hook(tensor) after a gradient was added to this leaf's `.grad`.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> _ = x.register_post_accumulate_grad_hook(lambda t: print(t.grad))
+    >>> x.sum().backward()
+    tensor([1., 1.])
+    """
     need_grad("register_post_accumulate_grad_hook", self)
     if not self.is_leaf:
         raise RuntimeError("register_post_accumulate_grad_hook: only leaves accumulate gradients; use register_hook")
@@ -174,7 +187,15 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
 
 
 def retain_grad(self: Tensor) -> None:
-    """Keeps the gradient of this non-leaf in `.grad`."""
+    """Keeps the gradient of this non-leaf in `.grad`.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> y = x * 3
+    >>> y.retain_grad()
+    >>> y.sum().backward()
+    >>> y.grad
+    tensor([1., 1.])
+    """
     need_grad("retain_grad", self)
     if not self.is_leaf:
         _core.hook_site(self)["retain"] = weakref.ref(self)

@@ -14,7 +14,13 @@ from .modes import Mode
 
 
 class UnpackedDualTensor(NamedTuple):
-    """A dual tensor's value, and its tangent or None."""
+    """A dual tensor's value, and its tangent or None.
+
+    >>> import flambeau.autograd.forward_ad as ad
+    >>> with ad.dual_level():
+    ...     print(ad.unpack_dual(ad.make_dual(fb.tensor(3.0), fb.tensor(1.0)) ** 2))
+    UnpackedDualTensor(primal=tensor(9.), tangent=tensor(6.))
+    """
 
     primal: Tensor
     tangent: Tensor | None
@@ -28,7 +34,13 @@ levels = Levels()
 
 
 def enter_dual_level() -> int:
-    """Begins a level of forward mode; returns its number."""
+    """Begins a level of forward mode; returns its number.
+
+    >>> from flambeau.autograd import forward_ad
+    >>> forward_ad.enter_dual_level()
+    0
+    >>> forward_ad.exit_dual_level()
+    """
     level = Dual()
     level.__enter__()
     levels.entered = (*levels.entered, level)
@@ -36,7 +48,12 @@ def enter_dual_level() -> int:
 
 
 def exit_dual_level(*, level: int | None = None) -> None:
-    """Ends the innermost level, where all tensors lose the tangents that they have there."""
+    """Ends the innermost level, where all tensors lose the tangents that they have there.
+
+    >>> from flambeau.autograd import forward_ad
+    >>> level = forward_ad.enter_dual_level()
+    >>> forward_ad.exit_dual_level(level=level)
+    """
     if not levels.entered:
         raise RuntimeError("exit_dual_level: no level has been entered")
     if level is not None and level != len(levels.entered) - 1:

@@ -84,7 +84,14 @@ class no_grad(Mode):
 
 
 class enable_grad(no_grad):
-    """Operations are recorded inside, whatever stands around it."""
+    """Operations are recorded inside, whatever stands around it.
+
+    >>> x = fb.ones(1, requires_grad=True)
+    >>> with fb.no_grad(), fb.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
 
     enabled = True
 
@@ -116,7 +123,14 @@ class set_grad_enabled(Mode):
 
 
 class inference_mode(Mode):
-    """Nothing is recorded inside, and `is_inference_mode_enabled()` says so."""
+    """Nothing is recorded inside, and `is_inference_mode_enabled()` says so.
+
+    >>> x = fb.ones(1, requires_grad=True)
+    >>> with fb.inference_mode():
+    ...     y = x * 2
+    >>> y.requires_grad, y.is_inference()
+    (False, True)
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         if callable(mode):

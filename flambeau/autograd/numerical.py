@@ -16,7 +16,22 @@ from .modes import no_grad
 
 
 class GradcheckError(RuntimeError):
-    """A derivative differs from its finite differences."""
+    """A derivative differs from its finite differences.
+
+    >>> class Wrong(fb.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return g
+    >>> x = fb.tensor([3.0], dtype=fb.float64, requires_grad=True)
+    >>> try:
+    ...     fb.autograd.gradcheck(Wrong.apply, x)
+    ... except fb.autograd.GradcheckError as error:
+    ...     print(type(error).__name__)
+    GradcheckError
+    """
 
 
 def outputs_of(function: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
@@ -189,6 +204,10 @@ def gradgradcheck(
     """Whether derivatives of the backward agree with its finite differences.
 
     Those of its backward, and with `check_fwd_over_rev` those of forward mode.
+
+    >>> x = fb.tensor([0.5, 2.0], dtype=fb.float64, requires_grad=True)
+    >>> fb.autograd.gradgradcheck(fb.sin, (x,))
+    True
     """
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outputs = outputs_of(func, given)

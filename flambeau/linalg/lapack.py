@@ -24,7 +24,14 @@ SUPPORTED = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])
 
 
 class LinAlgError(RuntimeError):
-    """A decomposition failed: the matrix is singular, not positive definite, or an iteration didn't converge."""
+    """A decomposition failed: the matrix is singular, not positive definite, or an iteration didn't converge.
+
+    >>> try:
+    ...     fb.linalg.inv(fb.zeros(2, 2))
+    ... except fb.linalg.LinAlgError as error:
+    ...     print(error)
+    inv: a matrix is singular (its LU decomposition has a 0 on the diagonal); pinv and lstsq take such matrices
+    """
 
 
 def check(name: str, x: Tensor, square: bool = False, least: int = 2) -> None:

@@ -56,6 +56,9 @@ def rebuild_tensor(
 
 
 def init_reductions() -> None:
-    """Makes `multiprocessing` send tensors this way; done when `flambeau.multiprocessing` is imported."""
+    """Makes `multiprocessing` send tensors this way; done when `flambeau.multiprocessing` is imported.
+
+    >>> fb.multiprocessing.init_reductions()
+    """
     ForkingPickler.register(Tensor, reduce_tensor)
     ForkingPickler.register(SharedMemory, reduce_memory)

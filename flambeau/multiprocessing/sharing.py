@@ -21,12 +21,20 @@ known: WeakValueDictionary[tuple[int, int], SharedMemory] = WeakValueDictionary(
 
 
 def get_all_sharing_strategies() -> set[str]:
-    """The names that `set_sharing_strategy` takes."""
+    """The names that `set_sharing_strategy` takes.
+
+    >>> sorted(fb.multiprocessing.get_all_sharing_strategies())
+    ['file_descriptor', 'file_system']
+    """
     return set(STRATEGIES)
 
 
 def get_sharing_strategy() -> str:
-    """The strategy in use."""
+    """The strategy in use.
+
+    >>> fb.multiprocessing.get_sharing_strategy()
+    'file_descriptor'
+    """
     return _strategy
 
 
@@ -36,6 +44,8 @@ def set_sharing_strategy(new_strategy: str) -> None:
     Each shared block holds a descriptor open. With "file_system", which programs choose when they run out of them, this
     process's limit is raised to the most that it may have (`ulimit -Hn`). Memory has no name with either, so nothing is
     left behind however the program ends.
+
+    >>> fb.multiprocessing.set_sharing_strategy("file_descriptor")
     """
     global _strategy
     if new_strategy not in STRATEGIES:
@@ -65,6 +75,9 @@ def share_memory_(x: Tensor) -> Tensor:
 
     Tensors that view the same memory move along. Processes that are sent the tensor, or forked, see the same elements.
     RuntimeError if a NumPy array or another buffer uses the memory.
+
+    >>> fb.ones(2).share_memory_().is_shared()
+    True
     """
     if _core.shared_memory(x) is None:
         # A queue's own thread shares while the program's may be computing with the block: then that one stays.

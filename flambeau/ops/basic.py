@@ -138,7 +138,11 @@ def fill(x: Tensor, value: Any) -> None:
 
 
 def zero_(x: Tensor) -> Tensor:
-    """Sets every element of x to 0; returns x."""
+    """Sets every element of x to 0; returns x.
+
+    >>> fb.tensor([1.0, 2.0]).zero_()
+    tensor([0., 0.])
+    """
     return fill_(x, 0)
 
 
@@ -267,7 +271,12 @@ Tensor._slice = view_slice
 
 
 def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The storage of x under any sizes and strides that stay inside it."""
+    """The storage of x under any sizes and strides that stay inside it.
+
+    >>> fb.as_strided(fb.arange(6), (2, 2), (3, 1), 1)
+    tensor([[1, 2],
+            [4, 5]])
+    """
     at = x.storage_offset() if storage_offset is None else storage_offset
     _core.raw_view(x, x.dtype, size, stride, at)  # bounds are checked before anything is recorded
     base_stride = contiguous_strides(x.shape) if x.is_contiguous() else x.stride()

@@ -32,7 +32,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
 
 
 def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """In-place form of :func:`clamp`."""
+    """In-place form of :func:`clamp`.
+
+    >>> fb.tensor([-3.0, 0.5, 3.0]).clamp_(-1.0, 1.0)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
     bounds = [b for b in (min, max) if b is not None]
     if not bounds:
         raise RuntimeError("clamp_: at least one of 'min' or 'max' must not be None")
@@ -59,7 +63,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
 
 
 def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """In-place form of :func:`div`."""
+    """In-place form of :func:`div`.
+
+    >>> fb.tensor([7.0, 8.0]).div_(2.0, rounding_mode="floor")
+    tensor([3., 4.])
+    """
     return rounded(rounding_mode).inplace(self, other)
 
 
@@ -99,7 +107,11 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """In-place form of :func:`masked_fill`."""
+    """In-place form of :func:`masked_fill`.
+
+    >>> fb.tensor([1.0, 2.0]).masked_fill_(fb.tensor([True, False]), 9.0)
+    tensor([9., 2.])
+    """
     return TABLE["masked_fill"].inplace(self, mask, filler(self, value))
 
 
@@ -136,7 +148,11 @@ min = overload("min", amin, min_dim, TABLE["minimum"], min_result)
 
 
 def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
-    """The smallest and the largest element, of everything or along a dimension."""
+    """The smallest and the largest element, of everything or along a dimension.
+
+    >>> fb.aminmax(fb.tensor([[1.0, 5.0], [3.0, -2.0]]), dim=1)
+    aminmax(min=tensor([ 1., -2.]), max=tensor([5., 3.]))
+    """
     dims = () if dim is None else dim
     return aminmax_result(amin(input, dims, keepdim), amax(input, dims, keepdim))
 
@@ -169,22 +185,47 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 
 def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor.
+
+    >>> fb.is_tensor(fb.ones(1)), fb.is_tensor([1.0])
+    (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is float16, bfloat16, float32 or float64.
+
+    >>> fb.is_floating_point(fb.ones(1)), fb.is_floating_point(fb.tensor([1]))
+    (True, False)
+    """
     return input.is_floating_point()
 
 
 def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is complex.
+
+    >>> fb.is_complex(fb.tensor([1j])), fb.is_complex(fb.ones(1))
+    (True, False)
+    """
     return input.is_complex()
 
 
 def numel(input: Tensor) -> int:
+    """How many elements a tensor has.
+
+    >>> fb.numel(fb.zeros(2, 3))
+    6
+    """
     return input.numel()
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape.
+
+    >>> fb.is_same_size(fb.zeros(2, 3), fb.ones(2, 3))
+    True
+    """
     return input.shape == other.shape
 
 
@@ -206,12 +247,21 @@ def result_type(a: Any, b: Any) -> Any:
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """Whether a dtype converts to another without losing its kind."""
+    """Whether a dtype converts to another without losing its kind.
+
+    >>> fb.can_cast(fb.int64, fb.float32), fb.can_cast(fb.float32, fb.int64)
+    (True, False)
+    """
     kinds = [3 if d.is_complex else 2 if d.is_floating_point else 0 if d.name == "bool" else 1 for d in (from_, to)]
     return kinds[0] <= kinds[1]
 
 
 def relu_(input: Tensor) -> Tensor:
+    """In-place form of `relu`.
+
+    >>> fb.relu_(fb.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
     return TABLE["relu"].inplace(input)
 
 
@@ -237,7 +287,12 @@ globals().update({name: with_inplace(TABLE[name]) for name in ACTIVATIONS})
 
 
 def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
-    """Sets the diagonal of a matrix to a number; returns it."""
+    """Sets the diagonal of a matrix to a number; returns it.
+
+    >>> fb.zeros(2, 3).fill_diagonal_(5.0)
+    tensor([[5., 0., 0.],
+            [0., 5., 0.]])
+    """
     self.as_strided((builtins.min(self.shape),), (builtins.sum(self.stride()),)).fill_(fill_value)
     return self
 

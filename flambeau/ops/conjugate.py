@@ -21,20 +21,36 @@ def conj(input: Tensor) -> Tensor:
 
 
 def resolve_conj(input: Tensor) -> Tensor:
-    """x itself: conjugation isn't deferred here."""
+    """x itself: conjugation isn't deferred here.
+
+    >>> fb.resolve_conj(fb.tensor([1 + 2j]).conj())
+    tensor([1.-2.j])
+    """
     return input
 
 
 def resolve_neg(input: Tensor) -> Tensor:
-    """x itself: negation isn't deferred here."""
+    """x itself: negation isn't deferred here.
+
+    >>> fb.resolve_neg(fb.tensor([1.0, -2.0]))
+    tensor([ 1., -2.])
+    """
     return input
 
 
 def is_conj(input: Tensor) -> bool:
-    """False: conjugation isn't deferred here."""
+    """False: conjugation isn't deferred here.
+
+    >>> fb.is_conj(fb.tensor([1 + 2j]).conj())
+    False
+    """
     return False
 
 
 def is_neg(input: Tensor) -> bool:
-    """False: negation isn't deferred here."""
+    """False: negation isn't deferred here.
+
+    >>> fb.is_neg(fb.tensor([1 + 2j]).imag)
+    False
+    """
     return False

@@ -226,7 +226,11 @@ def conv_transpose(
 
 
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
-    """Cross-correlation of (N, C, L) or (C, L) with a weight (O, C / groups, K)."""
+    """Cross-correlation of (N, C, L) or (C, L) with a weight (O, C / groups, K).
+
+    >>> fb.conv1d(fb.tensor([[[1.0, 2.0, 4.0, 8.0]]]), fb.tensor([[[-1.0, 1.0]]]))
+    tensor([[[1., 2., 4.]]])
+    """
     return conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -242,22 +246,40 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) 
 
 
 def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
-    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W) with a weight (O, C / groups, kD, kH, kW)."""
+    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W) with a weight (O, C / groups, kD, kH, kW).
+
+    >>> fb.conv3d(fb.ones(1, 1, 3, 3, 3), fb.ones(1, 1, 2, 2, 3)).flatten()
+    tensor([12., 12., 12., 12.])
+    """
     return conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv1d, with a weight (C, O / groups, K)."""
+    """The transpose of conv1d, with a weight (C, O / groups, K).
+
+    >>> fb.conv_transpose1d(fb.tensor([[[1.0, 2.0]]]), fb.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+    tensor([[[  1.,  10., 102.,  20., 200.]]])
+    """
     return conv_transpose("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv2d, with a weight (C, O / groups, kH, kW)."""
+    """The transpose of conv2d, with a weight (C, O / groups, kH, kW).
+
+    >>> fb.conv_transpose2d(fb.tensor([[[[1.0, 2.0]]]]), fb.tensor([[[[1.0, 10.0], [0.0, 5.0]]]]))
+    tensor([[[[ 1., 12., 20.],
+              [ 0.,  5., 10.]]]])
+    """
     return conv_transpose("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv3d, with a weight (C, O / groups, kD, kH, kW)."""
+    """The transpose of conv3d, with a weight (C, O / groups, kD, kH, kW).
+
+    >>> fb.conv_transpose3d(fb.tensor([2.0]).view(1, 1, 1, 1, 1), fb.ones(1, 1, 1, 2, 2)).squeeze()
+    tensor([[2., 2.],
+            [2., 2.]])
+    """
     return conv_transpose("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 

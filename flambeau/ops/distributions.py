@@ -122,7 +122,12 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
 
 
 def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
-    """Fills the tensor with 1 with probability p, else 0; returns it."""
+    """Fills the tensor with 1 with probability p, else 0; returns it.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.empty(6).bernoulli_(0.5)
+    tensor([1., 0., 1., 0., 0., 1.])
+    """
     if isinstance(p, Tensor):
         return self.copy_(bernoulli(p.expand(self.shape), generator=generator))
     fault = probability(p)
@@ -132,7 +137,12 @@ def bernoulli_(self, p=0.5, *, generator=None) -> Tensor:
 
 
 def random_(self, *limits: int, generator: Generator | None = None, **named: int) -> Tensor:
-    """Fills the tensor with whole numbers drawn evenly: random_(to), random_(from, to), or all that the dtype holds."""
+    """Fills the tensor with whole numbers drawn evenly: random_(to), random_(from, to), or all that the dtype holds.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.empty(4).random_(1, 7)
+    tensor([3., 6., 1., 5.])
+    """
     given = [*limits, *(named[key] for key in ("from", "to") if key in named)]
     if len(given) > 2 or named.keys() - {"from", "to"}:
         raise TypeError(f"random_: takes (to) or (from, to), got {(*limits, *named)}")

@@ -39,7 +39,8 @@ def check_place(name: str, where: Any, layout: Any = None) -> None:
         place = device(where).type
         if place == "cuda":
             raise AssertionError(
-                f"Torch not compiled with CUDA enabled ({name}: tensors are on 'cpu'; ask torch.cuda.is_available() first)"
+                f"Torch not compiled with CUDA enabled ({name}: tensors are on 'cpu'; "
+                "ask torch.cuda.is_available() first)"
             )
         if place not in ("cpu", "meta"):
             raise RuntimeError(f"{name}: tensors are on 'cpu', got device {str(where)!r}")
@@ -99,7 +100,11 @@ def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=Fa
 
 
 def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
-    """An uninitialised tensor of another's shape, dtype and order of dimensions."""
+    """An uninitialised tensor of another's shape, dtype and order of dimensions.
+
+    >>> fb.empty_like(fb.ones(2, 3), dtype=fb.int64).shape
+    flambeau.Size([2, 3])
+    """
     dtype = input.dtype if dtype is None else dtype
     if input.layout != "strided":
         return finish(input.detach().to(dtype).clone().zero_(), requires_grad)
@@ -113,26 +118,45 @@ def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
 def full_like(
     input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
 ) -> Tensor:
-    """A tensor of another's shape and dtype with every element the same number."""
+    """A tensor of another's shape and dtype with every element the same number.
+
+    >>> fb.full_like(fb.ones(2, 2), 7)
+    tensor([[7., 7.],
+            [7., 7.]])
+    """
     made = empty_like(input, dtype=dtype, memory_format=memory_format)
     IDENTITY.into((made,), fill_value)
     return finish(made, requires_grad)
 
 
 def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
-    """Zeros of another tensor's shape and dtype."""
+    """Zeros of another tensor's shape and dtype.
+
+    >>> fb.zeros_like(fb.tensor([[1, 2], [3, 4]]))
+    tensor([[0, 0],
+            [0, 0]])
+    """
     return full_like(input, 0, dtype=dtype, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
-    """Ones of another tensor's shape and dtype."""
+    """Ones of another tensor's shape and dtype.
+
+    >>> fb.ones_like(fb.tensor([[1, 2], [3, 4]]), dtype=fb.float32)
+    tensor([[1., 1.],
+            [1., 1.]])
+    """
     return full_like(input, 1, dtype=dtype, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def empty_strided(
     size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
-    """An uninitialised tensor with given strides."""
+    """An uninitialised tensor with given strides.
+
+    >>> fb.empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
     return finish(new_empty_strided(size, stride, default(dtype)), requires_grad)
 
 
@@ -217,7 +241,14 @@ def from_numpy(ndarray) -> Tensor:
 
 
 def as_tensor(data, dtype=None, device=None) -> Tensor:
-    """data as a tensor, sharing memory where that is possible."""
+    """data as a tensor, sharing memory where that is possible.
+
+    >>> import numpy
+    >>> a = numpy.zeros(2)
+    >>> fb.as_tensor(a)[0] = 5
+    >>> a
+    array([5., 0.])
+    """
     check_place("as_tensor", device)
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype is dtype else to_dtype(data, dtype)
@@ -228,7 +259,11 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False) -> Tensor:
-    """obj as a tensor; copy=True always copies, copy=False never."""
+    """obj as a tensor; copy=True always copies, copy=False never.
+
+    >>> fb.asarray([1, 2], dtype=fb.float32)
+    tensor([1., 2.])
+    """
     made = as_tensor(obj, dtype, device)
     if copy is False and not shares(made, obj):
         wanted = f"dtype {dtype}" if dtype is not None else "it"
@@ -251,7 +286,11 @@ def shares(made: Tensor, source: Any) -> bool:
 
 
 def scalar_tensor(s, *, dtype=None, layout=None, device=None) -> Tensor:
-    """A 0-dimensional tensor of the default dtype."""
+    """A 0-dimensional tensor of the default dtype.
+
+    >>> fb.scalar_tensor(3)
+    tensor(3.)
+    """
     return full((), s, dtype=default(dtype))
 
 

@@ -155,7 +155,11 @@ def scatter_mode(reduce: str | None) -> str:
 def scatter_(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
-    """In-place form of :func:`scatter`."""
+    """In-place form of :func:`scatter`.
+
+    >>> fb.zeros(3).scatter_(0, fb.tensor([2, 0]), fb.tensor([1.0, 5.0]))
+    tensor([5., 0., 1.])
+    """
     src = value if src is None else src
     if reduce == "multiply":
         return input.copy_(scatter(input, dim, index, src, reduce=reduce))
@@ -173,7 +177,11 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """In-place form of :func:`scatter_add`."""
+    """In-place form of :func:`scatter_add`.
+
+    >>> fb.ones(2).scatter_add_(0, fb.tensor([1, 1]), fb.tensor([1.0, 5.0]))
+    tensor([1., 7.])
+    """
     scattered(written_, "scatter_add_", input, dim, index, src, "sum")
     return input
 
@@ -229,7 +237,12 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 def index_add_(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """In-place form of :func:`index_add`."""
+    """In-place form of :func:`index_add`.
+
+    >>> fb.zeros(2, 2).index_add_(0, fb.tensor([1, 1]), fb.ones(2, 2))
+    tensor([[0., 0.],
+            [2., 2.]])
+    """
     indexed(written_, "index_add_", input, dim, index, source if alpha == 1 else source * alpha, "sum")
     return input
 
@@ -244,7 +257,12 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """In-place form of :func:`index_copy`."""
+    """In-place form of :func:`index_copy`.
+
+    >>> fb.zeros(2, 2).index_copy_(0, fb.tensor([1]), fb.tensor([[3.0, 4.0]]))
+    tensor([[0., 0.],
+            [3., 4.]])
+    """
     indexed(written_, "index_copy_", input, dim, index, source, "set")
     return input
 
@@ -268,7 +286,12 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 
 def index_fill_(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """In-place form of :func:`index_fill`."""
+    """In-place form of :func:`index_fill`.
+
+    >>> fb.zeros(2, 2).index_fill_(1, fb.tensor([0]), 7.0)
+    tensor([[7., 0.],
+            [7., 0.]])
+    """
     indexed(written_, "index_fill_", input, dim, index, fill_value("index_fill_", input, value), "set", True)
     return input
 

@@ -235,7 +235,12 @@ def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, a
 
 
 def index_put_(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
-    """In-place form of :func:`index_put`."""
+    """In-place form of :func:`index_put`.
+
+    >>> x = fb.zeros(4)
+    >>> fb.index_put_(x, (fb.tensor([1, 1, 3]),), fb.tensor([1.0, 2.0, 3.0]), accumulate=True)
+    tensor([0., 3., 0., 3.])
+    """
     entries = [None if i is None else index_tensor(i) for i in indices]
     store(input, entries, values, accumulate, "index_put_")
     return input

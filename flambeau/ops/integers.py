@@ -63,10 +63,20 @@ def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def gcd_(self: Tensor, other: Tensor) -> Tensor:
+    """In-place form of `gcd`.
+
+    >>> fb.gcd_(fb.tensor([12, 18]), fb.tensor([8, 27]))
+    tensor([4, 9])
+    """
     return self.copy_(gcd(self, other))
 
 
 def lcm_(self: Tensor, other: Tensor) -> Tensor:
+    """In-place form of `lcm`.
+
+    >>> fb.lcm_(fb.tensor([4, 6]), fb.tensor([6, 10]))
+    tensor([12, 30])
+    """
     return self.copy_(lcm(self, other))
 
 

@@ -335,17 +335,31 @@ def equal_parts(name: str, x: Tensor, at: Any, dim: int, least: int) -> tuple[Te
 
 
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """tensor_split along dimension 1 (0 for vectors), into equal parts."""
+    """tensor_split along dimension 1 (0 for vectors), into equal parts.
+
+    >>> fb.hsplit(fb.arange(4).reshape(2, 2), 2)
+    (tensor([[0],
+            [2]]), tensor([[1],
+            [3]]))
+    """
     return equal_parts("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """tensor_split along dimension 0 of a matrix, into equal parts."""
+    """tensor_split along dimension 0 of a matrix, into equal parts.
+
+    >>> fb.vsplit(fb.arange(4).reshape(2, 2), 2)
+    (tensor([[0, 1]]), tensor([[2, 3]]))
+    """
     return equal_parts("vsplit", input, indices_or_sections, 0, 2)
 
 
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """tensor_split along dimension 2, into equal parts."""
+    """tensor_split along dimension 2, into equal parts.
+
+    >>> [part.shape for part in fb.dsplit(fb.zeros(2, 3, 4), 2)]
+    [flambeau.Size([2, 3, 2]), flambeau.Size([2, 3, 2])]
+    """
     return equal_parts("dsplit", input, indices_or_sections, 2, 3)
 
 

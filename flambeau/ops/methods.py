@@ -43,7 +43,12 @@ def in_place(name: str) -> Callable[..., Tensor]:
 
 
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """Changes the shape in place; memory grows where it must, and new elements are uninitialised."""
+    """Changes the shape in place; memory grows where it must, and new elements are uninitialised.
+
+    >>> fb.arange(6).resize_(2, 2)
+    tensor([[0, 1],
+            [2, 3]])
+    """
     shape = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
     if self.requires_grad:
         raise RuntimeError("resize_: cannot resize variables that require grad; use x.detach()")
@@ -59,7 +64,13 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 
 def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor:
-    """Changes the shape in place to another tensor's."""
+    """Changes the shape in place to another tensor's.
+
+    >>> fb.arange(6).resize_as_(fb.zeros(3, 2))
+    tensor([[0, 1],
+            [2, 3],
+            [4, 5]])
+    """
     return resize_(self, tuple(other.shape))
 
 
@@ -76,39 +87,73 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
 
 
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
-    """Replaces each element by callable(element), one Python call each; returns the tensor."""
+    """Replaces each element by callable(element), one Python call each; returns the tensor.
+
+    >>> fb.tensor([1.0, 2.0]).apply_(lambda v: v * v + 1)
+    tensor([2., 5.])
+    """
     flat = [callable(v) for v in self.detach().reshape(-1).tolist()]
     return copy_(self, _core.from_nested(flat, self.dtype).reshape(self.shape)) if flat else self
 
 
 def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
-    """Replaces each element by callable(element, element of tensor); returns the tensor."""
+    """Replaces each element by callable(element, element of tensor); returns the tensor.
+
+    >>> fb.tensor([1.0, 5.0]).map_(fb.tensor([3.0, 4.0]), max)
+    tensor([3., 5.])
+    """
     other = tensor.expand(self.shape).reshape(-1).tolist()
     flat = [callable(a, b) for a, b in zip(self.detach().reshape(-1).tolist(), other, strict=True)]
     return copy_(self, _core.from_nested(flat, self.dtype).reshape(self.shape)) if flat else self
 
 
 def detach(input: Tensor) -> Tensor:
-    """A tensor over the same memory that stands on no tape."""
+    """A tensor over the same memory that stands on no tape.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> fb.detach(x).requires_grad
+    False
+    """
     return input.detach()
 
 
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the only element isn't zero."""
+    """Whether the only element isn't zero.
+
+    >>> fb.is_nonzero(fb.tensor([0.5])), fb.is_nonzero(fb.tensor([0]))
+    (True, False)
+    """
     if input.numel() != 1:
         raise RuntimeError(f"is_nonzero: the truth of a tensor with {input.numel()} elements is ambiguous")
     return bool(input.item())
 
 
 def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers.
+
+    >>> fb.is_signed(fb.ones(1)), fb.is_signed(fb.ones(1, dtype=fb.uint8))
+    (True, False)
+    """
     return input.is_signed()
 
 
 def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode.
+
+    >>> with fb.inference_mode():
+    ...     x = fb.ones(1)
+    >>> fb.is_inference(x)
+    True
+    """
     return input.is_inference()
 
 
 def get_device(input: Tensor) -> int:
+    """The index of the tensor's device; -1 for the CPU.
+
+    >>> fb.get_device(fb.ones(1))
+    -1
+    """
     return input.get_device()
 
 
@@ -159,13 +204,22 @@ def multinomial(
 def new_empty_strided_like(
     self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: Any = None, **kwargs: Any
 ) -> Tensor:
+    """An uninitialised tensor of the tensor's dtype, with given strides.
+
+    >>> fb.ones(1, dtype=fb.int64).new_empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
     return new_empty_strided(size, stride, self.dtype if dtype is None else dtype)
 
 
 def empty_permuted(
     size: Sequence[int], physical_layout: Sequence[int], *, dtype: Any = None, requires_grad: bool = False, **_: Any
 ) -> Tensor:
-    """An uninitialised tensor whose dimensions lie in memory in the order given."""
+    """An uninitialised tensor whose dimensions lie in memory in the order given.
+
+    >>> fb.empty_permuted((2, 3, 4), (0, 2, 1)).stride()
+    (12, 1, 3)
+    """
     strides, step = [0] * len(size), 1
     for d in reversed(physical_layout):
         strides[d] = step
@@ -177,6 +231,10 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Whole numbers drawn from Poisson distributions with the given rates, by inversion in float64.
 
     Rates above 500 are drawn from the normal distribution with the same mean and variance, rounded.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.poisson(fb.tensor([1.0, 10.0, 100.0]))
+    tensor([ 1., 16., 80.])
     """
     if not input.is_floating_point():
         raise NotImplementedError(f"poisson: rates are floating numbers, got {input.dtype}; use x.float()")

@@ -341,6 +341,11 @@ def batch_norm(
 
     In training mean and variance are the batch's, and the running ones move towards them by `momentum` (the variance
     unbiased); otherwise the running ones are used. Source: Ioffe, Szegedy, Batch Normalization (2015).
+
+    >>> x = fb.tensor([[1.0], [3.0]])
+    >>> fb.batch_norm(x, fb.zeros(1), fb.ones(1), training=True)
+    tensor([[-1.0000],
+            [ 1.0000]])
     """
     expect_floating("batch_norm", input)
     if input.ndim < 2:
@@ -376,6 +381,9 @@ def group_norm(
     """Layer norm of each group of channels of (N, C, …), then weight_c and bias_c.
 
     Source: Wu, He, Group Normalization (2018).
+
+    >>> fb.group_norm(fb.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
     expect_floating("group_norm", input)
     if input.ndim < 2 or input.shape[1] % num_groups:

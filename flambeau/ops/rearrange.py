@@ -91,14 +91,24 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 
 
 def fliplr(input: Tensor) -> Tensor:
-    """flip along dimension 1."""
+    """flip along dimension 1.
+
+    >>> fb.fliplr(fb.arange(4).reshape(2, 2))
+    tensor([[1, 0],
+            [3, 2]])
+    """
     if input.ndim < 2:
         raise RuntimeError(f"fliplr: at least 2 dimensions are needed, got shape {list(input.shape)}")
     return flip(input, 1)
 
 
 def flipud(input: Tensor) -> Tensor:
-    """flip along dimension 0."""
+    """flip along dimension 0.
+
+    >>> fb.flipud(fb.arange(4).reshape(2, 2))
+    tensor([[2, 3],
+            [0, 1]])
+    """
     if input.ndim < 1:
         raise RuntimeError("flipud: at least 1 dimension is needed, got a number")
     return flip(input, 0)

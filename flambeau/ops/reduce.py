@@ -276,7 +276,11 @@ def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
 def var_mean(
     x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple:
-    """The variance and the mean over `dim`."""
+    """The variance and the mean over `dim`.
+
+    >>> fb.var_mean(fb.tensor([[1.0, 3.0], [2.0, 6.0]]), dim=1)
+    (tensor([2., 8.]), tensor([2., 4.]))
+    """
     return var(x, dim, unbiased, keepdim, correction=correction), mean(
         x, None if isinstance(dim, bool) else dim, keepdim
     )
@@ -285,7 +289,11 @@ def var_mean(
 def std_mean(
     x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple:
-    """The standard deviation and the mean over `dim`."""
+    """The standard deviation and the mean over `dim`.
+
+    >>> fb.std_mean(fb.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     return std(x, dim, unbiased, keepdim, correction=correction), mean(
         x, None if isinstance(dim, bool) else dim, keepdim
     )

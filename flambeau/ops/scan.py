@@ -424,12 +424,20 @@ def cummin(input: Tensor, dim: int) -> Any:
 
 
 def cumsum_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """In-place form of :func:`cumsum`."""
+    """In-place form of :func:`cumsum`.
+
+    >>> fb.tensor([1.0, 2.0, 3.0]).cumsum_(0)
+    tensor([1., 3., 6.])
+    """
     return input.copy_(cumsum(input, dim, dtype=dtype))
 
 
 def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """In-place form of :func:`cumprod`."""
+    """In-place form of :func:`cumprod`.
+
+    >>> fb.tensor([1.0, 2.0, 3.0]).cumprod_(0)
+    tensor([1., 2., 6.])
+    """
     return input.copy_(cumprod(input, dim, dtype=dtype))
 
 

@@ -159,14 +159,22 @@ def index_reduce(
 def scatter_reduce_(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """In-place form of :func:`scatter_reduce`."""
+    """In-place form of :func:`scatter_reduce`.
+
+    >>> fb.zeros(2).scatter_reduce_(0, fb.tensor([0, 0, 1]), fb.tensor([1.0, 5.0, 2.0]), "amax")
+    tensor([5., 2.])
+    """
     return input.copy_(scatter_reduce(input, dim, index, src, reduce, include_self=include_self))
 
 
 def index_reduce_(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """In-place form of :func:`index_reduce`."""
+    """In-place form of :func:`index_reduce`.
+
+    >>> fb.ones(2).index_reduce_(0, fb.tensor([0, 0, 1]), fb.tensor([2.0, 5.0, 3.0]), "prod")
+    tensor([10.,  3.])
+    """
     return input.copy_(index_reduce(input, dim, index, source, reduce, include_self=include_self))
 
 

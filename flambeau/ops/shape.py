@@ -63,12 +63,22 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def t(input: Tensor) -> Tensor:
-    """A matrix transposed; a vector or number as it is."""
+    """A matrix transposed; a vector or number as it is.
+
+    >>> fb.t(fb.tensor([[1, 2], [3, 4]]))
+    tensor([[1, 3],
+            [2, 4]])
+    """
     return input.t()
 
 
 def adjoint(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged, complex numbers conjugated."""
+    """The last two dimensions exchanged, complex numbers conjugated.
+
+    >>> fb.adjoint(fb.tensor([[1 + 1j, 2], [3, 4]]))
+    tensor([[1.-1.j, 3.-0.j],
+            [2.-0.j, 4.-0.j]])
+    """
     return TABLE["conj_physical"](input.mT) if input.is_complex() else input.mT
 
 
@@ -101,7 +111,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements as a vector; a view where the strides allow."""
+    """All elements as a vector; a view where the strides allow.
+
+    >>> fb.ravel(fb.tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+    """
     return input.reshape(-1)
 
 
@@ -115,7 +129,13 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
 
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """narrow, as a copy."""
+    """narrow, as a copy.
+
+    >>> x = fb.arange(4)
+    >>> y = fb.narrow_copy(x, 0, 1, 2)
+    >>> y.zero_(), x
+    (tensor([0, 0]), tensor([0, 1, 2, 3]))
+    """
     return input.narrow(dim, start, length).clone()
 
 
@@ -140,7 +160,12 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 # ---- dimensions moved, split and added
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two dimensions exchanged; another name of transpose."""
+    """Two dimensions exchanged; another name of transpose.
+
+    >>> fb.swapaxes(fb.tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     return input.transpose(axis0, axis1)
 
 
@@ -406,19 +431,33 @@ def written_view(x: Tensor, src: Tensor, name: str, *args: Any) -> Tensor:
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """x with src at one index of a dimension."""
+    """x with src at one index of a dimension.
+
+    >>> fb.select_scatter(fb.zeros(2, 2), fb.tensor([1.0, 2.0]), 0, 1)
+    tensor([[0., 0.],
+            [1., 2.]])
+    """
     return written_view(input, src, "select", dim, index)
 
 
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """x with src at start:end:step of a dimension."""
+    """x with src at start:end:step of a dimension.
+
+    >>> fb.slice_scatter(fb.zeros(5), fb.tensor([1.0, 2.0]), start=1, end=5, step=2)
+    tensor([0., 1., 0., 2., 0.])
+    """
     return written_view(input, src, "_slice", dim, start, end, step)
 
 
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """x with src on a diagonal."""
+    """x with src on a diagonal.
+
+    >>> fb.diagonal_scatter(fb.zeros(2, 2), fb.tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
     return written_view(input, src, "diagonal", offset, dim1, dim2)
 
 

@@ -194,7 +194,11 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """median without the NaN elements."""
+    """median without the NaN elements.
+
+    >>> fb.nanmedian(fb.tensor([1.0, float("nan"), 3.0, 2.0]))
+    tensor(2.)
+    """
     if dim is None:
         return whole_median(input, True)
     dim, x = rows_of("nanmedian", input, dim)
@@ -284,7 +288,11 @@ def quantile(
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
-    """quantile without the NaN elements."""
+    """quantile without the NaN elements.
+
+    >>> fb.nanquantile(fb.tensor([1.0, float("nan"), 3.0]), 0.5)
+    tensor(2.)
+    """
     return quantiles("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 

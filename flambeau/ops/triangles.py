@@ -83,12 +83,22 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def tril_(input: Tensor, diagonal: int = 0) -> Tensor:
-    """In-place form of :func:`tril`."""
+    """In-place form of :func:`tril`.
+
+    >>> fb.ones(2, 2).tril_()
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
     return input.copy_(tril(input, diagonal))
 
 
 def triu_(input: Tensor, diagonal: int = 0) -> Tensor:
-    """In-place form of :func:`triu`."""
+    """In-place form of :func:`triu`.
+
+    >>> fb.ones(2, 2).triu_(1)
+    tensor([[0., 1.],
+            [0., 0.]])
+    """
     return input.copy_(triu(input, diagonal))
 
 
