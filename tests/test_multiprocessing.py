@@ -144,7 +144,7 @@ def test_tensors_travel_without_copies(method):
     for x in (whole[1:4, ::2], fb.zeros(3), fb.tensor(4), whole.T, whole):
         before = x.clone()
         there.put(x)
-        y, _, requires_grad, stride, shared = back.get()
+        y, _, requires_grad, stride, shared = back.get(timeout=100)  # a child that failed says nothing
         assert x.is_shared() and shared and not requires_grad and stride == x.stride()
         assert (x == before + 1).all()  # the other process wrote here
         assert y.untyped_storage() is x.untyped_storage() and y.is_set_to(x)
