@@ -690,9 +690,14 @@ def shifted(x):
 
 
 # Each is a function of float64 leaves of the given shapes; together they reach every Primitive that has a derivative.
+def sparse_of(values):
+    return fb.sparse_coo_tensor([[0, 2, 1, 0], [1, 0, 2, 2]], values, (3, 3))
+
+
 CASES = {
     "copies": (lambda x: x.t().contiguous() + x.clone().t() + x.to(fb.complex128).real.t(), (2, 3)),
     "memory format": (lambda x: x.contiguous(memory_format=fb.channels_last) * x, (1, 2, 3, 2)),
+    "sparse": (lambda v, d: sparse_of(v) @ d, (4,), (3, 2)),
     "views": (lambda x: (x[1:, ::2] * x.t()[0].sum(), x.diagonal() ** 2, x.unfold(1, 2, 1) * x[0, 0]), (3, 4)),
     "cat": (lambda x, y: fb.cat([x, y * x[:1], index([1, 2, 3])], 0) ** 2, (2, 3), (1, 3)),
     "stack": (lambda x, y: fb.stack([x, y * x]) ** 2, (2,), (2,)),

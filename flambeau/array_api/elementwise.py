@@ -15,11 +15,11 @@ from ..ops.conjugate import conj as conjugate
 from .dtypes import category, promoted
 
 # The standard's name -> flambeau's, where they differ.
-RENAMED = {"bitwise_invert": "bitwise_not", "equal": "eq", "sign": "sgn"}
+RENAMED = {"bitwise_invert": "bitwise_not", "equal": "eq"}
 UNARY = (
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "cos", "cosh", "exp", "expm1",
     "floor", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "log10", "logical_not", "negative", "positive",
-    "reciprocal", "sign", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+    "reciprocal", "signbit", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
 )  # fmt: skip
 BINARY = (
     "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign",
@@ -55,6 +55,16 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     for name in names
 }
 maximum, minimum = FUNCTIONS["maximum"], FUNCTIONS["minimum"]
+
+
+def sign(x: Tensor, /) -> Tensor:
+    """-1, 0 or 1; x / |x| of a complex number; NaN stays NaN.
+
+    >>> from flambeau import array_api as xp
+    >>> xp.sign(xp.asarray([-2.0, 0.0, float("nan")]))
+    tensor([-1.,  0., nan])
+    """
+    return ops.where(ops.isnan(x), x, ops.sgn(x)) if category(x.dtype) > 1 else ops.sgn(x)
 
 
 def conj(x: Tensor, /) -> Tensor:

@@ -32,7 +32,9 @@ LINEAR = frozenset((
     "avg_pool2d_backward", "dropout_mask", "view_as_complex", "view_as_real",
 ))  # fmt: skip
 # Those linear in each of the first two arguments alone; a third, where it is floating, is added.
-BILINEAR = frozenset(("matrix_product", "linear_rows", "conv_forward", "conv_data", "conv_weight"))
+BILINEAR = frozenset((
+    "matrix_product", "linear_rows", "conv_forward", "conv_data", "conv_weight", "sparse_product", "sampled_product",
+))  # fmt: skip
 
 
 class Dual(Interpreter):
@@ -92,8 +94,8 @@ class Dual(Interpreter):
         if isinstance(op, Op):
             return self.pointwise(call)
         pushed = [self.tangent(x) for x in tensors_of(call.args)]
-        if all(t is None for t in pushed):
-            return call()
+        if all(t is None for t in pushed) or op.name == "sparse_tensor":
+            return call()  # a sparse tensor's tangent is that of the values it holds
         if call.writes is not None:
             return self.write(call)
         if isinstance(op, Applied) and op.function.jvp is not None:
