@@ -232,19 +232,155 @@ def apply_function(Node ctx, forward, vjp, tuple tensors):
 
 
 # ---- optimizer steps
+cdef struct Share:
+    int64_t end       # of this tensor's elements in those of all tensors, each counted up to whole cache lines
+    int64_t count
+
+cdef enum:
+    LINE = 64         # elements, a multiple of any vector: what a piece of a tensor begins at
+
+
+cdef void run_pieces(const int64_t *args, int64_t begin, int64_t end) noexcept nogil:
+    """Elements [begin, end) of all tensors, tensor by tensor: a kernel whose iterations are those of many calls."""
+    cdef fb_kernel kernel = <fb_kernel> args[0]
+    cdef const Share *shares = <const Share *> args[1]
+    cdef const int64_t *slots = <const int64_t *> args[2]
+    cdef int64_t width = args[3], low = 0, high = args[4], middle, start, first, last
+    while low < high:
+        middle = (low + high) // 2
+        if shares[middle].end <= begin:
+            low = middle + 1
+        else:
+            high = middle
+    while begin < end:
+        start = shares[low - 1].end if low else 0
+        first = begin - start
+        last = min(end - start, shares[low].count)
+        if first < last:
+            kernel(slots + low * width, first, last)
+        begin = shares[low].end
+        low += 1
+
+
+cdef bint alike(PyObject **ts, int n) except -1:
+    """Whether n tensors are of one dtype and have the same dense layout, so that element i of each is i further on."""
+    cdef int64_t[64] strides
+    cdef Tensor t = <Tensor?> <object> ts[0], u
+    cdef int i
+    if t.sparse or t.ndims and not t.contig and not dense_strides(t, strides):
+        return False
+    for i in range(1, n):
+        u = <Tensor?> <object> ts[i]
+        if u.code != t.code or u.sparse or u.ndims != t.ndims or memcmp(u.dims, t.dims, 2 * t.ndims * sizeof(int64_t)):
+            return False
+    return True
+
+
 def update_many(Op op, outputs, operands, tuple numbers):
-    """op over lists of tensors, element by element of the lists, written into lists of tensors; off the tape."""
-    cdef PyObject* xs[24]
-    cdef Py_ssize_t i, j, n = len(operands[0]), k = len(operands)
-    cdef list ins = [list(o) for o in operands], outs = [list(o) for o in outputs]
-    cdef tuple given
-    for j in range(len(numbers)):
-        xs[k + j] = <PyObject *> PyTuple_GET_ITEM(numbers, j)
-    for i in range(n):
-        for j in range(k):
-            xs[j] = <PyObject *> (<list> ins[j])[i]
-        given = tuple([(<list> o)[i] for o in outs])
-        pointwise(op, xs, op.nargs, given, NO_OUTPUT)
+    """op over lists of tensors, element by element of the lists, written into lists of tensors; off the tape.
+
+    Tensors of one dtype whose operands lie alike are one parallel loop over the elements of all of them.
+    """
+    cdef list lists = [list(o) for o in (*operands, *outputs)]
+    cdef list left = list(range(len(lists[0]))), later
+    cdef int k = len(operands), j, total = len(lists)
+    cdef PyObject *ts[24]
+    cdef Py_ssize_t i
+    while left:
+        later = []
+        if fb_interpreters or not update_alike(op, lists, k, numbers, left, later):
+            i = left[0]
+            for j in range(k):
+                ts[j] = <PyObject *> (<list> lists[j])[i]
+            for j in range(len(numbers)):
+                ts[k + j] = <PyObject *> PyTuple_GET_ITEM(numbers, j)
+            pointwise(op, ts, op.nargs, tuple([(<list> lists[j])[i] for j in range(k, total)]), NO_OUTPUT)
+            later = left[1:]
+        left = later
+
+
+cdef bint update_alike(Op op, list lists, int k, tuple numbers, list chosen, list later) except -1:
+    """Does those of the chosen whose dtype is the first one's, and notes the others; False if the first isn't `alike`."""
+    cdef int total = len(lists), n = op.nargs, width = n + total - k + 1, j, q, code
+    cdef Py_ssize_t rows = 0, i
+    cdef uint64_t[3] keys
+    cdef uint64_t layout = 1
+    cdef int8_t[24] classes
+    cdef PyObject *ts[24]
+    cdef PyObject *xs[24]
+    cdef int64_t[24] constants
+    cdef int64_t[5] args
+    cdef int64_t end = 0
+    cdef Entry *e = NULL
+    cdef Tensor t
+    cdef bint fits
+    cdef object x
+    cdef int64_t *slots
+    cdef Share *shares
+    for j in range(total):
+        ts[j] = <PyObject *> (<list> lists[j])[chosen[0]]
+    if not alike(ts, total):
+        return False
+    code = (<Tensor> <object> ts[0]).code
+    keys[0] = <uint64_t> (default_dtype - F32 & 3) << 60
+    keys[1] = keys[2] = 0
+    for j in range(n):
+        x = <object> (ts[j] if j < k else PyTuple_GET_ITEM(numbers, j - k))
+        xs[j] = <PyObject *> x
+        classes[j] = j < k
+        layout |= (<uint64_t> classes[j]) << (4 + 2 * j)
+        keys[j // 10] |= (<uint64_t> (code if j < k else number_key(op, x))) << (6 * (j % 10))
+    for j in range(total - k):
+        classes[n + j] = 1
+        layout |= (<uint64_t> 1) << (4 + 2 * (n + j))
+        if j < 3:
+            layout |= (<uint64_t> (code + 1)) << (52 + 4 * j)
+    for j in range(op.nentries):
+        e = op.entries[j]
+        if e.k0 == keys[0] and e.layout == layout and e.k1 == keys[1] and e.k2 == keys[2]:
+            break
+    else:
+        given = tuple([<object> ts[j] for j in range(k, total)])
+        e = miss(op, xs, n, given, keys[0], keys[1], keys[2], layout, 1, classes)
+    for j in range(k, n):
+        write_slot(&constants[j], e.number_codes[j], <object> xs[j])
+    slots = <int64_t *> malloc(len(chosen) * width * sizeof(int64_t))
+    shares = <Share *> malloc(len(chosen) * sizeof(Share))
+    try:
+        if slots == NULL or shares == NULL:
+            raise MemoryError()
+        for i in chosen:
+            for j in range(total):
+                ts[j] = <PyObject *> (<list> lists[j])[i]
+            t = <Tensor> <object> ts[0]
+            fits = t.code == code and alike(ts, total)
+            for j in range(k, total):
+                for q in range(k):
+                    # Written over an operand means over that operand's own elements.
+                    if fits and ts[j] != ts[q]:
+                        fits = not ranges_overlap(<Tensor> <object> ts[j], <Tensor> <object> ts[q]) or (
+                            same_elements(<Tensor> <object> ts[j], <Tensor> <object> ts[q]))
+            if not fits:
+                later.append(i)
+                continue
+            for j in range(n):
+                slots[rows * width + j] = <int64_t> (<Tensor> <object> ts[j]).ptr if j < k else constants[j]
+            for j in range(total - k):
+                t = <Tensor> <object> ts[k + j]
+                t.store.count += 1
+                slots[rows * width + n + j] = <int64_t> t.ptr
+            slots[rows * width + width - 1] = t.count
+            end += (t.count + LINE - 1) // LINE * LINE
+            shares[rows].end = end
+            shares[rows].count = t.count
+            rows += 1
+        args[0], args[1], args[2], args[3], args[4] = <int64_t> e.kernel, <int64_t> shares, <int64_t> slots, width, rows
+        with nogil:
+            fb_parallel_for(run_pieces, args, end, GRAIN)
+    finally:
+        free(slots)
+        free(shares)
+    return rows > 0
 
 
 def count_up(steps):
