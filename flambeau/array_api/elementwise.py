@@ -110,4 +110,4 @@ def remainder(x1: Tensor | complex, x2: Tensor | complex, /) -> Tensor:
     return ops.where(left == 0, ops.copysign(left, x2), left) if category(left.dtype) == 2 else left
 
 
-FUNCTIONS |= {f.__name__: f for f in (conj, real, imag, round, clip, remainder)}
+FUNCTIONS |= {f.__name__: f for f in (sign, conj, real, imag, round, clip, remainder)}
