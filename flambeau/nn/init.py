@@ -46,13 +46,23 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill from the uniform distribution on [a, b)."""
+    """Fill from the uniform distribution on [a, b).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.init.uniform_(fb.empty(3), -1.0, 1.0)
+    tensor([-0.2019,  0.9445, -0.9611])
+    """
     with fb.no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Fill from the normal distribution N(mean, std²)."""
+    """Fill from the normal distribution N(mean, std²).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.init.normal_(fb.empty(3), std=0.02)
+    tensor([ 0.0148, -0.0347, -0.0017])
+    """
     with fb.no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
@@ -63,6 +73,11 @@ def trunc_normal_(
     """Fill from N(mean, std²) restricted to [a, b], by inverting its distribution function.
 
     x = mean + std √2 erf⁻¹(2u - 1), u uniform on [Φ((a - mean) / std), Φ((b - mean) / std)].
+
+    >>> _ = fb.manual_seed(0)
+    >>> w = fb.nn.init.trunc_normal_(fb.empty(1000), a=-1.0, b=1.0)
+    >>> w.abs().max() <= 1
+    tensor(True)
     """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
@@ -80,30 +95,55 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill with one value.
+
+    >>> fb.nn.init.constant_(fb.empty(2), 0.3)
+    tensor([0.3000, 0.3000])
+    """
     with fb.no_grad():
         return tensor.fill_(val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones."""
+    """Fill with ones.
+
+    >>> fb.nn.init.ones_(fb.empty(2))
+    tensor([1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros."""
+    """Fill with zeros.
+
+    >>> fb.nn.init.zeros_(fb.empty(2))
+    tensor([0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with the identity."""
+    """Fill a matrix with the identity.
+
+    >>> fb.nn.init.eye_(fb.empty(2, 3))
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+    """
     _expect_dims("eye_", tensor, (2,))
     with fb.no_grad():
         return tensor.copy_(fb.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Fill a convolution's weight so that it passes on its input channels, in each of `groups` alike."""
+    """Fill a convolution's weight so that it passes on its input channels, in each of `groups` alike.
+
+    >>> fb.nn.init.dirac_(fb.empty(2, 2, 3))
+    tensor([[[0., 1., 0.],
+             [0., 0., 0.]],
+    <BLANKLINE>
+            [[0., 0., 0.],
+             [0., 1., 0.]]])
+    """
     _expect_dims("dirac_", tensor, (3, 4, 5))
     out_channels, in_channels, *kernel = tensor.shape
     if out_channels % groups:
@@ -141,6 +181,10 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) ->
     """Fill from U(-a, a), a = gain √(6 / (fan_in + fan_out)).
 
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.init.xavier_uniform_(fb.empty(30, 20)).abs().max() <= (6 / 50) ** 0.5
+    tensor(True)
     """
     bound = gain * math.sqrt(6.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, generator)
@@ -150,6 +194,11 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
     """Fill from N(0, std²), std = gain √(2 / (fan_in + fan_out)).
 
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+
+    >>> _ = fb.manual_seed(0)
+    >>> w = fb.nn.init.xavier_normal_(fb.empty(300, 200))
+    >>> round(w.std().item(), 3), round((2 / 500) ** 0.5, 3)
+    (0.063, 0.063)
     """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
 
@@ -164,6 +213,11 @@ def kaiming_uniform_(
     Args:
         a: the negative slope of the leaky_relu that follows.
         mode: "fan_in" keeps the variance forward, "fan_out" backward.
+
+    >>> _ = fb.manual_seed(0)
+    >>> w = fb.nn.init.kaiming_uniform_(fb.empty(30, 24), nonlinearity="relu")
+    >>> w.abs().max() <= 0.5
+    tensor(True)
     """
     if _warned_of_empty(tensor):
         return tensor
@@ -174,7 +228,13 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """Fill from N(0, std²), std = gain / √fan. Arguments and source: see `kaiming_uniform_`."""
+    """Fill from N(0, std²), std = gain / √fan. Arguments and source: see `kaiming_uniform_`.
+
+    >>> _ = fb.manual_seed(0)
+    >>> w = fb.nn.init.kaiming_normal_(fb.empty(300, 200), nonlinearity="relu")
+    >>> round(w.std().item(), 2)
+    0.1
+    """
     if _warned_of_empty(tensor):
         return tensor
     std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
@@ -192,6 +252,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """Fill with a (semi-)orthogonal matrix, uniformly distributed; dimensions after the first count as columns.
 
     Saxe et al., Exact solutions to the nonlinear dynamics of learning in deep linear neural networks, 2013.
+
+    >>> _ = fb.manual_seed(0)
+    >>> q = fb.nn.init.orthogonal_(fb.empty(2, 3))
+    >>> (q @ q.T).allclose(fb.eye(2), atol=1e-6)
+    True
     """
     if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
@@ -211,6 +276,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """Fill a matrix from N(0, std²), with the fraction `sparsity` of each column, rounded up, set to zero.
 
     Martens, Deep learning via Hessian-free optimization, 2010.
+
+    >>> _ = fb.manual_seed(0)
+    >>> (fb.nn.init.sparse_(fb.empty(4, 2), sparsity=0.5) == 0).sum(0)
+    tensor([2, 2])
     """
     _expect_dims("sparse_", tensor, (2,))
     rows, cols = tensor.shape

@@ -14,7 +14,11 @@ from flambeau.ops.softmax import softmax
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """a σ(b), a and b the two halves of the input along `dim`."""
+    """a σ(b), a and b the two halves of the input along `dim`.
+
+    >>> fb.nn.functional.glu(fb.tensor([1.0, 2.0, 0.0, 100.0]))
+    tensor([0.5000, 2.0000])
+    """
     if input.shape[dim] % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {input.shape[dim]}")
     a, b = input.chunk(2, dim)
@@ -22,12 +26,20 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None) -> Tensor:
-    """softmax(-x)."""
+    """softmax(-x) along `dim`.
+
+    >>> fb.nn.functional.softmin(fb.tensor([0.0, 1.0]), dim=0)
+    tensor([0.7311, 0.2689])
+    """
     return softmax(-input, dim=dim, dtype=dtype)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """max(0, x) + w min(0, x), with one w or one for each channel (dimension 1)."""
+    """max(0, x) + w min(0, x), with one w or one for each channel (dimension 1).
+
+    >>> fb.nn.functional.prelu(fb.tensor([-2.0, 3.0]), fb.tensor([0.25]))
+    tensor([-0.5000,  3.0000])
+    """
     channels = input.shape[1] if input.dim() > 1 else 1
     if weight.numel() not in (1, channels):
         raise RuntimeError(
@@ -40,7 +52,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """x where x ≥ 0, else a x, with a drawn from U(lower, upper) in training and its mean otherwise."""
+    """x where x ≥ 0, else a x, with a drawn from U(lower, upper) in training and its mean otherwise.
+
+    >>> fb.nn.functional.rrelu(fb.tensor([-1.0, 2.0]), lower=0.1, upper=0.3)
+    tensor([-0.2000,  2.0000])
+    """
     if training:
         slope = fb.empty_like(input, requires_grad=False).uniform_(lower, upper)
     else:
@@ -49,7 +65,11 @@ def rrelu(
 
 
 def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
-    """`rrelu` in place."""
+    """`rrelu` in place.
+
+    >>> fb.nn.functional.rrelu_(fb.tensor([-1.0, 2.0]), lower=0.1, upper=0.3)
+    tensor([-0.2000,  2.0000])
+    """
     return rrelu(input, lower, upper, training, inplace=True)
 
 
@@ -57,6 +77,10 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     """softmax((logits + g) / tau) with Gumbel noise g; `hard` returns one-hot samples that have its gradient.
 
     Jang et al., Categorical reparameterization with Gumbel-Softmax, 2017.
+
+    >>> _ = fb.manual_seed(1)
+    >>> fb.nn.functional.gumbel_softmax(fb.tensor([0.0, 5.0, 0.0]), hard=True)
+    tensor([0., 1., 0.])
     """
     noise = -fb.empty_like(logits, requires_grad=False).exponential_().log()
     soft = softmax((logits + noise) / tau, dim=dim)
@@ -82,17 +106,35 @@ def _channel_dropout(
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero whole channels of (N, C, L) or (C, L) with probability p and scale the rest by 1 / (1 - p)."""
+    """Zero whole channels of (N, C, L) or (C, L) with probability p and scale the rest by 1 / (1 - p).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.functional.dropout1d(fb.ones(1, 4, 2))
+    tensor([[[2., 2.],
+             [0., 0.],
+             [2., 2.],
+             [0., 0.]]])
+    """
     return _channel_dropout("dropout1d", (2, 3), input, p, training, inplace)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero whole channels of (N, C, H, W) or (C, H, W) with probability p and scale the rest by 1 / (1 - p)."""
+    """Zero whole channels of (N, C, H, W) or (C, H, W) with probability p and scale the rest by 1 / (1 - p).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.functional.dropout2d(fb.ones(1, 4, 2, 2)).sum((2, 3))
+    tensor([[8., 0., 8., 0.]])
+    """
     return _channel_dropout("dropout2d", (3, 4), input, p, training, inplace)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p and scale the rest by 1 / (1 - p)."""
+    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p and scale the rest by 1 / (1 - p).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.functional.dropout3d(fb.ones(1, 4, 1, 2, 2)).sum((2, 3, 4))
+    tensor([[8., 0., 8., 0.]])
+    """
     return _channel_dropout("dropout3d", (4, 5), input, p, training, inplace)
 
 
@@ -113,12 +155,26 @@ def _alpha_dropout(input: Tensor, mask_shape: tuple[int, ...], p: float, trainin
 
 
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Dropout that keeps mean 0 and variance 1: a (x m + α′ (1 - m)) + b. Klambauer et al., 2017."""
+    """Dropout that keeps mean 0 and variance 1: a (x m + α′ (1 - m)) + b. Klambauer et al., 2017.
+
+    >>> _ = fb.manual_seed(0)
+    >>> y = fb.nn.functional.alpha_dropout(fb.randn(10000), training=True)
+    >>> abs(y.mean().item()) < 0.05, abs(y.std().item() - 1) < 0.05
+    (True, True)
+    """
     return _alpha_dropout(input, tuple(input.shape), p, training, inplace)
 
 
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """`alpha_dropout` of whole channels of (N, C, …)."""
+    """`alpha_dropout` of whole channels of (N, C, …).
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.functional.feature_alpha_dropout(fb.ones(1, 4, 2), training=True)
+    tensor([[[ 1.6656,  1.6656],
+             [-0.7792, -0.7792],
+             [ 1.6656,  1.6656],
+             [-0.7792, -0.7792]]])
+    """
     return _alpha_dropout(input, (*input.shape[:2],) + (1,) * (input.dim() - 2), p, training, inplace)
 
 

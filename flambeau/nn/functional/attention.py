@@ -77,6 +77,14 @@ def multi_head_attention_forward(
 
     Boolean masks are True where attention is forbidden. Returns the output and, where `need_weights`, the attention
     weights (N, L, S), or (N, H, L, S) unless `average_attn_weights`. See `nn.MultiheadAttention`.
+
+    >>> attention = fb.nn.MultiheadAttention(4, 2)
+    >>> x = fb.ones(3, 1, 4)
+    >>> p = attention.in_proj_weight, attention.in_proj_bias, None, None, False, 0.0
+    >>> out = attention.out_proj.weight, attention.out_proj.bias
+    >>> y, weights = fb.nn.functional.multi_head_attention_forward(x, x, x, 4, 2, *p, *out)
+    >>> y.shape, weights[0, 0]
+    (flambeau.Size([3, 1, 4]), tensor([0.3333, 0.3333, 0.3333], grad_fn=<PartBackward0>))
     """
     unbatched = query.dim() == 2
     if query.dim() not in (2, 3) or key.dim() != query.dim() or value.dim() != query.dim():

@@ -75,7 +75,12 @@ def fractional_max_pool2d_with_indices(
     input: Tensor, kernel_size: Size, output_size: Size | None = None, output_ratio: Ratio | None = None,
     return_indices: bool = False, _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`fractional_max_pool2d` with the flat positions of the maxima."""
+    """`fractional_max_pool2d` with the flat positions of the maxima.
+
+    >>> x = fb.arange(4.0).view(1, 2, 2)
+    >>> fb.nn.functional.fractional_max_pool2d_with_indices(x, 2, output_size=1)
+    (tensor([[[3.]]]), tensor([[[3]]]))
+    """
     return _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
@@ -91,6 +96,10 @@ def fractional_max_pool2d(
     Args:
         output_size: how many windows; or
         output_ratio: how many of the input's size, between 0 and 1.
+
+    >>> x = fb.arange(16.0).view(1, 4, 4)
+    >>> fb.nn.functional.fractional_max_pool2d(x, 2, output_size=2)[0, -1, -1]
+    tensor(15.)
     """
     pooled = _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
     return pooled if return_indices else pooled[0]
@@ -100,7 +109,12 @@ def fractional_max_pool3d_with_indices(
     input: Tensor, kernel_size: Size, output_size: Size | None = None, output_ratio: Ratio | None = None,
     return_indices: bool = False, _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`fractional_max_pool3d` with the flat positions of the maxima."""
+    """`fractional_max_pool3d` with the flat positions of the maxima.
+
+    >>> x = fb.arange(8.0).view(1, 2, 2, 2)
+    >>> fb.nn.functional.fractional_max_pool3d_with_indices(x, 2, output_size=1)
+    (tensor([[[[7.]]]]), tensor([[[[7]]]]))
+    """
     return _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
@@ -108,6 +122,10 @@ def fractional_max_pool3d(
     input: Tensor, kernel_size: Size, output_size: Size | None = None, output_ratio: Ratio | None = None,
     return_indices: bool = False, _random_samples: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    """Maxima of windows at random places of (N, C, D, H, W) or (C, D, H, W); see `fractional_max_pool2d`."""
+    """Maxima of windows at random places of (N, C, D, H, W) or (C, D, H, W); see `fractional_max_pool2d`.
+
+    >>> fb.nn.functional.fractional_max_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 2, output_size=1)
+    tensor([[[[7.]]]])
+    """
     pooled = _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
     return pooled if return_indices else pooled[0]

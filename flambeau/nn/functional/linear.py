@@ -28,7 +28,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """`conv1d` of (time, batch, channels) with a weight (width, channels, channels out) and a bias (channels out)."""
+    """`conv1d` of (time, batch, channels) with a weight (width, channels, channels out) and a bias (channels out).
+
+    >>> x = fb.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
+    >>> fb.nn.functional.conv_tbc(x, fb.tensor([-1.0, 1.0]).view(2, 1, 1), fb.zeros(1)).flatten()
+    tensor([1., 2.])
+    """
     if input.dim() != 3 or weight.dim() != 3 or bias.dim() != 1:
         raise RuntimeError(
             f"conv_tbc: expected an input and a weight of 3 dimensions and a bias of 1, got {tuple(input.shape)}, "

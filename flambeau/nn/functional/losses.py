@@ -22,6 +22,9 @@ def poisson_nll_loss(
     """Negative log likelihood of Poisson counts: exp(x) - t x with `log_input`, else x - t log(x + eps).
 
     `full` adds Stirling's approximation of log t!: t log t - t + ½ log 2πt, where t > 1.
+
+    >>> fb.nn.functional.poisson_nll_loss(fb.tensor([0.0, 1.0]), fb.tensor([1.0, 2.0]), reduction="none")
+    tensor([1.0000, 0.7183])
     """
     loss = fb.exp(input) - target * input if log_input else input - target * fb.log(input + eps)
     if full:
@@ -37,6 +40,10 @@ def gaussian_nll_loss(
 
     Args:
         var: of input's shape, or the same without or with size 1 in the last dimension, or a number.
+
+    >>> x, t = fb.tensor([1.0, 3.0]), fb.tensor([1.0, 1.0])
+    >>> fb.nn.functional.gaussian_nll_loss(x, t, fb.ones(2), reduction="none")
+    tensor([0., 2.])
     """
     if not isinstance(var, Tensor):
         if var < 0:
@@ -61,7 +68,11 @@ def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> fb.nn.functional.hinge_embedding_loss(fb.tensor([0.5, 0.25]), fb.tensor([1.0, -1.0]), reduction="none")
+    tensor([0.5000, 0.7500])
+    """
     zero = input.new_zeros(())
     loss = fb.where(target == 1, zero, (margin - input).clamp(min=0)) + fb.where(target == -1, zero, input)
     return reduced(loss, resolve(reduction, size_average, reduce))
@@ -71,7 +82,12 @@ def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """max(0, -t (x₁ - x₂) + margin): the target is 1 where x₁ should rank higher, -1 where x₂ should."""
+    """max(0, -t (x₁ - x₂) + margin): the target is 1 where x₁ should rank higher, -1 where x₂ should.
+
+    >>> x, y, t = fb.tensor([1.0, 1.0]), fb.tensor([3.0, 3.0]), fb.tensor([1.0, -1.0])
+    >>> fb.nn.functional.margin_ranking_loss(x, y, t, margin=0.5, reduction="none")
+    tensor([2.5000, 0.0000])
+    """
     _expect_same_dims("margin_ranking_loss", input1, input2, target)
     loss = (-target * (input1 - input2) + margin).clamp(min=0)
     reduction = resolve(reduction, size_average, reduce)
@@ -84,7 +100,12 @@ def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """1 - cos(x₁, x₂) where the target is 1, max(0, cos(x₁, x₂) - margin) where it is -1; inputs (N, D) or (D)."""
+    """1 - cos(x₁, x₂) where the target is 1, max(0, cos(x₁, x₂) - margin) where it is -1; inputs (N, D) or (D).
+
+    >>> x, y = fb.tensor([[1.0, 0.0], [1.0, 0.0]]), fb.tensor([[0.0, 2.0], [3.0, 0.0]])
+    >>> fb.nn.functional.cosine_embedding_loss(x, y, fb.tensor([1.0, -1.0]), reduction="none")
+    tensor([1., 1.])
+    """
     if target.dim() not in (0, 1) or input1.dim() != target.dim() + 1 or input2.dim() != target.dim() + 1:
         raise RuntimeError(
             f"cosine_embedding_loss: expected inputs (N, D) and target (N), or (D) and (), got {tuple(input1.shape)}, "
@@ -101,7 +122,11 @@ def cosine_embedding_loss(
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """log(1 + exp(-t x)) for targets 1 and -1."""
+    """log(1 + exp(-t x)) for targets 1 and -1.
+
+    >>> fb.nn.functional.soft_margin_loss(fb.tensor([0.0, 2.0]), fb.tensor([1.0, -1.0]), reduction="none")
+    tensor([0.6931, 2.1269])
+    """
     return reduced(fb.log1p(fb.exp(-target * input)), resolve(reduction, size_average, reduce))
 
 
@@ -109,7 +134,11 @@ def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """Σ_{j≠t} max(0, w_t (margin - x_t + x_j))^p / C over scores (N, C) or (C) with target classes (N) or ()."""
+    """Σ_{j≠t} max(0, w_t (margin - x_t + x_j))^p / C over scores (N, C) or (C) with target classes (N) or ().
+
+    >>> fb.nn.functional.multi_margin_loss(fb.tensor([[0.1, 0.2, 0.4, 0.8]]), fb.tensor([3]))
+    tensor(0.3250)
+    """
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: only p == 1 and p == 2 are supported, got {p}")
     if weight is not None and weight.dim() != 1:
@@ -130,6 +159,9 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """Σ_{i labelled, j not} max(0, 1 - (x_i - x_j)) / C over scores (N, C) or (C); a row of labels ends at its first
     -1.
+
+    >>> fb.nn.functional.multilabel_margin_loss(fb.tensor([[0.1, 0.2, 0.4, 0.8]]), fb.tensor([[3, 0, -1, 1]]))
+    tensor(0.8500)
     """
     scores, labels = input.reshape(-1, input.shape[-1]), target.reshape(-1, input.shape[-1])
     present = (labels >= 0).long().cumprod(1)
@@ -146,7 +178,11 @@ def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """-Σ_c w_c (t_c log σ(x_c) + (1 - t_c) log σ(-x_c)) / C."""
+    """-Σ_c w_c (t_c log σ(x_c) + (1 - t_c) log σ(-x_c)) / C.
+
+    >>> fb.nn.functional.multilabel_soft_margin_loss(fb.tensor([[0.0, 2.0]]), fb.tensor([[1.0, 0.0]]))
+    tensor(1.4100)
+    """
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
@@ -157,7 +193,12 @@ def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
     swap: bool = False, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """max(0, ‖a - p‖ - ‖a - n‖ + margin); `swap` takes ‖p - n‖ where that is the smaller distance to the negative."""
+    """max(0, ‖a - p‖ - ‖a - n‖ + margin); `swap` takes ‖p - n‖ where that is the smaller distance to the negative.
+
+    >>> a, p, n = fb.tensor([[0.0, 0.0]]), fb.tensor([[3.0, 4.0]]), fb.tensor([[0.0, 5.5]])
+    >>> fb.nn.functional.triplet_margin_loss(a, p, n)
+    tensor(0.5000)
+    """
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         return pairwise_distance(a, b, p, eps)
@@ -173,7 +214,13 @@ def triplet_margin_with_distance_loss(
     Tensor] | None = None,
     margin: float = 1.0, swap: bool = False, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """`triplet_margin_loss` with a distance of one's own; `pairwise_distance` where None."""
+    """`triplet_margin_loss` with a distance of one's own; `pairwise_distance` where None.
+
+    >>> a, p, n = fb.tensor([[0.0, 0.0]]), fb.tensor([[3.0, 4.0]]), fb.tensor([[0.0, 5.5]])
+    >>> city = lambda x, y: (x - y).abs().sum(-1)
+    >>> fb.nn.functional.triplet_margin_with_distance_loss(a, p, n, distance_function=city)
+    tensor(2.5000)
+    """
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     _expect_same_dims("triplet_margin_with_distance_loss", anchor, positive, negative)
@@ -205,6 +252,11 @@ def ctc_loss(
         log_probs: (T, N, C) or (T, C), logarithms of probabilities.
         targets: (N, S) padded, or all sequences joined (sum of target_lengths).
         zero_infinity: give sequences that no alignment can produce a loss of 0 instead of infinity.
+
+    >>> log_probs = fb.full((2, 1, 2), 0.5).log()
+    >>> loss = fb.nn.functional.ctc_loss(log_probs, fb.tensor([[1]]), fb.tensor([2]), fb.tensor([1]))
+    >>> (-loss).exp()  # "1 1", "1 blank" and "blank 1" are a quarter each
+    tensor(0.7500)
     """
     if log_probs.dim() == 2:
         frames_given, labels_given = (fb.as_tensor(x).reshape(1) for x in (input_lengths, target_lengths))
@@ -254,6 +306,10 @@ def linear_cross_entropy(
 
     Args:
         ignore_index: a target class to leave out, -100 by default; only where targets are classes.
+
+    >>> x, w = fb.tensor([[1.0, 2.0]]), fb.eye(2)
+    >>> fb.nn.functional.linear_cross_entropy(x, w, fb.tensor([1]))
+    tensor(0.3133)
     """
     from flambeau.ops import cross_entropy, linear
 

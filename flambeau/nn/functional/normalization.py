@@ -20,6 +20,10 @@ def instance_norm(
 
     With `use_input_stats` the running statistics move towards the batch's mean of the instances' statistics; without it
     they are used instead of the input's.
+
+    >>> fb.nn.functional.instance_norm(fb.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -36,7 +40,12 @@ def instance_norm(
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha / n Σ x²)^beta, the sum over n neighbouring channels of (N, C, …). Krizhevsky et al., 2012."""
+    """x / (k + alpha / n Σ x²)^beta, the sum over n neighbouring channels of (N, C, …). Krizhevsky et al., 2012.
+
+    >>> fb.nn.functional.local_response_norm(fb.tensor([[[2.0], [4.0]]]), 1, alpha=1.0, beta=1.0, k=0.0)
+    tensor([[[0.5000],
+             [0.2500]]])
+    """
     if input.dim() < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
     if input.numel() == 0:

@@ -22,7 +22,11 @@ def max_pool1d(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    """Maxima of sliding windows over (N, C, L) or (C, L); with `return_indices` also where they were."""
+    """Maxima of sliding windows over (N, C, L) or (C, L); with `return_indices` also where they were.
+
+    >>> fb.nn.functional.max_pool1d(fb.tensor([[1.0, 5.0, 2.0, 3.0]]), 2)
+    tensor([[5., 3.]])
+    """
     _expect("max_pool1d", 1, input)
     (k,), (s,) = _window(1, kernel_size, stride)
     (p,), (d,) = ntuple(padding, 1, "padding"), ntuple(dilation, 1, "dilation")
@@ -34,7 +38,11 @@ def max_pool3d(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
-    """Maxima of sliding windows over (N, C, D, H, W) or (C, D, H, W); with `return_indices` also where, flat."""
+    """Maxima of sliding windows over (N, C, D, H, W) or (C, D, H, W); with `return_indices` also where, flat.
+
+    >>> fb.nn.functional.max_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 2)
+    tensor([[[[7.]]]])
+    """
     _expect("max_pool3d", 3, input)
     (kd, *k), (sd, *s) = _window(3, kernel_size, stride)
     (pd, *p), (dd, *d) = ntuple(padding, 3, "padding"), ntuple(dilation, 3, "dilation")
@@ -53,7 +61,11 @@ def max_pool1d_with_indices(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`max_pool1d` with the flat positions of the maxima."""
+    """`max_pool1d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.max_pool1d_with_indices(fb.tensor([[1.0, 5.0, 2.0, 3.0]]), 2)
+    (tensor([[5., 3.]]), tensor([[1, 3]]))
+    """
     return max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
 
 
@@ -61,7 +73,11 @@ def max_pool2d_with_indices(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`max_pool2d` with the flat positions of the maxima."""
+    """`max_pool2d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.max_pool2d_with_indices(fb.tensor([[[1.0, 5.0], [2.0, 3.0]]]), 2)
+    (tensor([[[5.]]]), tensor([[[1]]]))
+    """
     return max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
 
 
@@ -69,7 +85,11 @@ def max_pool3d_with_indices(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`max_pool3d` with the flat positions of the maxima."""
+    """`max_pool3d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.max_pool3d_with_indices(fb.arange(8.0).view(1, 2, 2, 2), 2)
+    (tensor([[[[7.]]]]), tensor([[[[7]]]]))
+    """
     return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[return-value]
 
 
@@ -87,7 +107,11 @@ def avg_pool1d(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:  # fmt: skip
-    """Means of sliding windows over (N, C, L) or (C, L); `count_include_pad` counts the padding zeros."""
+    """Means of sliding windows over (N, C, L) or (C, L); `count_include_pad` counts the padding zeros.
+
+    >>> fb.nn.functional.avg_pool1d(fb.tensor([[1.0, 5.0, 2.0, 4.0]]), 2)
+    tensor([[3., 3.]])
+    """
     (k,), (s,) = _window(1, kernel_size, stride)
     (p,) = ntuple(padding, 1, "padding")
     return avg_pool2d(input.unsqueeze(-2), (1, k), (1, s), (0, p), ceil_mode, count_include_pad).squeeze(-2)
@@ -97,7 +121,11 @@ def avg_pool3d(
     input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """Means of sliding windows over (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the count."""
+    """Means of sliding windows over (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the count.
+
+    >>> fb.nn.functional.avg_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 2)
+    tensor([[[[3.5000]]]])
+    """
     (kd, *k), (sd, *s) = _window(3, kernel_size, stride)
     pd, *p = ntuple(padding, 3, "padding")
     sums = None if divisor_override is None else 1
@@ -115,18 +143,31 @@ def _adaptive_sizes(output_size: AdaptiveSize, sizes: Sequence[int]) -> tuple[in
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """Means over `output_size` windows that cover (N, C, L) or (C, L): from ⌊i L / n⌋ to ⌈(i + 1) L / n⌉."""
+    """Means over `output_size` windows that cover (N, C, L) or (C, L): from ⌊i L / n⌋ to ⌈(i + 1) L / n⌉.
+
+    >>> fb.nn.functional.adaptive_avg_pool1d(fb.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), 2)
+    tensor([[2., 4.]])
+    """
     (size,) = _adaptive_sizes(output_size, input.shape[-1:])
     return _adaptive_avg_pool2d(input.unsqueeze(-2), (1, size)).squeeze(-2)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """Means over a grid of windows that cover (N, C, H, W) or (C, H, W); None keeps a size."""
+    """Means over a grid of windows that cover (N, C, H, W) or (C, H, W); None keeps a size.
+
+    >>> fb.nn.functional.adaptive_avg_pool2d(fb.arange(8.0).view(1, 2, 4), (None, 2))
+    tensor([[[0.5000, 2.5000],
+             [4.5000, 6.5000]]])
+    """
     return _adaptive_avg_pool2d(input, _adaptive_sizes(output_size, input.shape[-2:]))
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: AdaptiveSize) -> Tensor:
-    """Means over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W); None keeps a size."""
+    """Means over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W); None keeps a size.
+
+    >>> fb.nn.functional.adaptive_avg_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 1)
+    tensor([[[[3.5000]]]])
+    """
     depth, *plane = _adaptive_sizes(output_size, input.shape[-3:])
     x = _adaptive_avg_pool2d(input.reshape(-1, *input.shape[-3:]), tuple(plane))
     x = _adaptive_avg_pool2d(x.reshape(*x.shape[:2], -1), (depth, math.prod(plane)))
@@ -176,42 +217,67 @@ def _adaptive_max_pool(
 def adaptive_max_pool1d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Maxima over `output_size` windows that cover (N, C, L) or (C, L)."""
+    """Maxima over `output_size` windows that cover (N, C, L) or (C, L).
+
+    >>> fb.nn.functional.adaptive_max_pool1d(fb.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), 2)
+    tensor([[3., 5.]])
+    """
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
 def adaptive_max_pool2d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Maxima over a grid of windows that cover (N, C, H, W) or (C, H, W)."""
+    """Maxima over a grid of windows that cover (N, C, H, W) or (C, H, W).
+
+    >>> fb.nn.functional.adaptive_max_pool2d(fb.arange(8.0).view(1, 2, 4), (None, 2))
+    tensor([[[1., 3.],
+             [5., 7.]]])
+    """
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
 
 def adaptive_max_pool3d(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Maxima over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W)."""
+    """Maxima over a grid of windows that cover (N, C, D, H, W) or (C, D, H, W).
+
+    >>> fb.nn.functional.adaptive_max_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 1)
+    tensor([[[[7.]]]])
+    """
     return _adaptive_max_pool(3, input, output_size, return_indices)
 
 
 def adaptive_max_pool1d_with_indices(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """`adaptive_max_pool1d` with the flat positions of the maxima."""
+    """`adaptive_max_pool1d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.adaptive_max_pool1d_with_indices(fb.tensor([[1.0, 5.0, 2.0, 3.0]]), 2)
+    (tensor([[5., 3.]]), tensor([[1, 3]]))
+    """
     return adaptive_max_pool1d(input, output_size, True)  # type: ignore[return-value]
 
 
 def adaptive_max_pool2d_with_indices(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """`adaptive_max_pool2d` with the flat positions of the maxima."""
+    """`adaptive_max_pool2d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.adaptive_max_pool2d_with_indices(fb.tensor([[[1.0, 5.0], [2.0, 3.0]]]), 1)
+    (tensor([[[5.]]]), tensor([[[1]]]))
+    """
     return adaptive_max_pool2d(input, output_size, True)  # type: ignore[return-value]
 
 
 def adaptive_max_pool3d_with_indices(
     input: Tensor, output_size: AdaptiveSize, return_indices: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """`adaptive_max_pool3d` with the flat positions of the maxima."""
+    """`adaptive_max_pool3d` with the flat positions of the maxima.
+
+    >>> fb.nn.functional.adaptive_max_pool3d_with_indices(fb.arange(8.0).view(1, 2, 2, 2), 1)
+    (tensor([[[[7.]]]]), tensor([[[[7]]]]))
+    """
     return adaptive_max_pool3d(input, output_size, True)  # type: ignore[return-value]
 
 
@@ -222,7 +288,11 @@ def _lp(mean: Tensor, norm_type: float, count: int) -> Tensor:
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L) or (C, L)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L) or (C, L).
+
+    >>> fb.nn.functional.lp_pool1d(fb.tensor([[3.0, 4.0, 6.0, 8.0]]), 2, 2)
+    tensor([[ 5., 10.]])
+    """
     mean = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 1, "kernel_size")))
 
@@ -230,7 +300,11 @@ def lp_pool1d(
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W) or (C, H, W)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W) or (C, H, W).
+
+    >>> fb.nn.functional.lp_pool2d(fb.full((1, 2, 2), 3.0), 2, 2)
+    tensor([[[6.]]])
+    """
     mean = avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 2, "kernel_size")))
 
@@ -238,7 +312,11 @@ def lp_pool2d(
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W) or (C, D, H, W)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W) or (C, D, H, W).
+
+    >>> fb.nn.functional.lp_pool3d(fb.full((1, 1, 2, 2), 3.0), 2, (1, 2, 2))
+    tensor([[[[6.]]]])
+    """
     mean = avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _lp(mean, norm_type, math.prod(ntuple(kernel_size, 3, "kernel_size")))
 
@@ -265,7 +343,12 @@ def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Put what `max_pool1d` returned back where it came from; zero elsewhere."""
+    """Put what `max_pool1d` returned back where it came from; zero elsewhere.
+
+    >>> y, where = fb.nn.functional.max_pool1d(fb.tensor([[1.0, 5.0, 2.0, 3.0]]), 2, return_indices=True)
+    >>> fb.nn.functional.max_unpool1d(y, where, 2)
+    tensor([[0., 5., 0., 3.]])
+    """
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -273,7 +356,13 @@ def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Put what `max_pool2d` returned back where it came from; zero elsewhere."""
+    """Put what `max_pool2d` returned back where it came from; zero elsewhere.
+
+    >>> y, where = fb.nn.functional.max_pool2d(fb.tensor([[[1.0, 5.0], [2.0, 3.0]]]), 2, return_indices=True)
+    >>> fb.nn.functional.max_unpool2d(y, where, 2)
+    tensor([[[0., 5.],
+             [0., 0.]]])
+    """
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -281,5 +370,11 @@ def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Put what `max_pool3d` returned back where it came from; zero elsewhere."""
+    """Put what `max_pool3d` returned back where it came from; zero elsewhere.
+
+    >>> y, where = fb.nn.functional.max_pool3d(fb.arange(4.0).view(1, 1, 2, 2), (1, 2, 2), return_indices=True)
+    >>> fb.nn.functional.max_unpool3d(y, where, (1, 2, 2))
+    tensor([[[[0., 0.],
+              [0., 3.]]]])
+    """
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)

@@ -49,7 +49,12 @@ def embedding(
     input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
     norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The rows of `weight` that `input` names: (…) → (…, D). Row `padding_idx` gets no gradient."""
+    """The rows of `weight` that `input` names: (…) → (…, D). Row `padding_idx` gets no gradient.
+
+    >>> fb.nn.functional.embedding(fb.tensor([2, 0]), fb.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    tensor([[5., 6.],
+            [1., 2.]])
+    """
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx} of {weight.shape[0]}")
@@ -70,6 +75,11 @@ def embedding_bag(
         input: (B, N), one bag a row; or (N), with `offsets` (B) where bags begin.
         per_sample_weights: of input's shape; a factor for each row, with mode "sum".
         include_last_offset: `offsets` ends with the number of indices.
+
+    >>> rows = fb.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> fb.nn.functional.embedding_bag(fb.tensor([0, 2, 1]), rows, fb.tensor([0, 2]), mode="sum")
+    tensor([[6., 8.],
+            [3., 4.]])
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")

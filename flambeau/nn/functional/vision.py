@@ -17,7 +17,12 @@ from flambeau.ops.arguments import Size, ntuple
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """(…, C r², H, W) → (…, C, H r, W r). Shi et al., 2016."""
+    """(…, C r², H, W) → (…, C, H r, W r). Shi et al., 2016.
+
+    >>> fb.nn.functional.pixel_shuffle(fb.arange(4.0).view(4, 1, 1), 2)
+    tensor([[[0., 1.],
+             [2., 3.]]])
+    """
     r = upscale_factor
     *lead, channels, height, width = input.shape
     if channels % (r * r):
@@ -31,7 +36,11 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """(…, C, H r, W r) → (…, C r², H, W)."""
+    """(…, C, H r, W r) → (…, C r², H, W).
+
+    >>> fb.nn.functional.pixel_unshuffle(fb.arange(4.0).view(1, 2, 2), 2).flatten()
+    tensor([0., 1., 2., 3.])
+    """
     r = downscale_factor
     *lead, channels, height, width = input.shape
     if height % r or width % r:
@@ -42,7 +51,11 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """(N, C, …) with the channels of `groups` groups interleaved. Zhang et al., ShuffleNet, 2018."""
+    """(N, C, …) with the channels of `groups` groups interleaved. Zhang et al., ShuffleNet, 2018.
+
+    >>> fb.nn.functional.channel_shuffle(fb.arange(4.0).view(1, 4, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
+    """
     batch, channels = input.shape[:2]
     if channels % groups:
         raise RuntimeError(
@@ -66,7 +79,14 @@ def _patch_index(sizes: Sequence[int], kernel: Sequence[int], dilation: Sequence
 
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
-    """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L)."""
+    """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L).
+
+    >>> fb.nn.functional.unfold(fb.arange(6.0).view(1, 1, 2, 3), 2)
+    tensor([[[0., 1.],
+             [1., 2.],
+             [3., 4.],
+             [4., 5.]]])
+    """
     if input.dim() == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
     kernel, dilations = ntuple(kernel_size, 2, "kernel_size"), ntuple(dilation, 2, "dilation")
@@ -80,7 +100,12 @@ def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size =
 def fold(
     input: Tensor, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Tensor:
-    """Add up patches where they overlap: (N, C Kₕ K_w, L) → (N, C, H, W); the transpose of `unfold`."""
+    """Add up patches where they overlap: (N, C Kₕ K_w, L) → (N, C, H, W); the transpose of `unfold`.
+
+    >>> fb.nn.functional.fold(fb.ones(1, 4, 2), (2, 3), 2)
+    tensor([[[[1., 2., 1.],
+              [1., 2., 1.]]]])
+    """
     if input.dim() == 2:
         return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)
     kernel, dilations = ntuple(kernel_size, 2, "kernel_size"), ntuple(dilation, 2, "dilation")
@@ -236,7 +261,11 @@ def upsample(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest", align_corners: bool | None = None,
 ) -> Tensor:  # fmt: skip
-    """The old name of `interpolate`."""
+    """The old name of `interpolate`.
+
+    >>> fb.nn.functional.upsample(fb.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
     warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode, align_corners)
 
@@ -244,7 +273,11 @@ def upsample(
 def upsample_nearest(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None
 ) -> Tensor:
-    """The old name of `interpolate` with mode "nearest"."""
+    """The old name of `interpolate` with mode "nearest".
+
+    >>> fb.nn.functional.upsample_nearest(fb.tensor([[[1.0, 2.0]]]), size=4)
+    tensor([[[1., 1., 2., 2.]]])
+    """
     warnings.warn(
         "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
     )
@@ -254,7 +287,11 @@ def upsample_nearest(
 def upsample_bilinear(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None
 ) -> Tensor:
-    """The old name of `interpolate` with mode "bilinear" and aligned corners."""
+    """The old name of `interpolate` with mode "bilinear" and aligned corners.
+
+    >>> fb.nn.functional.upsample_bilinear(fb.tensor([[[[1.0, 3.0]]]]), size=(1, 3))
+    tensor([[[[1., 2., 3.]]]])
+    """
     warnings.warn(
         "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
     )
@@ -262,7 +299,12 @@ def upsample_bilinear(
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """Sampling positions for `grid_sample` from affine maps: (N, 2, 3) → (N, H, W, 2), (N, 3, 4) → (N, D, H, W, 3)."""
+    """Sampling positions for `grid_sample` from affine maps: (N, 2, 3) → (N, H, W, 2), (N, 3, 4) → (N, D, H, W, 3).
+
+    >>> fb.nn.functional.affine_grid(fb.tensor([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2), align_corners=True)
+    tensor([[[[-0.5000,  0.0000],
+              [ 1.5000,  0.0000]]]])
+    """
     sizes = tuple(size[2:])
     axes = []
     for n in sizes:
@@ -281,6 +323,10 @@ def grid_sample(
     Args:
         mode: bilinear, or nearest.
         padding_mode: what lies outside: zeros, border, or reflection.
+
+    >>> x = fb.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> fb.nn.functional.grid_sample(x, fb.tensor([[[[0.0, 0.0], [1.0, -1.0]]]]), align_corners=True)
+    tensor([[[[2.5000, 2.0000]]]])
     """
     n = input.dim() - 2
     if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
