@@ -67,9 +67,14 @@ def filling(name: str) -> Callable[..., Tensor]:
         if fault is not None:
             raise RuntimeError(f"{name}_: {fault}")
         if self.requires_grad and _core.is_grad_enabled():
-            raise RuntimeError(f"{name}_: a leaf that requires grad can't be changed in place; use flambeau.no_grad()")
+            if self.is_leaf:
+                raise RuntimeError(
+                    f"{name}_: a leaf that requires grad can't be changed in place; use flambeau.no_grad()"
+                )
+            self.zero_()  # What was there has no influence any more, which the tape is to know.
         a, b = (*values.values(), 0)[:2]
-        return draw(self, name, a, b, generator)
+        draw(self.detach(), name, a, b, generator)
+        return self
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"Fills the tensor with numbers drawn from the {name} distribution; returns it."
