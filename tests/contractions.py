@@ -22,7 +22,7 @@ RUNTIME = Path(__file__).parent.parent / "flambeau" / "runtime"
 NUMPY = {"f32": np.float32, "f64": np.float64, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32,
          "i64": np.int64, "f16": np.float16}  # fmt: skip
 KC = 256
-PLAN_BYTES = 11 * 8
+PLAN_BYTES = 12 * 8
 PLAIN = r"""
 #include <math.h>
 #include "contract.h"
@@ -42,7 +42,7 @@ static void pack(const fb_packing *p) {
             ((float *)p->to)[k * p->to_k + i] = ((const float *)p->from)[row + k * p->from_k];
         }
 }
-const fb_contraction plain = {4, 4, 5, 5, 0, micro, 0, pack, pack, 0, 0};
+const fb_contraction plain = {4, 4, 5, 5, 0, micro, 0, pack, pack, 0, 0, 0};
 """
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc)")
@@ -58,7 +58,7 @@ class Matmul(ctypes.Structure):
         + [("a_batch", word * 2), ("a_m", word), ("a_k", word)]
         + [("b_batch", word * 2), ("b_k", word), ("b_n", word)]
         + [("c_batch", word * 2), ("c_m", word), ("c_n", word)]
-        + [("bias_batch", word * 2), ("bias_m", word), ("bias_n", word)]
+        + [("bias_batch", word * 2), ("bias_m", word), ("bias_n", word), ("scale", word * 2)]
     )
 
 

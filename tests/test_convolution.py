@@ -45,6 +45,13 @@ def reference(x, w, gy, groups, stride, padding, dilation):
     return y, gx[:, :, h, v], gw
 
 
+def strided(dtype, stride):
+    """The plans of the three contractions, with what they have for strides."""
+    copy = contraction.plan(dtype, window=contraction.Window("copy", (1, 1), stride, (1, 1)))
+    weave = contraction.plan(dtype, window=contraction.Window("weave", (1, 1), (1, 2), (1, 1)))
+    return copy, weave, copy
+
+
 @st.composite
 def convolutions(draw):
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
@@ -63,7 +70,7 @@ def test_convolutions(case, last):
     x, w, *how = case
     shape = (x.shape[0], w.shape[0], *out_size(x.shape[2:], w.shape[2:], *how[1:]))
     gy = numbers(shape, seed=5)
-    results = convolve(contraction.plan("f32"), x, w, *how, last=last)
+    results = convolve(strided("f32", how[1]), x, w, *how, last=last)
     meant = convolve(plain(), x, w, *how)
     for got, expected, exact in zip(results, reference(x, w, gy, *how), meant, strict=True):
         np.testing.assert_allclose(got, expected, atol=2e-3)
@@ -222,6 +229,32 @@ def test_bias_of_a_convolution():
     spread = channels_last(np.empty_like(y))
     assert library().fb_conv(plan, ctypes.byref(conv_problem(x, w, spread, *how, bias))) == 0
     same(spread, y)
+
+
+@pytest.mark.parametrize("stride, kernel", [((2, 2), (1, 1)), ((1, 2), (3, 3)), ((2, 2), (7, 7))])
+def test_strided_convolutions_write_whole_rows(stride, kernel):
+    """Large enough for several bands and tasks; a bias where no tap meets; nothing beyond the operands."""
+    x, w = guarded(numbers((2, 24, 30, 29))), numbers((40, 24, *kernel), seed=1)
+    padding = tuple(k // 2 for k in kernel)
+    how = 1, stride, padding, (1, 1)
+    gy = guarded(numbers((2, 40, *out_size((30, 29), kernel, *how[1:])), seed=5))
+    results = convolve(strided("f32", stride), x, w, *how, gy)
+    for got, exact in zip(results, convolve(contraction.plan("f32"), x, w, *how, gy), strict=True):
+        same(got, exact)
+    bias, gx = numbers(24, seed=2), np.empty_like(x)
+    plan = contraction.plan("f32", None, "rows", True, contraction.Window("weave", (1, 1), (1, 2), (1, 1)))
+    assert library().fb_conv_data_gradient(plan, ctypes.byref(conv_problem(gx, w, gy, *how, bias))) == 0
+    same(gx, results[1] + bias[:, None, None])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_strided_half_precision_convolutions(last):
+    x, w = numbers((2, 6, 9, 70), "f16"), numbers((20, 6, 3, 3), "f16", 1)
+    how = 1, (2, 2), (1, 0), (1, 1)
+    gy = numbers((2, 20, *out_size((9, 70), (3, 3), *how[1:])), "f16", 5)
+    results = convolve(strided("f16", (2, 2)), x, w, *how, gy, last)
+    for got, exact in zip(results, convolve(contraction.plan("f16"), x, w, *how, gy), strict=True):
+        same(got, exact)
 
 
 @pytest.mark.parametrize("last", [False, True])

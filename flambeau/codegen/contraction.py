@@ -38,8 +38,8 @@ def plan(
 
     `bias` is None, 'columns' (it runs along the dimension in which c is contiguous) or 'rows' (across it).
     Without `dots`, which costs 30 ms to compile, products of one row with a transposed matrix are slower. With a
-    `window`, where it is supported, the plan is for the one contraction of depthwise convolutions that this says. The
-    addresses in it stay valid for the life of the process.
+    `window`, where it is supported, the plan is for the one contraction of depthwise convolutions that this says, or
+    has the one move. The addresses in it stay valid for the life of the process.
     """
     if DTYPES[dtype].kind not in "iuf":
         raise TypeError(f"contraction: dtype must be an integer or floating one, got {dtype}")
@@ -51,9 +51,9 @@ def plan(
     if epilogue is not None or bias is not None or sums != dtype:
         finish = native.function(finish_kernel(dtype, epilogue, bias))
     return struct.pack(
-        "=11q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
+        "=12q", DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked,
         micro_kernel(sums), dots_kernel(sums) if dots else 0, pack_kernel(dtype), pack_kernel(sums), finish,
-        slide_kernel(sums, window) if window else 0,
+        *slide_kernels(dtype, window),
     )  # fmt: skip
 
 
@@ -76,11 +76,14 @@ def pack_kernel(dtype: str) -> int:
 
 
 @functools.cache
-def slide_kernel(dtype: str, window: Window) -> int:
-    """The address of the kernel for a window, or 0."""
-    if not contraction_slide.is_supported(dtype, window):
-        return 0
-    return loaded(contraction_slide.render(dtype, window, host()), host())
+def slide_kernels(dtype: str, window: Window | None) -> tuple[int, int]:
+    """The addresses of the kernel for a window, over sums, and of a move, over operands; 0 where there is none."""
+    moves = window is not None and window.kind in contraction_slide.MOVES
+    of = dtype if moves else SUMS.get(dtype, dtype)
+    if window is None or not contraction_slide.is_supported(of, window, host()):
+        return 0, 0
+    address = loaded(contraction_slide.render(of, window, host()), host())
+    return (0, address) if moves else (address, 0)
 
 
 def loaded(text: str, target: Target) -> int:

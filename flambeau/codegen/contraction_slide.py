@@ -23,11 +23,12 @@ FIELDS = ("a", "b", "c", "a_row", "b_row", "c_row", "height", "width", "rows", "
 VIRTUAL = 16  # lanes of a weight gradient's sum, on every machine
 MOST_TAPS = 64
 KINDS = ("forward", "data", "weight")
+MOVES = ("copy", "weave")  # without products
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which of a convolution's three contractions, and its geometry along rows and columns."""
+    """Which of a convolution's three contractions, or which move; and the geometry along rows and columns."""
 
     kind: str
     kernel: tuple[int, int]
@@ -39,8 +40,10 @@ class Window:
         return math.prod(self.kernel)
 
 
-def is_supported(dtype: str, window: Window) -> bool:
+def is_supported(dtype: str, window: Window, target: Target) -> bool:
     """Whether there is a kernel."""
+    if window.kind in MOVES:
+        return DTYPES[dtype].size >= 4 or target.vector_bits == 512
     return dtype[0] == "f" and window.taps <= MOST_TAPS and (window.kind != "data" or window.stride[1] <= 2)
 
 
@@ -62,7 +65,8 @@ class Slide(Text):
     def __init__(self, dtype: str, window: Window, target: Target):
         super().__init__()
         self.dtype, self.window, self.target = dtype, window, target
-        self.width, self.scalar, self.size = lanes(dtype, target), REGISTER[dtype], DTYPES[dtype].size
+        self.width, self.size = lanes(dtype, target), DTYPES[dtype].size
+        self.scalar = f"i{8 * self.size}" if window.kind in MOVES else REGISTER[dtype]
         self.vector, self.mask_type = wide(self.scalar, self.width), wide("i1", self.width)
         self.suffix = f"v{self.width}{SUFFIX.get(self.scalar, self.scalar)}"
         self.columns32 = wide("i32", self.width)
@@ -74,7 +78,9 @@ class Slide(Text):
             self.do(f"%{name} = load {'ptr' if slot < 3 else 'i64'}, ptr %at.{name}, align 8")
         self.do("%width32 = trunc i64 %width to i32")
         self.do("%columns32 = trunc i64 %columns to i32")
-        {"forward": self.forward, "data": self.data, "weight": self.weight}[self.window.kind]()
+        {
+            "forward": self.forward, "data": self.data, "weight": self.weight, "copy": self.copy, "weave": self.weave
+        }[self.window.kind]()  # fmt: skip
         self.do("ret void")
         bits = self.target.vector_bits
         return "\n".join([
@@ -98,7 +104,7 @@ class Slide(Text):
 
             def step(j: str, _: list[str]) -> list[str]:
                 results = self.sums(outputs, lines, self.sub(self.times(j, sw), "%left"), sw)
-                mask = self.emit(f"icmp ult {self.columns32} {self.numbered(j, 0, 1)}, {columns}")
+                mask = self.below(j, 0, columns)
                 for i, value in enumerate(results):
                     row = self.row("%c", self.plus(first, i), "%c_row")
                     self.store(value, self.element(row, j), mask)
@@ -138,8 +144,7 @@ class Slide(Text):
                         at = self.sub(self.plus(self.times(self.plus(first, i), sh), a), "%top")
                         row = self.row("%c", at, "%c_row")
                         for p, value in enumerate(self.woven(results[i * sw : i * sw + sw])):
-                            inside = self.numbered(column, p * self.width, 1)
-                            mask = self.emit(f"icmp ult {self.columns32} {inside}, {columns}")
+                            mask = self.below(column, p * self.width, columns)
                             self.store(value, self.element(row, self.plus(column, p * self.width)), mask)
                     return []
 
@@ -169,7 +174,7 @@ class Slide(Text):
                     other = self.row("%b", r, "%b_row")
 
                     def step(j: str, sums: list[str]) -> list[str]:
-                        mask = self.emit(f"icmp ult {self.columns32} {self.numbered(j, 0, 1)}, {columns}")
+                        mask = self.below(j, 0, columns)
                         y = self.masked_load(self.element(other, j), mask)
                         x = self.loads([group], lines, self.sub(self.times(j, sw), "%left"), sw)
                         return [
@@ -184,6 +189,47 @@ class Slide(Text):
                     before = self.emit(f"load {self.vector}, ptr {at}, align {self.size}")
                     after = self.emit(f"fadd {self.vector} {before}, {total}")
                     self.do(f"store {self.vector} {after}, ptr {at}, align {self.size}")
+
+    def copy(self) -> None:
+        stride = self.window.stride
+        columns = self.splat32("%columns32")
+
+        def row(r: str, _: list[str]) -> list[str]:
+            lines = self.lines_of("%a", self.sub(self.times(r, stride[0]), "%top"), "%a_row", [[Tap(0, 0, 0)]])
+            target = self.row("%c", r, "%c_row")
+
+            def step(j: str, _: list[str]) -> list[str]:
+                value = self.strided(lines[0][0], self.sub(self.times(j, stride[1]), "%left"), lines[0][1], stride[1])
+                self.store(value, self.element(target, j), self.below(j, 0, columns))
+                return []
+
+            return self.fold("0", "%columns", self.width, [], step)
+
+        self.fold("0", "%rows", 1, [], row)
+
+    def weave(self) -> None:
+        columns = self.splat32("%columns32")
+        halves = [self.emit(f"lshr i64 {self.plus('%columns', more)}, 1") for more in (1, 0)]
+        limits = [self.splat32(self.emit(f"trunc i64 {half} to i32")) for half in halves]
+
+        def row(r: str, _: list[str]) -> list[str]:
+            sources = [self.row("%a", r, "%a_row"), self.row("%b", r, "%b_row")]
+            target = self.row("%c", r, "%c_row")
+
+            def step(j: str, _: list[str]) -> list[str]:
+                parts = [
+                    self.masked_load(self.element(source, j), self.below(j, 0, limit))
+                    for source, limit in zip(sources, limits, strict=True)
+                ]
+                column = self.times(j, 2)
+                for p, value in enumerate(self.woven(parts)):
+                    place = self.element(target, self.plus(column, p * self.width))
+                    self.store(value, place, self.below(column, p * self.width, columns))
+                return []
+
+            return self.fold("0", halves[0], self.width, [], step)
+
+        self.fold("0", "%rows", 1, [], row)
 
     # ---- tiles -------------------------------------------------------------------------------------------------
 
@@ -252,7 +298,7 @@ class Slide(Text):
             )
         parts = []
         for shift in (0, n - 1)[:step]:
-            mask = self.emit(f"icmp ult {self.columns32} {self.numbered(column, shift, 1)}, {limit}")
+            mask = self.below(column, shift, limit)
             parts.append(self.masked_load(self.element(start, self.plus(column, shift)), mask))
         if step == 1:
             return parts[0]
@@ -313,6 +359,10 @@ class Slide(Text):
         """first + shift, first + shift + step, …, one per lane."""
         t, steps = self.columns32, ", ".join(f"i32 {shift + k * step}" for k in range(self.width))
         return self.emit(f"add {t} {self.splat32(self.emit(f'trunc i64 {first} to i32'))}, <{steps}>")
+
+    def below(self, first: str, shift: int, limits: str) -> str:
+        """Which of first + shift, first + shift + 1, … are below the limits, and not negative."""
+        return self.emit(f"icmp ult {self.columns32} {self.numbered(first, shift, 1)}, {limits}")
 
     def times(self, value: str, factor: int) -> str:
         return value if factor == 1 else self.emit(f"mul i64 {value}, {factor}")

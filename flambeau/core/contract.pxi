@@ -18,6 +18,9 @@ cdef extern from "contract.h" nogil:
         int64_t c_m, c_n
         int64_t bias_batch[2]
         int64_t bias_m, bias_n
+        int64_t scale[2]
+    ctypedef struct fb_multiplication:
+        pass
     ctypedef struct fb_conv_problem:
         void *x
         void *w
@@ -34,7 +37,7 @@ cdef extern from "contract.h" nogil:
         int64_t w_stride[5]
         int64_t y_stride[5]
         int64_t bias_stride
-    int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *p)
+    int fb_multiply(const fb_multiplication *plan, const fb_matmul_problem *p)
     int fb_conv(const fb_contraction *plan, const fb_conv_problem *p)
     int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p)
     int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p)
@@ -58,19 +61,47 @@ cdef const fb_contraction *plan_of(int code, str bias, bint dots, tuple window=N
     return <const fb_contraction *> <char *> <bytes> found
 
 
-def matrix_product(Tensor a, Tensor b, Tensor bias=None):
-    """a @ b (+ bias over the columns) of tensors with at least two dimensions, off the tape; batches broadcast."""
+cdef const fb_multiplication *product_plan_of(int code, int result, str bias, bint scaled, bint dots) except NULL:
+    """The plan of a matrix product for dtypes, a kind of bias, alpha and beta or not, and perhaps single rows."""
+    key = (code, result, bias, scaled, dots)
+    found = plans.get(key)
+    if found is None:
+        if code == BOOL:
+            raise RuntimeError("matmul: not defined for bool; convert with x.to(fb.uint8)")
+        found = hooks["product_plan"](DTYPES[code], DTYPES[result], bias, bool(scaled), bool(dots))
+        found = plans.setdefault(key, found)
+    return <const fb_multiplication *> <char *> <bytes> found
+
+
+cdef int64_t slot_of(int code, double value) noexcept:
+    """A number as a kernel's scalar parameter: of float64, or of float32 for narrower ones."""
+    cdef int64_t slot = 0
+    cdef float narrow = <float> value
+    if code == F64:
+        memcpy(&slot, &value, 8)
+    else:
+        memcpy(&slot, &narrow, 4)
+    return slot
+
+
+def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None):
+    """a @ b of tensors with at least two dimensions, off the tape; batches broadcast.
+
+    A bias of one dimension is added to the columns, one of the result's shape to all of it. `result` is the dtype, if
+    it isn't that of a; `scale` (alpha, beta) of floating dtypes makes it alpha · a @ b + beta · bias.
+    """
     cdef int64_t[64] sizes
-    cdef int64_t astep[64]
-    cdef int64_t bstep[64]
-    cdef int nb = max(a.ndims, b.ndims) - 2, i, d, kept = 0
+    cdef int64_t[64] astep
+    cdef int64_t[64] bstep
+    cdef int64_t[64] cstep
+    cdef int nb = max(a.ndims, b.ndims) - 2, i, d, kept = 0, to = a.code if result is None else (<DType> result).code
     cdef fb_matmul_problem p
     cdef Tensor c
     cdef int64_t na, nbt, leading = 1, r, rest, batches
-    cdef const fb_contraction *plan
+    cdef const fb_multiplication *plan
     cdef int status = 0
     cdef int64_t work
-    if a.code != b.code or (bias is not None and bias.code != a.code):
+    if a.code != b.code or (bias is not None and bias.code != to):
         raise RuntimeError(
             f"matmul: expected tensors of one dtype, got {a.dtype} and {b.dtype}"
             + ("" if bias is None else f" (bias {bias.dtype})") + "; convert one with x.to(dtype)"
@@ -88,56 +119,73 @@ def matrix_product(Tensor a, Tensor b, Tensor bias=None):
         sizes[d] = nbt if na == 1 else na
         astep[d] = 0 if na == 1 else a.dims[a.ndims + d - (nb - a.ndims + 2)]
         bstep[d] = 0 if nbt == 1 else b.dims[b.ndims + d - (nb - b.ndims + 2)]
+        cstep[d] = 0
     sizes[nb], sizes[nb + 1] = p.m, p.n
-    c = empty(a.code, nb + 2, sizes)
+    p.bias = NULL
+    p.bias_m = p.bias_n = 0
+    if bias is not None:
+        if bias.ndims == 1:
+            if bias.dims[0] != p.n:
+                raise RuntimeError(f"linear: bias must have {p.n} elements, got shape {list(bias.shape)}")
+            bias = make_contiguous(bias)
+        else:
+            if bias.ndims != nb + 2 or any([bias.dims[d] != sizes[d] for d in range(nb + 2)]):
+                raise RuntimeError(f"matmul: bias of shape {list(bias.shape)} isn't the result's")
+            if p.n > 1 and bias.dims[2 * bias.ndims - 1] != 1:
+                bias = make_contiguous(bias)
+            p.bias_m = bias.dims[2 * bias.ndims - 2]
+            for d in range(nb):
+                cstep[d] = bias.dims[bias.ndims + d]
+        p.bias_n = 1
+    c = empty(to, nb + 2, sizes)
     if c.count == 0:
         return c
-    # Merge batch dimensions that run on in both operands; two are left to the driver, more are looped over here.
+    # Merge batch dimensions that run on in all operands; two are left to the driver, more are looped over here.
     for d in range(nb):
         if sizes[d] == 1:
             continue
-        if kept and astep[kept - 1] == astep[d] * sizes[d] and bstep[kept - 1] == bstep[d] * sizes[d]:
+        if (
+            kept and astep[kept - 1] == astep[d] * sizes[d] and bstep[kept - 1] == bstep[d] * sizes[d]
+            and cstep[kept - 1] == cstep[d] * sizes[d]
+        ):
             sizes[kept - 1] *= sizes[d]
         else:
             sizes[kept] = sizes[d]
             kept += 1
-        astep[kept - 1], bstep[kept - 1] = astep[d], bstep[d]
-    p.bias = NULL
+        astep[kept - 1], bstep[kept - 1], cstep[kept - 1] = astep[d], bstep[d], cstep[d]
     p.a_m, p.a_k = a.dims[2 * a.ndims - 2], a.dims[2 * a.ndims - 1]
     p.b_k, p.b_n = b.dims[2 * b.ndims - 2], b.dims[2 * b.ndims - 1]
     p.c_m, p.c_n = p.n, 1
-    p.bias_batch[0] = p.bias_batch[1] = p.bias_m = p.bias_n = 0
     for i in range(2):
         d = kept - 2 + i
         p.batch[i] = sizes[d] if d >= 0 else 1
         p.a_batch[i] = astep[d] if d >= 0 else 0
         p.b_batch[i] = bstep[d] if d >= 0 else 0
+        p.bias_batch[i] = cstep[d] if d >= 0 else 0
+        p.scale[i] = 0 if scale is None else slot_of(a.code, scale[i])
     p.c_batch[1] = p.m * p.n
     p.c_batch[0] = p.c_batch[1] * p.batch[1]
     for d in range(kept - 2):
         leading *= sizes[d]
-    if bias is not None:
-        if bias.ndims != 1 or bias.dims[0] != p.n:
-            raise RuntimeError(f"linear: bias must have {p.n} elements, got shape {list(bias.shape)}")
-        bias = make_contiguous(bias)
-        p.bias = bias.ptr
-        p.bias_n = 1
-    plan = plan_of(a.code, None if bias is None else "columns", p.m == 1 or p.n == 1)
+    plan = product_plan_of(a.code, to, None if bias is None else "columns", scale is not None, p.m == 1 or p.n == 1)
     batches = p.batch[0] * p.batch[1]
     work = p.m * p.n * (p.k + 1) * batches
     for r in range(leading):
         rest = r
         p.a, p.b = a.ptr, b.ptr
+        p.bias = bias.ptr if bias is not None else NULL
         p.c = c.ptr + r * batches * p.m * p.n * ITEMSIZE[c.code]
         for d in range(kept - 3, -1, -1):
             p.a = <char *> p.a + rest % sizes[d] * astep[d] * ITEMSIZE[a.code]
             p.b = <char *> p.b + rest % sizes[d] * bstep[d] * ITEMSIZE[a.code]
+            if bias is not None:
+                p.bias = <char *> p.bias + rest % sizes[d] * cstep[d] * ITEMSIZE[to]
             rest //= sizes[d]
         if work < SMALL_WORK:
-            status |= fb_matmul(plan, &p)
+            status |= fb_multiply(plan, &p)
         else:
             with nogil:
-                status |= fb_matmul(plan, &p)
+                status |= fb_multiply(plan, &p)
     if status:
         out_of_memory(c.store.total)
     return c
@@ -156,6 +204,8 @@ def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple strid
         rows = (1,) * (2 - nd)
         kernel = tuple([w.dims[2 + i] for i in range(nd)])
         window = (what, rows + kernel, rows + stride, rows + dilation)
+    elif nd and 1 < stride[nd - 1] and (what != "data" or stride[nd - 1] == 2):
+        window = ("weave" if what == "data" else "copy", (1, 1), stride[nd - 2 :] if nd > 1 else (1,) + stride, (1, 1))
     cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows", False, window)
     p.x, p.w, p.y = x.ptr, w.ptr, y.ptr
     p.bias = NULL

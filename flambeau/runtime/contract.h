@@ -58,7 +58,10 @@ typedef void (*fb_pack_kernel)(const fb_packing *);
  *   forward  c[r, j] = sum over t of b[t] * a[r * stride + ty * dilation - top, j * stride + tx * dilation - left]
  *   data     c[r, j] = sum over t of b[t] * a[(r + top - ty * dilation) / stride, …], where both divide
  *   weight   c[t, l] += the chain over (r, j), j modulo FB_LANES = l, of b[r, j] * a[… as in forward]
- * b is [taps] in the first two; in the last c is [taps, FB_LANES]. `top` and `left` may be negative but in `data`. */
+ * b is [taps] in the first two; in the last c is [taps, FB_LANES]. `top` and `left` may be negative but in `data`.
+ * Without products, and without the sizes of a window:
+ *   copy     c[r, j] = a[r * stride - top, j * stride - left]
+ *   weave    c[r, 2 * j] = a[r, j], c[r, 2 * j + 1] = b[r, j], for columns below `columns` */
 typedef struct {
     const void *a, *b;
     void *c;
@@ -67,7 +70,7 @@ typedef struct {
 } fb_plane;
 typedef void (*fb_slide_kernel)(const fb_plane *);
 
-/* What codegen.contraction.plan fills: eleven 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
+/* What codegen.contraction.plan fills: twelve 8-byte slots. `finish`, if any, is the epilogue as an fb_kernel over rows
  * of a block of sums, with the slots (sums, c, bias, sums_row, c_row, bias_row, n, m):
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row + j]) for j < n    with a bias along columns
  *   c[i * c_row + j] = f(sums[i * sums_row + j], bias[i * bias_row])                  with a bias along rows
@@ -82,7 +85,8 @@ typedef struct {
     fb_micro_kernel dots; /* one row, below; or NULL */
     fb_pack_kernel pack, pack_sums; /* from operands to sums, from sums to sums */
     fb_kernel finish;
-    fb_slide_kernel slide; /* NULL, or for the one contraction and the one window that the plan is for */
+    fb_slide_kernel slide; /* of sums; NULL, or for the one depthwise contraction and the one window the plan is for */
+    fb_slide_kernel comb;  /* of operands; NULL, or, in a strided contraction, copy; weave, if it is a data gradient */
 } fb_contraction;
 
 /* c[b, m, n] = f(sum over k of a[b, m, k] * b[b, k, n], bias[b, m, n]), strides in elements; 0 broadcasts.
@@ -96,7 +100,23 @@ typedef struct {
     int64_t b_batch[2], b_k, b_n;
     int64_t c_batch[2], c_m, c_n;
     int64_t bias_batch[2], bias_m, bias_n;
+    int64_t scale[2]; /* two more slots for the epilogue, after m */
 } fb_matmul_problem;
+
+/* A plan for products whose operands differ from its sums in more than width. A word is as wide as a sum.
+ *
+ * group  operands along k that share a word of a and of b, which the micro-kernel multiplies and adds at once; `pack`
+ *        gathers them into words, to[k / group * to_k + i], with zeros after the last. A block of K has FB_KC words.
+ * parts  2 for complex numbers, whose element is two words of a. `pack` then makes of a b = x + yi the words (x, y) in
+ *        row 2k and (-y, x) in row 2k + 1; m and n count words, from_i and from_k elements.
+ * starts 1: after a panel's last row `pack` writes another, of sums, which the micro-kernel starts from in place of +0.
+ * Bias and result are of result_size bytes (complex: each part is). */
+typedef struct {
+    int64_t result_size, group, parts, starts;
+    int64_t floating;      /* whether sums are floating numbers */
+    fb_pack_kernel pack_a; /* for a, if that is copied; where it isn't `pack` and group > 1, a always is */
+    fb_contraction plan;
+} fb_multiplication;
 
 /* x [batch, in_channels, size…], w [out_channels, in_channels / groups, kernel…], y [batch, out_channels, out…], any
  * strides, in elements, with three spatial dimensions (sizes of 1 in front for fewer):
@@ -113,6 +133,7 @@ typedef struct {
 
 /* Each returns 0, or -1 when out of memory; the result's content is then undefined. */
 int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *p);
+int fb_multiply(const fb_multiplication *plan, const fb_matmul_problem *p);
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p);                 /* writes y */
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p);   /* writes x; K = (o, t) */
 int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p); /* writes w; K = (n, p) */

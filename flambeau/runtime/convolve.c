@@ -8,6 +8,8 @@
  *
  * The data gradient is a convolution once per phase of x: position stride * q + r - padding receives
  * w[o, c, t] * y[o, q - shift(t)] from the taps t that agree with r, so it gathers too. Read next: wgrad.c. */
+#include <string.h>
+
 #include "convolve.h"
 
 /* Along one dimension: how positions of x congruent to r and taps meet y in the data gradient. */
@@ -50,8 +52,9 @@ static int is_dense(const fb_correlation *q, int64_t rows) {
     return q->out_stride[2] == 1 && (rows == 1 || q->out_stride[1] == q->stage.axis[2].out);
 }
 
-/* Rows per band: as many as fit in cache, but enough bands for all threads. */
-static void schedule(fb_correlation *q) {
+/* Rows per band: as many as fit in cache, but enough bands for all threads; and no more than `limit`, of which no more
+ * than `part` are computed at once. */
+static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
     int64_t size = plan->sum_size, outer = q->batch * q->groups * x[0].out, n = x[2].out;
@@ -59,7 +62,7 @@ static void schedule(fb_correlation *q) {
     usual_cost(q, &q->across);
     int in_place = fb_stage_in_place(&q->stage, plan, !q->across);
     int64_t wanted = q->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, outer);
-    q->rows = fb_div_up(x[1].out, fb_min(x[1].out, wanted));
+    q->rows = fb_min(limit, fb_div_up(x[1].out, fb_min(x[1].out, wanted)));
     for (;; q->rows = fb_div_up(q->rows, 2)) {
         if (!in_place) fb_stage_copied(&q->stage, q->rows);
         q->stage_bytes = in_place ? 0 : (size_t)fb_round_up((q->channels * q->stage.channel + plan->nr) * size, 64);
@@ -67,7 +70,7 @@ static void schedule(fb_correlation *q) {
     }
     q->bands = fb_div_up(x[1].out, q->rows);
     int64_t columns = q->across ? n : q->stage.pitch, most = FB_L1_BYTES / (q->m * columns * size);
-    q->part = fb_min(q->rows, fb_max(most, fb_div_up(2 * plan->nr, columns)));
+    q->part = fb_min(fb_min(q->rows, part), fb_max(most, fb_div_up(2 * plan->nr, columns)));
     if (q->across) {
         q->sums_pitch = fb_round_up(q->m, plan->lanes);
         q->spread_pitch = convert || !is_dense(q, q->part) ? q->part * n : 0;
@@ -80,36 +83,47 @@ static void schedule(fb_correlation *q) {
 
 /* ---- a band ------------------------------------------------------------------------------------------------- */
 
+/* sums[m, y * gap + p] of some output rows. */
+typedef struct {
+    char *data; /* NULL: the result has them already */
+    int64_t pitch, gap;
+} sums_view;
+
 static void finish(const fb_correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row,
                    int64_t n) {
     int64_t args[] = {fb_slot(sums), fb_slot(c), fb_slot(bias), sums_row, c_row, q->bias_stride, n, q->m};
     q->plan->finish(args, 0, q->m);
 }
 
-/* sums[m, y * gap + p] of `rows` output rows to the result. */
-static void emit(const fb_correlation *q, char *sums, int64_t pitch, int64_t gap, const char *bias, char *out,
-                 int64_t rows) {
+/* A row's sums, finished in place: narrower elements keep the addresses of their rows, which are then as many of theirs
+ * apart as this returns. */
+static int64_t finish_row(const fb_correlation *q, char *from, int64_t pitch, const char *bias) {
+    const fb_contraction *plan = q->plan;
+    if (!plan->finish) return pitch;
+    int64_t row = pitch * plan->sum_size / plan->operand_size;
+    finish(q, from, from, bias, pitch, row, q->stage.axis[2].out);
+    return row;
+}
+
+/* `rows` output rows to the result. */
+static void emit(const fb_correlation *q, sums_view sums, const char *bias, char *out, int64_t rows) {
     const fb_contraction *plan = q->plan;
     int64_t n = q->stage.axis[2].out;
     for (int64_t y = 0; y < rows; y++) {
-        char *from = fb_at(sums, y * gap, plan->sum_size), *to = fb_at(out, y * q->out_stride[1], plan->operand_size);
-        int64_t row = pitch;
+        char *from = fb_at(sums.data, y * sums.gap, plan->sum_size);
+        char *to = fb_at(out, y * q->out_stride[1], plan->operand_size);
         if (plan->finish && q->out_stride[2] == 1) {
-            finish(q, from, to, bias, pitch, q->out_channel, n);
+            finish(q, from, to, bias, sums.pitch, q->out_channel, n);
             continue;
         }
-        if (plan->finish) {
-            /* In place: narrower elements keep the addresses of their rows. */
-            row = pitch * plan->sum_size / plan->operand_size;
-            finish(q, from, from, bias, pitch, row, n);
-        }
+        int64_t row = finish_row(q, from, sums.pitch, bias);
         fb_scatter(plan, from, row, to, q->out_channel, q->out_stride[2], q->m, n);
     }
 }
 
 /* Vectors along positions. */
-static void along_positions(const fb_correlation *q, const char *from, const char *weights, const char *bias, char *out,
-                            int64_t rows, char *scratch) {
+static sums_view along_positions(const fb_correlation *q, const char *from, const char *weights, const char *bias,
+                                 char *out, int64_t rows, char *scratch) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, columns = (rows - 1) * q->stage.pitch + q->stage.axis[2].out, k0 = 0;
     char *sums = q->sums_pitch ? scratch : out;
@@ -123,15 +137,14 @@ static void along_positions(const fb_correlation *q, const char *from, const cha
         }
         k0 += kc;
     } while (k0 < q->k);
-    if (q->sums_pitch)
-        emit(q, sums, pitch, q->stage.pitch, bias, out, rows);
-    else if (plan->finish)
-        finish(q, out, out, bias, q->out_channel, q->out_channel, columns);
+    if (q->sums_pitch) return (sums_view){sums, pitch, q->stage.pitch};
+    if (plan->finish) finish(q, out, out, bias, q->out_channel, q->out_channel, columns);
+    return (sums_view){0};
 }
 
 /* Vectors across channels: sums[p, m]. */
-static void across_channels(const fb_correlation *q, const char *from, const char *weights, const char *bias, char *out,
-                            int64_t rows, char *scratch) {
+static sums_view across_channels(const fb_correlation *q, const char *from, const char *weights, const char *bias,
+                                 char *out, int64_t rows, char *scratch) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, n = q->stage.axis[2].out, w_off[FB_KC], k0 = 0;
     /* Rows without a gap are one. */
@@ -152,33 +165,54 @@ static void across_channels(const fb_correlation *q, const char *from, const cha
         for (int64_t y = 0; y < rows; y++)
             fb_scatter(plan, fb_at(scratch, y * n * q->sums_pitch, size), q->sums_pitch,
                        fb_at(out, y * q->out_stride[1], size), q->out_stride[2], 1, n, q->m);
-        return;
+        return (sums_view){0};
     }
     char *spread = q->spread_pitch ? scratch + q->sums_bytes : out;
     int64_t pitch = q->spread_pitch ? q->spread_pitch : q->out_channel;
     fb_packing t = {scratch, spread, NULL, q->sums_pitch, 1, pitch, rows * n, q->m};
     plan->pack_sums(&t);
-    if (q->spread_pitch)
-        emit(q, spread, pitch, n, bias, out, rows);
-    else if (plan->finish)
-        finish(q, out, out, bias, pitch, pitch, rows * n);
+    if (q->spread_pitch) return (sums_view){spread, pitch, n};
+    if (plan->finish) finish(q, out, out, bias, pitch, pitch, rows * n);
+    return (sums_view){0};
+}
+
+/* Where a task's operands are, beside its input: image, group, depth and the first of its rows. */
+typedef struct {
+    int64_t row, depth, rows;
+    const char *weights, *bias, *from;
+    char *out; /* at row 0 */
+} place;
+
+static place place_of(const fb_correlation *q, int64_t task) {
+    const fb_axis *x = q->stage.axis;
+    int64_t in = q->plan->operand_size, row = task % q->bands * q->rows, depth = task / q->bands % x[0].out;
+    int64_t group = task / q->bands / x[0].out % q->groups, image = task / q->bands / x[0].out / q->groups;
+    return (place){
+        .row = row, .depth = depth, .rows = fb_min(q->rows, x[1].out - row),
+        .weights = fb_at(q->weights, group * q->w_group, q->plan->sum_size),
+        .bias = q->bias ? fb_at(q->bias, group * q->m * q->bias_stride, in) : NULL,
+        .from = fb_at(q->in, image * q->in_image + group * q->in_group, in),
+        .out = fb_at(q->out, image * q->out_image + group * q->m * q->out_channel + depth * q->out_stride[0], in),
+    };
+}
+
+/* The sums of rows [row, row + rows) of a place, from what is staged. */
+static sums_view compute(const fb_correlation *q, const place *at, const char *staged, int64_t row, int64_t rows,
+                         char *scratch) {
+    const char *from = fb_at(staged, (row - at->row) * q->stage.pitch, q->plan->sum_size);
+    char *out = fb_at(at->out, row * q->out_stride[1], q->plan->operand_size);
+    return (q->across ? across_channels : along_positions)(q, from, at->weights, at->bias, out, rows, scratch);
 }
 
 static void band(const fb_correlation *q, int64_t task, char *scratch) {
-    const fb_contraction *plan = q->plan;
-    const fb_axis *x = q->stage.axis;
-    int64_t in = plan->operand_size, size = plan->sum_size;
-    int64_t row = task % q->bands * q->rows, depth = task / q->bands % x[0].out, rows = fb_min(q->rows, x[1].out - row);
-    int64_t group = task / q->bands / x[0].out % q->groups, image = task / q->bands / x[0].out / q->groups;
-    const char *weights = fb_at(q->weights, group * q->w_group, size);
-    const char *bias = q->bias ? fb_at(q->bias, group * q->m * q->bias_stride, in) : NULL;
-    const char *from = fb_at(q->in, image * q->in_image + group * q->in_group, in);
-    char *out = fb_at(q->out, image * q->out_image + group * q->m * q->out_channel + depth * q->out_stride[0], in);
-    if (q->k) from = fb_stage_fill(&q->stage, plan, from, q->channels, depth, row, scratch);
-    for (int64_t y = 0; y < rows; y += q->part)
-        (q->across ? across_channels : along_positions)(q, fb_at(from, y * q->stage.pitch, size), weights, bias,
-                                                        fb_at(out, (row + y) * q->out_stride[1], in),
-                                                        fb_min(q->part, rows - y), scratch + q->stage_bytes);
+    place at = place_of(q, task);
+    const char *staged = at.from;
+    if (q->k) staged = fb_stage_fill(&q->stage, q->plan, at.from, q->channels, at.depth, at.row, scratch);
+    for (int64_t row = at.row; row < at.row + at.rows; row += q->part) {
+        int64_t rows = fb_min(q->part, at.row + at.rows - row);
+        sums_view sums = compute(q, &at, staged, row, rows, scratch + q->stage_bytes);
+        if (sums.data) emit(q, sums, at.bias, fb_at(at.out, row * q->out_stride[1], q->plan->operand_size), rows);
+    }
 }
 
 static void bands(const int64_t *args, int64_t begin, int64_t end) {
@@ -231,31 +265,23 @@ static int has_finite_weights(const fb_contraction *plan, const fb_conv_problem 
            fb_all_finite(plan, fb_at(p->w, count - rest, plan->sum_size), 1, rest, rest);
 }
 
-/* With the sizes and strides of w to tell which of its elements a tap stands for. */
-static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel) {
+/* Whatever a convolution needs before its first task, with the strides of w to tell which of its elements a tap stands
+ * for. Returns 0, or -1 when out of memory. */
+static int prepare(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel, int by_position) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
     const int64_t *w_stride = p->w_stride + 2;
-    int64_t size = plan->sum_size, positions = x[0].out * x[1].out * x[2].out, k = 0;
-    q->k = q->channels * x[0].taps * x[1].taps * x[2].taps;
-    if (!q->batch || !q->groups || !q->m || !positions) return 0;
-    q->work = (double)q->batch * (double)q->groups * (double)q->m * (double)positions * (double)q->k;
-    int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && has_finite_weights(plan, p);
-    if (!by_position) schedule(q);
+    int64_t size = plan->sum_size, k = 0;
     q->panel = q->m <= plan->lanes ? plan->lanes : plan->nr;
     q->panels = fb_div_up(q->m, q->panel);
-
     int aliased = q->m * fb_min(q->k, FB_KC) * size > FB_L1_BYTES && q->w_row * size % 1024 == 0;
     int packed = q->across || size != plan->operand_size || aliased;
-    size_t table_bytes = (size_t)(3 * q->k + 1) * sizeof(int64_t);
-    size_t copy_bytes = packed ? (size_t)(q->groups * fb_round_up(q->m, plan->nr) * (q->k + 16) * size) : 0;
-    int64_t *table = fb_alloc(table_bytes), *w_off = table + q->k;
-    char *copy = packed ? fb_alloc(copy_bytes) : NULL;
-    if (!table || (packed && !copy)) {
-        fb_free(table, table_bytes);
-        fb_free(copy, copy_bytes);
-        return -1;
-    }
+    q->table_bytes = (size_t)(3 * q->k + 1) * sizeof(int64_t);
+    q->copy_bytes = packed ? (size_t)(q->groups * fb_round_up(q->m, plan->nr) * (q->k + 16) * size) : 0;
+    q->table = fb_alloc(q->table_bytes);
+    q->copy = packed ? fb_alloc(q->copy_bytes) : NULL;
+    if (!q->table || (packed && !q->copy)) return -1;
+    int64_t *w_off = q->table + q->k;
     for (int64_t c = 0; c < q->channels; c++)
         for (int64_t a = 0; a < x[0].taps; a++)
             for (int64_t b = 0; b < x[1].taps; b++)
@@ -263,21 +289,130 @@ static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_chan
                     w_off[k++] = c * w_channel + (x[0].first + a * x[0].every) * w_stride[0] +
                                  (x[1].first + b * x[1].every) * w_stride[1] +
                                  (x[2].first + d * x[2].every) * w_stride[2];
-    q->in_off = table, q->w_off = w_off;
-    if (packed) pack_weights(q, copy, w_off + q->k);
-    int64_t args[] = {fb_slot(q)}, tasks = q->batch * q->groups * x[0].out * q->bands;
-    if (by_position) {
-        if (fb_correlate_positions(q)) atomic_store(&q->failed, 1);
-    } else {
-        fb_stage_offsets(&q->stage, q->channels, table);
-        if (q->work < FB_SERIAL_WORK)
-            bands(args, 0, tasks);
-        else
-            fb_parallel_for(bands, args, tasks, fb_grain(q->work, tasks));
+    q->in_off = q->table, q->w_off = w_off;
+    if (packed) pack_weights(q, q->copy, w_off + q->k);
+    if (!by_position) fb_stage_offsets(&q->stage, q->channels, q->table);
+    return 0;
+}
+
+static void release(fb_correlation *q) {
+    fb_free(q->table, q->table_bytes);
+    fb_free(q->copy, q->copy_bytes);
+}
+
+/* How much there is to do; 0 if nothing. */
+static int measure(fb_correlation *q) {
+    const fb_axis *x = q->stage.axis;
+    int64_t positions = x[0].out * x[1].out * x[2].out;
+    q->k = q->channels * x[0].taps * x[1].taps * x[2].taps;
+    q->work = (double)q->batch * (double)q->groups * (double)q->m * (double)positions * (double)q->k;
+    return q->batch && q->groups && q->m && positions;
+}
+
+static void run(fb_kernel kernel, void *job, const fb_correlation *q, double work) {
+    int64_t args[] = {fb_slot(job)}, tasks = q->batch * q->groups * q->stage.axis[0].out * q->bands;
+    if (work < FB_SERIAL_WORK)
+        kernel(args, 0, tasks);
+    else
+        fb_parallel_for(kernel, args, tasks, fb_grain(work, tasks));
+}
+
+static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel) {
+    if (!measure(q)) return 0;
+    int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && has_finite_weights(q->plan, p);
+    if (!by_position) schedule(q, INT64_MAX, INT64_MAX);
+    int failed = prepare(q, p, w_channel, by_position);
+    if (!failed && by_position)
+        failed = fb_correlate_positions(q);
+    else if (!failed)
+        run(bands, q, q, q->work);
+    release(q);
+    return failed || atomic_load(&q->failed) ? -1 : 0;
+}
+
+/* Two phases of a row of the data gradient, for even and odd elements. One without taps is zeros. */
+typedef struct {
+    fb_correlation q[2];
+    int zero[2];
+    int64_t columns; /* of both together */
+    size_t zero_bytes;
+} woven;
+
+static void weave_band(const woven *w, const fb_correlation *lead, int64_t task, char *scratch) {
+    const fb_contraction *plan = lead->plan;
+    place at[2];
+    const char *staged[2] = {NULL, NULL};
+    char *rest[2], *zeros = scratch;
+    scratch += w->zero_bytes;
+    for (int i = 0; i < 2; i++) {
+        const fb_correlation *q = &w->q[i];
+        if (w->zero[i]) continue;
+        at[i] = place_of(q, task);
+        staged[i] = at[i].from;
+        if (q->k) staged[i] = fb_stage_fill(&q->stage, plan, at[i].from, q->channels, at[i].depth, at[i].row, scratch);
+        rest[i] = scratch + q->stage_bytes;
+        scratch += q->scratch_bytes;
     }
-    fb_free(table, table_bytes);
-    fb_free(copy, copy_bytes);
-    return atomic_load(&q->failed) ? -1 : 0;
+    place to = place_of(lead, task);
+    for (int64_t row = to.row; row < to.row + to.rows; row += lead->part) {
+        int64_t rows = fb_min(lead->part, to.row + to.rows - row);
+        sums_view sums[2] = {{zeros, 0, 0}, {zeros, 0, 0}};
+        for (int i = 0; i < 2; i++)
+            if (!w->zero[i]) sums[i] = compute(&w->q[i], &at[i], staged[i], row, rows, rest[i]);
+        for (int64_t y = 0; y < rows; y++) {
+            fb_plane t = {.c = fb_at(to.out, (row + y) * lead->out_stride[1], plan->operand_size),
+                          .c_row = lead->out_channel, .rows = lead->m, .columns = w->columns};
+            char *from[2];
+            int64_t pitch[2];
+            for (int i = 0; i < 2; i++) {
+                from[i] = fb_at(sums[i].data, y * sums[i].gap, plan->sum_size);
+                pitch[i] = w->zero[i] ? 0 : finish_row(&w->q[i], from[i], sums[i].pitch, at[i].bias);
+            }
+            t.a = from[0], t.b = from[1], t.a_row = pitch[0], t.b_row = pitch[1];
+            plan->comb(&t);
+        }
+    }
+}
+
+static void weave_bands(const int64_t *args, int64_t begin, int64_t end) {
+    woven *w = (woven *)(intptr_t)args[0];
+    fb_correlation *lead = &w->q[w->zero[0] && !w->zero[1]];
+    size_t bytes = w->zero_bytes + (w->zero[0] ? 0 : w->q[0].scratch_bytes) + (w->zero[1] ? 0 : w->q[1].scratch_bytes);
+    char *scratch = fb_alloc(bytes);
+    if (!scratch) {
+        atomic_store(&lead->failed, 1);
+        return;
+    }
+    memset(scratch, 0, w->zero_bytes);
+    for (int64_t task = begin; task < end; task++) weave_band(w, lead, task, scratch);
+    fb_free(scratch, bytes);
+}
+
+/* Both at once, so that every row is written in one go. */
+static int correlate_woven(woven *w, const fb_conv_problem *p) {
+    const fb_contraction *plan = w->q[0].plan;
+    int failed = 0;
+    for (int i = 0; i < 2; i++) {
+        int some = measure(&w->q[i]);
+        w->zero[i] = !some || (!w->q[i].k && !plan->finish);
+        if (some) schedule(&w->q[i], INT64_MAX, INT64_MAX);
+    }
+    int first = w->zero[0] && !w->zero[1];
+    fb_correlation *lead = &w->q[first], *other = &w->q[!first];
+    if (!measure(lead)) return 0;
+    if (!w->zero[0] && !w->zero[1])
+        for (int turn = 0; turn < 2; turn++) {
+            schedule(other, lead->rows, lead->part);
+            schedule(lead, other->rows, other->part);
+        }
+    w->columns = p->size[2];
+    w->zero_bytes = (size_t)fb_round_up((w->columns + plan->nr) * plan->sum_size, 64);
+    for (int i = 0; i < 2; i++)
+        if (!w->zero[i]) failed |= prepare(&w->q[i], p, p->w_stride[0], 0);
+    if (!failed) run(weave_bands, w, lead, w->q[0].work + w->q[1].work);
+    release(&w->q[0]);
+    release(&w->q[1]);
+    return failed || atomic_load(&lead->failed) ? -1 : 0;
 }
 
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
@@ -298,30 +433,48 @@ int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
     return correlate(&q, p, p->w_stride[1]);
 }
 
+/* A phase of the data gradient: elements of x that are congruent to `at` modulo the stride. */
+static fb_correlation phase_of(const fb_contraction *plan, const fb_conv_problem *p, const int64_t at[3]) {
+    fb_correlation q = {
+        .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->y, .weights = p->w, .bias = p->bias,
+        .channels = p->out_channels / p->groups, .m = p->in_channels / p->groups, .bias_stride = p->bias_stride,
+        .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0],
+        .out_channel = p->x_stride[1],
+    };
+    int64_t origin = 0;
+    q.in_group = q.channels * p->y_stride[1];
+    q.w_group = q.channels * p->w_stride[0];
+    q.stage.channel_stride = p->y_stride[1];
+    for (int d = 0; d < 3; d++) {
+        q.stage.axis[d] = backward(p, d, at[d]);
+        q.stage.stride[d] = p->y_stride[2 + d];
+        q.out_stride[d] = q.stage.axis[d].scale * p->x_stride[2 + d];
+        origin += q.stage.axis[d].origin * p->x_stride[2 + d];
+    }
+    q.out = fb_at(p->x, origin, plan->operand_size);
+    return q;
+}
+
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
     if (fb_slides(plan, p)) return fb_slide(plan, p, 1);
-    int64_t phases = p->stride[0] * p->stride[1] * p->stride[2];
     int failed = 0;
-    for (int64_t r = 0; r < phases; r++) {
-        fb_correlation q = {
-            .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->y, .weights = p->w, .bias = p->bias,
-            .channels = p->out_channels / p->groups, .m = p->in_channels / p->groups, .bias_stride = p->bias_stride,
-            .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0],
-            .out_channel = p->x_stride[1],
-        };
-        int64_t at[3] = {r / p->stride[2] / p->stride[1], r / p->stride[2] % p->stride[1], r % p->stride[2]};
-        int64_t origin = 0;
-        q.in_group = q.channels * p->y_stride[1];
-        q.w_group = q.channels * p->w_stride[0];
-        q.stage.channel_stride = p->y_stride[1];
-        for (int d = 0; d < 3; d++) {
-            q.stage.axis[d] = backward(p, d, at[d]);
-            q.stage.stride[d] = p->y_stride[2 + d];
-            q.out_stride[d] = q.stage.axis[d].scale * p->x_stride[2 + d];
-            origin += q.stage.axis[d].origin * p->x_stride[2 + d];
+    for (int64_t z = 0; z < p->stride[0]; z++)
+        for (int64_t y = 0; y < p->stride[1]; y++) {
+            /* Elements next to each other, or a channel apart, take turns. */
+            if (plan->comb && p->stride[2] == 2 && p->x_stride[4] == 1) {
+                woven w = {.q = {phase_of(plan, p, (int64_t[]){z, y, 0}), phase_of(plan, p, (int64_t[]){z, y, 1})}};
+                if (w.q[0].stage.axis[2].origin == 1) {
+                    fb_correlation odd = w.q[0];
+                    w.q[0] = w.q[1], w.q[1] = odd;
+                }
+                w.q[1].out = w.q[0].out;
+                failed |= correlate_woven(&w, p);
+                continue;
+            }
+            for (int64_t x = 0; x < p->stride[2]; x++) {
+                fb_correlation q = phase_of(plan, p, (int64_t[]){z, y, x});
+                failed |= correlate(&q, p, p->w_stride[0]);
+            }
         }
-        q.out = fb_at(p->x, origin, plan->operand_size);
-        failed |= correlate(&q, p, p->w_stride[0]);
-    }
     return failed;
 }

@@ -44,6 +44,9 @@ typedef struct {
     int64_t sums_pitch;    /* elements between the rows of the sums; 0: they are kept in the result */
     int64_t spread_pitch;  /* across: of the transposed sums; 0: transposed straight into the result */
     size_t stage_bytes, sums_bytes, scratch_bytes;
+    int64_t *table; /* what w_off and in_off are parts of */
+    char *copy;     /* packed weights */
+    size_t table_bytes, copy_bytes;
     atomic_int failed;
 } fb_correlation;
 

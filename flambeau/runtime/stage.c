@@ -91,12 +91,22 @@ const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const v
     if (s->in_place)
         return fb_at(from, (x[0].step * depth - x[0].start) * s->stride[0] +
                                (x[1].step * row - x[1].start) * s->stride[1] - x[2].start * s->stride[2], in);
-    memset(to, 0, (size_t)(channels * s->channel * size));
+    int combed = plan->comb && in == size && x[2].step > 1 && s->stride[2] == 1 && x[0].size == 1 && s->extent[0] == 1;
+    if (!combed) memset(to, 0, (size_t)(channels * s->channel * size));
     int64_t slots = x[0].slots * x[1].slots * x[2].slots;
     for (int64_t slot = 0; slot < slots; slot++) {
         int64_t at[3] = {slot / x[2].slots / x[1].slots, slot / x[2].slots % x[1].slots, slot % x[2].slots};
         int64_t base[3] = {depth, row, 0}, low[3], high[3], step[3];
         const char *source = from;
+        for (int64_t c = 0; combed && c < channels; c++) {
+            fb_plane t = {.a = fb_at(from, c * s->channel_stride, in),
+                          .c = fb_at(to, slot * s->plane + c * s->channel, size), .a_row = s->stride[1],
+                          .c_row = s->extent[2], .height = x[1].size, .width = x[2].size, .rows = s->extent[1],
+                          .columns = s->extent[2], .top = x[1].start - phase(&x[1], at[1]) - x[1].step * row,
+                          .left = x[2].start - phase(&x[2], at[2])};
+            plan->comb(&t);
+        }
+        if (combed) continue;
         for (int d = 0; d < 3; d++) {
             inside(&x[d], at[d], base[d], s->extent[d], &low[d], &high[d]);
             source += (x[d].step * (base[d] + low[d]) + phase(&x[d], at[d]) - x[d].start) * s->stride[d] * in;
