@@ -166,7 +166,15 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
 
 
 class UninitializedBuffer(UninitializedTensorMixin, Buffer):
-    """A buffer whose shape is not known yet, as modules have that find their sizes at the first call."""
+    """A buffer whose shape is not known yet, as modules have that find their sizes at the first call.
+
+    >>> layer = fb.nn.LazyBatchNorm1d()
+    >>> isinstance(layer.running_mean, fb.nn.UninitializedBuffer)
+    True
+    >>> y = layer(fb.ones(2, 3))
+    >>> layer.running_mean.shape
+    flambeau.Size([3])
+    """
 
     cls_to_become = Buffer
 

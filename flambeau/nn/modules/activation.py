@@ -39,28 +39,44 @@ class ReLU(_Inplace):
 
 
 class SELU(_Inplace):
-    """λ (max(0, x) + min(0, α (eˣ - 1))), λ ≈ 1.0507, α ≈ 1.6733. Klambauer et al., 2017."""
+    """λ (max(0, x) + min(0, α (eˣ - 1))), λ ≈ 1.0507, α ≈ 1.6733. Klambauer et al., 2017.
+
+    >>> fb.nn.SELU()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-1.5202,  0.5254,  3.1521])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, inplace=self.inplace)
 
 
 class SiLU(_Inplace):
-    """x σ(x), also called swish."""
+    """x σ(x), also called swish.
+
+    >>> fb.nn.SiLU()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.2384,  0.3112,  2.8577])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, inplace=self.inplace)
 
 
 class Mish(_Inplace):
-    """x tanh(softplus(x)). Misra, 2019."""
+    """x tanh(softplus(x)). Misra, 2019.
+
+    >>> fb.nn.Mish()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.2525,  0.3752,  2.9865])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, inplace=self.inplace)
 
 
 class Hardswish(_Inplace):
-    """x · min(max(0, x + 3), 6) / 6. Howard et al., Searching for MobileNetV3, 2019."""
+    """x · min(max(0, x + 3), 6) / 6. Howard et al., Searching for MobileNetV3, 2019.
+
+    >>> fb.nn.Hardswish()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.3333,  0.2917,  3.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, inplace=self.inplace)
@@ -70,7 +86,11 @@ class Hardswish(_Inplace):
 
 
 class Hardsigmoid(_Inplace):
-    """min(max(0, x + 3), 6) / 6."""
+    """min(max(0, x + 3), 6) / 6.
+
+    >>> fb.nn.Hardsigmoid()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([0.1667, 0.5833, 1.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, inplace=self.inplace)
@@ -80,7 +100,11 @@ class Hardsigmoid(_Inplace):
 
 
 class ELU(Module):
-    """x where x > 0, else alpha (eˣ - 1). Clevert et al., 2015."""
+    """x where x > 0, else alpha (eˣ - 1). Clevert et al., 2015.
+
+    >>> fb.nn.ELU()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.8647,  0.5000,  3.0000])
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -94,7 +118,11 @@ class ELU(Module):
 
 
 class CELU(Module):
-    """max(0, x) + min(0, alpha (e^(x / alpha) - 1)). Barron, 2017."""
+    """max(0, x) + min(0, alpha (e^(x / alpha) - 1)). Barron, 2017.
+
+    >>> fb.nn.CELU()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.8647,  0.5000,  3.0000])
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -108,7 +136,11 @@ class CELU(Module):
 
 
 class LeakyReLU(Module):
-    """x where x ≥ 0, else negative_slope x."""
+    """x where x ≥ 0, else negative_slope x.
+
+    >>> fb.nn.LeakyReLU(0.1)(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.2000,  0.5000,  3.0000])
+    """
 
     def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
         super().__init__()
@@ -122,7 +154,11 @@ class LeakyReLU(Module):
 
 
 class Hardtanh(Module):
-    """x clamped to [min_val, max_val]."""
+    """x clamped to [min_val, max_val].
+
+    >>> fb.nn.Hardtanh()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
 
     def __init__(
         self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False,
@@ -143,7 +179,11 @@ class Hardtanh(Module):
 
 
 class ReLU6(Hardtanh):
-    """min(max(0, x), 6)."""
+    """min(max(0, x), 6).
+
+    >>> fb.nn.ReLU6()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([0.0000, 0.5000, 3.0000])
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
@@ -156,7 +196,11 @@ class ReLU6(Hardtanh):
 
 
 class Threshold(Module):
-    """x where x > threshold, else value."""
+    """x where x > threshold, else value.
+
+    >>> fb.nn.Threshold(1.0, -5.0)(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-5., -5.,  3.])
+    """
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
@@ -170,7 +214,12 @@ class Threshold(Module):
 
 
 class RReLU(Module):
-    """x where x ≥ 0, else a x, a drawn from U(lower, upper) in training and its mean in evaluation. Xu et al., 2015."""
+    """x where x ≥ 0, else a x, a drawn from U(lower, upper) in training and its mean in evaluation. Xu et al., 2015.
+
+    >>> layer = fb.nn.RReLU(0.1, 0.3).eval()
+    >>> layer(fb.tensor([-1.0, 2.0]))
+    tensor([-0.2000,  2.0000])
+    """
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__()
@@ -187,6 +236,9 @@ class GELU(Module):
     """x Φ(x), Φ the normal distribution function; approximate="tanh": ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
 
     Hendrycks and Gimpel, 2016.
+
+    >>> fb.nn.GELU()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.0455,  0.3457,  2.9960])
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -201,7 +253,11 @@ class GELU(Module):
 
 
 class GLU(Module):
-    """a σ(b), a and b the two halves of the input along `dim`. Dauphin et al., 2016."""
+    """a σ(b), a and b the two halves of the input along `dim`. Dauphin et al., 2016.
+
+    >>> fb.nn.GLU()(fb.tensor([1.0, 2.0, 0.0, 100.0]))
+    tensor([0.5000, 2.0000])
+    """
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
@@ -215,28 +271,44 @@ class GLU(Module):
 
 
 class Sigmoid(Module):
-    """σ(x) = 1 / (1 + e⁻ˣ)."""
+    """σ(x) = 1 / (1 + e⁻ˣ).
+
+    >>> fb.nn.Sigmoid()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([0.1192, 0.6225, 0.9526])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return fb.sigmoid(input)
 
 
 class Tanh(Module):
-    """tanh(x)."""
+    """tanh(x).
+
+    >>> fb.nn.Tanh()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.9640,  0.4621,  0.9951])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return fb.tanh(input)
 
 
 class LogSigmoid(Module):
-    """log σ(x)."""
+    """log σ(x).
+
+    >>> fb.nn.LogSigmoid()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-2.1269, -0.4741, -0.0486])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Softplus(Module):
-    """log(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
+    """log(1 + e^(beta x)) / beta; x itself where beta x > threshold.
+
+    >>> fb.nn.Softplus()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([0.1269, 0.9741, 3.0486])
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -250,7 +322,11 @@ class Softplus(Module):
 
 
 class Softshrink(Module):
-    """x - lambd where x > lambd, x + lambd where x < -lambd, else 0."""
+    """x - lambd where x > lambd, x + lambd where x < -lambd, else 0.
+
+    >>> fb.nn.Softshrink()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-1.5000,  0.0000,  2.5000])
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -264,7 +340,11 @@ class Softshrink(Module):
 
 
 class Hardshrink(Module):
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0.
+
+    >>> fb.nn.Hardshrink()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-2.,  0.,  3.])
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -278,21 +358,33 @@ class Hardshrink(Module):
 
 
 class Softsign(Module):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> fb.nn.Softsign()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-0.6667,  0.3333,  0.7500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
 
 
 class Tanhshrink(Module):
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> fb.nn.Tanhshrink()(fb.tensor([-2.0, 0.5, 3.0]))
+    tensor([-1.0360,  0.0379,  2.0049])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
 
 
 class PReLU(Module):
-    """max(0, x) + a min(0, x), a learnt: one number, or one for each channel. He et al., 2015."""
+    """max(0, x) + a min(0, x), a learnt: one number, or one for each channel. He et al., 2015.
+
+    >>> fb.nn.PReLU()(fb.tensor([-2.0, 3.0]))
+    tensor([-0.5000,  3.0000], grad_fn=<PreluKernelBackward0>)
+    """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
@@ -331,7 +423,11 @@ class Softmax(Module):
 
 
 class Softmin(Module):
-    """softmax(-x) along `dim`."""
+    """softmax(-x) along `dim`.
+
+    >>> fb.nn.Softmin(dim=0)(fb.tensor([0.0, 1.0]))
+    tensor([0.7311, 0.2689])
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -345,7 +441,11 @@ class Softmin(Module):
 
 
 class Softmax2d(Module):
-    """softmax over the channels of (N, C, H, W) or (C, H, W)."""
+    """softmax over the channels of (N, C, H, W) or (C, H, W).
+
+    >>> fb.nn.Softmax2d()(fb.zeros(4, 1, 2))[:, 0, 0]
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (3, 4):
@@ -354,7 +454,11 @@ class Softmax2d(Module):
 
 
 class LogSoftmax(Module):
-    """log softmax(x) along `dim`."""
+    """log softmax(x) along `dim`.
+
+    >>> fb.nn.LogSoftmax(dim=0)(fb.tensor([0.0, 1.0]))
+    tensor([-1.3133, -0.3133])
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()

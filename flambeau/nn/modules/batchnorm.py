@@ -115,19 +115,34 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images (N, C, H, W); see BatchNorm1d."""
+    """Batch normalisation of images (N, C, H, W); see BatchNorm1d.
+
+    >>> x = fb.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+    >>> fb.nn.BatchNorm2d(1)(x).flatten()
+    tensor([-1.0000,  1.0000], grad_fn=<ViewBackward0>)
+    """
 
     _dims = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of volumes (N, C, D, H, W); see BatchNorm1d."""
+    """Batch normalisation of volumes (N, C, D, H, W); see BatchNorm1d.
+
+    >>> x = fb.tensor([1.0, 3.0]).view(2, 1, 1, 1, 1)
+    >>> fb.nn.BatchNorm3d(1)(x).flatten()
+    tensor([-1.0000,  1.0000], grad_fn=<ViewBackward0>)
+    """
 
     _dims = (5,)
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation over the batches of all processes; in a single process, that of (N, C, …)."""
+    """Batch normalisation over the batches of all processes; in a single process, that of (N, C, …).
+
+    >>> layer = fb.nn.SyncBatchNorm.convert_sync_batchnorm(fb.nn.Sequential(fb.nn.BatchNorm1d(2)))
+    >>> type(layer[0]).__name__
+    'SyncBatchNorm'
+    """
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
@@ -199,12 +214,20 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Instance normalisation of images (N, C, H, W) or (C, H, W); see InstanceNorm1d."""
+    """Instance normalisation of images (N, C, H, W) or (C, H, W); see InstanceNorm1d.
+
+    >>> fb.nn.InstanceNorm2d(1)(fb.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[-1.0000,  1.0000]]]])
+    """
 
     _dims = 3, 4
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of volumes (N, C, D, H, W) or (C, D, H, W); see InstanceNorm1d."""
+    """Instance normalisation of volumes (N, C, D, H, W) or (C, D, H, W); see InstanceNorm1d.
+
+    >>> fb.nn.InstanceNorm3d(1)(fb.tensor([[[[[1.0, 3.0]]]]]))
+    tensor([[[[[-1.0000,  1.0000]]]]])
+    """
 
     _dims = 4, 5

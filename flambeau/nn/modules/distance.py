@@ -11,7 +11,11 @@ from flambeau.nn.modules.module import Module
 
 
 class PairwiseDistance(Module):
-    """‖x₁ - x₂ + eps‖_p along the last dimension."""
+    """‖x₁ - x₂ + eps‖_p along the last dimension.
+
+    >>> fb.nn.PairwiseDistance()(fb.tensor([[0.0, 0.0]]), fb.tensor([[3.0, 4.0]]))
+    tensor([5.0000])
+    """
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
@@ -22,7 +26,11 @@ class PairwiseDistance(Module):
 
 
 class CosineSimilarity(Module):
-    """x₁ · x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps)) along `dim`."""
+    """x₁ · x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps)) along `dim`.
+
+    >>> fb.nn.CosineSimilarity()(fb.tensor([[1.0, 0.0]]), fb.tensor([[1.0, 1.0]]))
+    tensor([0.7071])
+    """
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()

@@ -34,35 +34,67 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """Zero whole channels of (N, C, L) or (C, L) with probability p."""
+    """Zero whole channels of (N, C, L) or (C, L) with probability p.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.Dropout1d()(fb.ones(1, 4, 2))
+    tensor([[[2., 2.],
+             [0., 0.],
+             [2., 2.],
+             [0., 0.]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
-    """Zero whole channels of (N, C, H, W) or (C, H, W) with probability p."""
+    """Zero whole channels of (N, C, H, W) or (C, H, W) with probability p.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.Dropout2d()(fb.ones(1, 4, 2, 2)).sum((2, 3))
+    tensor([[8., 0., 8., 0.]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_Dropout):
-    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p."""
+    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.Dropout3d()(fb.ones(1, 4, 1, 2, 2)).sum((2, 3, 4))
+    tensor([[8., 0., 8., 0.]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_Dropout):
-    """Dropout for SELU networks: keeps mean 0 and variance 1. Klambauer et al., 2017."""
+    """Dropout for SELU networks: keeps mean 0 and variance 1. Klambauer et al., 2017.
+
+    >>> _ = fb.manual_seed(0)
+    >>> y = fb.nn.AlphaDropout()(fb.randn(10000))
+    >>> abs(y.mean().item()) < 0.05, abs(y.std().item() - 1) < 0.05
+    (True, True)
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.alpha_dropout(input, self.p, self.training)
 
 
 class FeatureAlphaDropout(_Dropout):
-    """AlphaDropout of whole channels."""
+    """AlphaDropout of whole channels.
+
+    >>> _ = fb.manual_seed(0)
+    >>> fb.nn.FeatureAlphaDropout()(fb.ones(1, 4, 2))
+    tensor([[[ 1.6656,  1.6656],
+             [-0.7792, -0.7792],
+             [ 1.6656,  1.6656],
+             [-0.7792, -0.7792]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training)

@@ -185,37 +185,73 @@ class _LazyConvTransposeNd(_LazyConvNd):
 
 
 class LazyConv1d(_LazyConvNd, Conv1d):
-    """`Conv1d` whose `in_channels` is that of its first input."""
+    """`Conv1d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConv1d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([4, 2, 3]))
+    """
 
     cls_to_become = Conv1d
 
 
 class LazyConv2d(_LazyConvNd, Conv2d):
-    """`Conv2d` whose `in_channels` is that of its first input."""
+    """`Conv2d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConv2d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([4, 2, 3, 3]))
+    """
 
     cls_to_become = Conv2d
 
 
 class LazyConv3d(_LazyConvNd, Conv3d):
-    """`Conv3d` whose `in_channels` is that of its first input."""
+    """`Conv3d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConv3d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5, 5, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([4, 2, 3, 3, 3]))
+    """
 
     cls_to_become = Conv3d
 
 
 class LazyConvTranspose1d(_LazyConvTransposeNd, ConvTranspose1d):
-    """`ConvTranspose1d` whose `in_channels` is that of its first input."""
+    """`ConvTranspose1d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConvTranspose1d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([2, 4, 3]))
+    """
 
     cls_to_become = ConvTranspose1d
 
 
 class LazyConvTranspose2d(_LazyConvTransposeNd, ConvTranspose2d):
-    """`ConvTranspose2d` whose `in_channels` is that of its first input."""
+    """`ConvTranspose2d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConvTranspose2d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([2, 4, 3, 3]))
+    """
 
     cls_to_become = ConvTranspose2d
 
 
 class LazyConvTranspose3d(_LazyConvTransposeNd, ConvTranspose3d):
-    """`ConvTranspose3d` whose `in_channels` is that of its first input."""
+    """`ConvTranspose3d` whose `in_channels` is that of its first input.
+
+    >>> layer = fb.nn.LazyConvTranspose3d(4, 3)
+    >>> y = layer(fb.ones(1, 2, 5, 5, 5))
+    >>> layer.in_channels, layer.weight.shape
+    (2, flambeau.Size([2, 4, 3, 3, 3]))
+    """
 
     cls_to_become = ConvTranspose3d
 
@@ -255,19 +291,37 @@ class _LazyNorm(LazyModuleMixin):
 
 
 class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
-    """`BatchNorm1d` whose `num_features` is the number of channels of its first input."""
+    """`BatchNorm1d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyBatchNorm1d()
+    >>> y = layer(fb.ones(2, 3, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = BatchNorm1d
 
 
 class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
-    """`BatchNorm2d` whose `num_features` is the number of channels of its first input."""
+    """`BatchNorm2d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyBatchNorm2d()
+    >>> y = layer(fb.ones(2, 3, 5, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = BatchNorm2d
 
 
 class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
-    """`BatchNorm3d` whose `num_features` is the number of channels of its first input."""
+    """`BatchNorm3d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyBatchNorm3d()
+    >>> y = layer(fb.ones(2, 3, 5, 5, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = BatchNorm3d
 
@@ -278,18 +332,36 @@ class _LazyInstanceNorm(_LazyNorm):
 
 
 class LazyInstanceNorm1d(_LazyInstanceNorm, InstanceNorm1d):
-    """`InstanceNorm1d` whose `num_features` is the number of channels of its first input."""
+    """`InstanceNorm1d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyInstanceNorm1d()
+    >>> y = layer(fb.ones(2, 3, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = InstanceNorm1d
 
 
 class LazyInstanceNorm2d(_LazyInstanceNorm, InstanceNorm2d):
-    """`InstanceNorm2d` whose `num_features` is the number of channels of its first input."""
+    """`InstanceNorm2d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyInstanceNorm2d()
+    >>> y = layer(fb.ones(2, 3, 5, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = InstanceNorm2d
 
 
 class LazyInstanceNorm3d(_LazyInstanceNorm, InstanceNorm3d):
-    """`InstanceNorm3d` whose `num_features` is the number of channels of its first input."""
+    """`InstanceNorm3d` whose `num_features` is the number of channels of its first input.
+
+    >>> layer = fb.nn.LazyInstanceNorm3d()
+    >>> y = layer(fb.ones(2, 3, 5, 5, 5))
+    >>> layer.num_features
+    3
+    """
 
     cls_to_become = InstanceNorm3d

@@ -61,7 +61,11 @@ class MSELoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """½ (x - t)² / beta where |x - t| < beta, else |x - t| - ½ beta."""
+    """½ (x - t)² / beta where |x - t| < beta, else |x - t| - ½ beta.
+
+    >>> fb.nn.SmoothL1Loss(reduction="none")(fb.tensor([0.5, 3.0]), fb.zeros(2))
+    tensor([0.1250, 2.5000])
+    """
 
     def __init__(
         self, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean", beta: float = 1.0
@@ -74,7 +78,11 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """½ (x - t)² where |x - t| < delta, else delta (|x - t| - ½ delta)."""
+    """½ (x - t)² where |x - t| < delta, else delta (|x - t| - ½ delta).
+
+    >>> fb.nn.HuberLoss(reduction="none", delta=2.0)(fb.tensor([0.5, 3.0]), fb.zeros(2))
+    tensor([0.1250, 4.0000])
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -156,7 +164,11 @@ class LinearCrossEntropyLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """-w_t x_t over log-probabilities (N, C, …) and classes (N, …)."""
+    """-w_t x_t over log-probabilities (N, C, …) and classes (N, …).
+
+    >>> fb.nn.NLLLoss()(fb.tensor([[0.25, 0.75]]).log(), fb.tensor([1]))
+    tensor(0.2877)
+    """
 
     def __init__(
         self, weight: Tensor | None = None, size_average: Flag = None, ignore_index: int = -100, reduce: Flag = None,
@@ -170,18 +182,30 @@ class NLLLoss(_WeightedLoss):
 
 
 class NLLLoss2d(NLLLoss):
-    """The old name of NLLLoss for images."""
+    """The old name of NLLLoss for images.
+
+    >>> fb.nn.NLLLoss2d()(fb.full((1, 2, 1, 1), 0.5).log(), fb.tensor([[[1]]]))
+    tensor(0.6931)
+    """
 
 
 class BCELoss(_WeightedLoss):
-    """-(t log x + (1 - t) log(1 - x)) for probabilities x; logarithms are clamped at -100."""
+    """-(t log x + (1 - t) log(1 - x)) for probabilities x; logarithms are clamped at -100.
+
+    >>> fb.nn.BCELoss(reduction="none")(fb.tensor([0.5, 0.25]), fb.tensor([1.0, 0.0]))
+    tensor([0.6931, 0.2877])
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):
-    """-(p t log σ(x) + (1 - t) log(1 - σ(x))), p = `pos_weight` a factor for positives."""
+    """-(p t log σ(x) + (1 - t) log(1 - σ(x))), p = `pos_weight` a factor for positives.
+
+    >>> fb.nn.BCEWithLogitsLoss(reduction="none")(fb.tensor([0.0, 100.0]), fb.tensor([1.0, 0.0]))
+    tensor([  0.6931, 100.0000])
+    """
 
     def __init__(
         self, weight: Tensor | None = None, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean",
@@ -198,7 +222,11 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """t (log t - x) for log-probabilities x; "batchmean" is the mathematical mean. `log_target`: t is log t."""
+    """t (log t - x) for log-probabilities x; "batchmean" is the mathematical mean. `log_target`: t is log t.
+
+    >>> fb.nn.KLDivLoss(reduction="batchmean")(fb.tensor([[0.25, 0.75]]).log(), fb.tensor([[0.5, 0.5]]))
+    tensor(0.1438)
+    """
 
     def __init__(
         self, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean", log_target: bool = False
@@ -211,7 +239,11 @@ class KLDivLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """exp(x) - t x with `log_input`, else x - t log(x + eps); `full` adds Stirling's term."""
+    """exp(x) - t x with `log_input`, else x - t log(x + eps); `full` adds Stirling's term.
+
+    >>> fb.nn.PoissonNLLLoss(reduction="none")(fb.tensor([0.0, 1.0]), fb.tensor([1.0, 2.0]))
+    tensor([1.0000, 0.7183])
+    """
 
     def __init__(
         self, log_input: bool = True, full: bool = False, size_average: Flag = None, eps: float = 1e-8,
@@ -227,7 +259,11 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """½ (log v + (x - t)² / v), v = max(var, eps); `full` adds ½ log 2π."""
+    """½ (log v + (x - t)² / v), v = max(var, eps); `full` adds ½ log 2π.
+
+    >>> fb.nn.GaussianNLLLoss(reduction="none")(fb.tensor([1.0, 3.0]), fb.tensor([1.0, 1.0]), fb.ones(2))
+    tensor([0., 2.])
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -238,7 +274,12 @@ class GaussianNLLLoss(_Loss):
 
 
 class CosineEmbeddingLoss(_Loss):
-    """1 - cos(x₁, x₂) for target 1, max(0, cos(x₁, x₂) - margin) for target -1."""
+    """1 - cos(x₁, x₂) for target 1, max(0, cos(x₁, x₂) - margin) for target -1.
+
+    >>> x, y = fb.tensor([[1.0, 0.0], [1.0, 0.0]]), fb.tensor([[0.0, 2.0], [3.0, 0.0]])
+    >>> fb.nn.CosineEmbeddingLoss(reduction="none")(x, y, fb.tensor([1.0, -1.0]))
+    tensor([1., 1.])
+    """
 
     def __init__(
         self, margin: float = 0.0, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean"
@@ -251,7 +292,12 @@ class CosineEmbeddingLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """max(0, -t (x₁ - x₂) + margin)."""
+    """max(0, -t (x₁ - x₂) + margin).
+
+    >>> x, y, t = fb.tensor([1.0, 1.0]), fb.tensor([3.0, 3.0]), fb.tensor([1.0, -1.0])
+    >>> fb.nn.MarginRankingLoss(margin=0.5, reduction="none")(x, y, t)
+    tensor([2.5000, 0.0000])
+    """
 
     def __init__(
         self, margin: float = 0.0, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean"
@@ -264,7 +310,11 @@ class MarginRankingLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """x for target 1, max(0, margin - x) for target -1."""
+    """x for target 1, max(0, margin - x) for target -1.
+
+    >>> fb.nn.HingeEmbeddingLoss(reduction="none")(fb.tensor([0.5, 0.25]), fb.tensor([1.0, -1.0]))
+    tensor([0.5000, 0.7500])
+    """
 
     def __init__(
         self, margin: float = 1.0, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean"
@@ -277,14 +327,22 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """log(1 + exp(-t x)) for targets 1 and -1."""
+    """log(1 + exp(-t x)) for targets 1 and -1.
+
+    >>> fb.nn.SoftMarginLoss(reduction="none")(fb.tensor([0.0, 2.0]), fb.tensor([1.0, -1.0]))
+    tensor([0.6931, 2.1269])
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiMarginLoss(_WeightedLoss):
-    """Σ_{j≠t} max(0, w_t (margin - x_t + x_j))^p / C."""
+    """Σ_{j≠t} max(0, w_t (margin - x_t + x_j))^p / C.
+
+    >>> fb.nn.MultiMarginLoss()(fb.tensor([[0.1, 0.2, 0.4, 0.8]]), fb.tensor([3]))
+    tensor(0.3250)
+    """
 
     def __init__(
         self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, size_average: Flag = None,
@@ -304,21 +362,34 @@ class MultiMarginLoss(_WeightedLoss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """Σ_{i labelled, j not} max(0, 1 - (x_i - x_j)) / C; a row of labels ends at its first -1."""
+    """Σ_{i labelled, j not} max(0, 1 - (x_i - x_j)) / C; a row of labels ends at its first -1.
+
+    >>> fb.nn.MultiLabelMarginLoss()(fb.tensor([[0.1, 0.2, 0.4, 0.8]]), fb.tensor([[3, 0, -1, 1]]))
+    tensor(0.8500)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
-    """-Σ_c w_c (t_c log σ(x_c) + (1 - t_c) log σ(-x_c)) / C."""
+    """-Σ_c w_c (t_c log σ(x_c) + (1 - t_c) log σ(-x_c)) / C.
+
+    >>> fb.nn.MultiLabelSoftMarginLoss()(fb.tensor([[0.0, 2.0]]), fb.tensor([[1.0, 0.0]]))
+    tensor(1.4100)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class TripletMarginLoss(_Loss):
-    """max(0, ‖a - p‖ - ‖a - n‖ + margin); `swap` uses ‖p - n‖ where that is smaller."""
+    """max(0, ‖a - p‖ - ‖a - n‖ + margin); `swap` uses ‖p - n‖ where that is smaller.
+
+    >>> a, p, n = fb.tensor([[0.0, 0.0]]), fb.tensor([[3.0, 4.0]]), fb.tensor([[0.0, 5.5]])
+    >>> fb.nn.TripletMarginLoss()(a, p, n)
+    tensor(0.5000)
+    """
 
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, size_average: Flag = None,
@@ -343,7 +414,13 @@ class TripletMarginLoss(_Loss):
 
 
 class TripletMarginWithDistanceLoss(_Loss):
-    """max(0, d(a, p) - d(a, n) + margin) for a distance of one's own."""
+    """max(0, d(a, p) - d(a, n) + margin) for a distance of one's own.
+
+    >>> a, p, n = fb.tensor([[0.0, 0.0]]), fb.tensor([[3.0, 4.0]]), fb.tensor([[0.0, 5.5]])
+    >>> city = lambda x, y: (x - y).abs().sum(-1)
+    >>> fb.nn.TripletMarginWithDistanceLoss(distance_function=city)(a, p, n)
+    tensor(2.5000)
+    """
 
     def __init__(
         self, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: float = 1.0,
@@ -365,7 +442,13 @@ class TripletMarginWithDistanceLoss(_Loss):
 
 
 class CTCLoss(_Loss):
-    """-log of the summed probability of all alignments of a label sequence. Graves et al., 2006."""
+    """-log of the summed probability of all alignments of a label sequence. Graves et al., 2006.
+
+    >>> log_probs = fb.full((2, 1, 2), 0.5).log()
+    >>> loss = fb.nn.CTCLoss()(log_probs, fb.tensor([[1]]), fb.tensor([2]), fb.tensor([1]))
+    >>> (-loss).exp()  # "1 1", "1 blank" and "blank 1" are a quarter each
+    tensor(0.7500)
+    """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)

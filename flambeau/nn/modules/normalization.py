@@ -123,6 +123,10 @@ class GroupNorm(Module):
 class LocalResponseNorm(Module):
     """x / (k + alpha / n Σ x²)^beta, the sum over n = `size` neighbouring channels of (N, C, …). Krizhevsky et al.,
     2012.
+
+    >>> fb.nn.LocalResponseNorm(1, alpha=1.0, beta=1.0, k=0.0)(fb.tensor([[[2.0], [4.0]]]))
+    tensor([[[0.5000],
+             [0.2500]]])
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
@@ -137,7 +141,11 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """The old name of LocalResponseNorm, for images (N, C, H, W)."""
+    """The old name of LocalResponseNorm, for images (N, C, H, W).
+
+    >>> fb.nn.CrossMapLRN2d(1, alpha=1.0, beta=1.0, k=0.0)(fb.tensor([[[[2.0]], [[4.0]]]])).flatten()
+    tensor([0.5000, 0.2500])
+    """
 
 
 def _reset(module: Module) -> None:

@@ -69,7 +69,11 @@ class MaxPool2d(_MaxPoolNd):
 
 
 class MaxPool3d(_MaxPoolNd):
-    """Maxima of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ), sizes as for MaxPool2d."""
+    """Maxima of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ), sizes as for MaxPool2d.
+
+    >>> fb.nn.MaxPool3d(2)(fb.arange(8.0).view(1, 2, 2, 2))
+    tensor([[[[7.]]]])
+    """
 
     def forward(self, input: Tensor) -> Any:
         return self._pool(F.max_pool3d, input)
@@ -93,19 +97,36 @@ class _MaxUnpoolNd(Module):
 
 
 class MaxUnpool1d(_MaxUnpoolNd):
-    """Put the maxima of MaxPool1d back where they were, zeros elsewhere."""
+    """Put the maxima of MaxPool1d back where they were, zeros elsewhere.
+
+    >>> y, where = fb.nn.MaxPool1d(2, return_indices=True)(fb.tensor([[1.0, 5.0, 2.0, 3.0]]))
+    >>> fb.nn.MaxUnpool1d(2)(y, where)
+    tensor([[0., 5., 0., 3.]])
+    """
 
     _n = 1
 
 
 class MaxUnpool2d(_MaxUnpoolNd):
-    """Put the maxima of MaxPool2d back where they were, zeros elsewhere."""
+    """Put the maxima of MaxPool2d back where they were, zeros elsewhere.
+
+    >>> y, where = fb.nn.MaxPool2d(2, return_indices=True)(fb.tensor([[[1.0, 5.0], [2.0, 3.0]]]))
+    >>> fb.nn.MaxUnpool2d(2)(y, where)
+    tensor([[[0., 5.],
+             [0., 0.]]])
+    """
 
     _n = 2
 
 
 class MaxUnpool3d(_MaxUnpoolNd):
-    """Put the maxima of MaxPool3d back where they were, zeros elsewhere."""
+    """Put the maxima of MaxPool3d back where they were, zeros elsewhere.
+
+    >>> y, where = fb.nn.MaxPool3d((1, 2, 2), return_indices=True)(fb.arange(4.0).view(1, 1, 2, 2))
+    >>> fb.nn.MaxUnpool3d((1, 2, 2))(y, where)
+    tensor([[[[0., 0.],
+              [0., 3.]]]])
+    """
 
     _n = 3
 
@@ -154,7 +175,11 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
 
 
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
-    """Maxima of windows at random places of volumes: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); see FractionalMaxPool2d."""
+    """Maxima of windows at random places of volumes: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); see FractionalMaxPool2d.
+
+    >>> fb.nn.FractionalMaxPool3d(2, output_size=1)(fb.arange(8.0).view(1, 2, 2, 2))
+    tensor([[[[7.]]]])
+    """
 
     _n = 3
 
@@ -190,6 +215,9 @@ class AvgPool2d(Module):
     Args:
         count_include_pad: count the padding zeros as elements.
         divisor_override: divide by this rather than by the count.
+
+    >>> fb.nn.AvgPool2d(2)(fb.arange(8.0).view(1, 2, 4))
+    tensor([[[2.5000, 4.5000]]])
     """
 
     def __init__(
@@ -220,7 +248,11 @@ class AvgPool2d(Module):
 
 
 class AvgPool3d(AvgPool2d):
-    """Means of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); arguments as for AvgPool2d."""
+    """Means of sliding windows: (N, C, D, H, W) → (N, C, Dₒ, Hₒ, Wₒ); arguments as for AvgPool2d.
+
+    >>> fb.nn.AvgPool3d(2)(fb.arange(8.0).view(1, 2, 2, 2))
+    tensor([[[[3.5000]]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self._pool(F.avg_pool3d, input)
@@ -239,21 +271,33 @@ class _LPPoolNd(Module):
 
 
 class LPPool1d(_LPPoolNd):
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, L).
+
+    >>> fb.nn.LPPool1d(2, 2)(fb.tensor([[3.0, 4.0, 6.0, 8.0]]))
+    tensor([[ 5., 10.]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool1d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool2d(_LPPoolNd):
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, H, W).
+
+    >>> fb.nn.LPPool2d(2, 2)(fb.full((1, 2, 2), 3.0))
+    tensor([[[6.]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool3d(_LPPoolNd):
-    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W)."""
+    """(Σ xᵖ)^(1/p) over sliding windows of (N, C, D, H, W).
+
+    >>> fb.nn.LPPool3d(2, (1, 2, 2))(fb.full((1, 1, 2, 2), 3.0))
+    tensor([[[[6.]]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
@@ -269,7 +313,11 @@ class _AdaptiveAvgPoolNd(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
-    """Means over `output_size` windows that cover (N, C, L)."""
+    """Means over `output_size` windows that cover (N, C, L).
+
+    >>> fb.nn.AdaptiveAvgPool1d(2)(fb.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    tensor([[2., 4.]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool1d(input, self.output_size)
@@ -288,7 +336,11 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
-    """Means over a grid of windows that cover (N, C, D, H, W); None keeps a size."""
+    """Means over a grid of windows that cover (N, C, D, H, W); None keeps a size.
+
+    >>> fb.nn.AdaptiveAvgPool3d(1)(fb.arange(8.0).view(1, 2, 2, 2))
+    tensor([[[[3.5000]]]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool3d(input, self.output_size)
@@ -304,21 +356,34 @@ class _AdaptiveMaxPoolNd(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
-    """Maxima over `output_size` windows that cover (N, C, L)."""
+    """Maxima over `output_size` windows that cover (N, C, L).
+
+    >>> fb.nn.AdaptiveMaxPool1d(2)(fb.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    tensor([[3., 5.]])
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
-    """Maxima over a grid of windows that cover (N, C, H, W); None keeps a size."""
+    """Maxima over a grid of windows that cover (N, C, H, W); None keeps a size.
+
+    >>> fb.nn.AdaptiveMaxPool2d((None, 2))(fb.arange(8.0).view(1, 2, 4))
+    tensor([[[1., 3.],
+             [5., 7.]]])
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
-    """Maxima over a grid of windows that cover (N, C, D, H, W); None keeps a size."""
+    """Maxima over a grid of windows that cover (N, C, D, H, W); None keeps a size.
+
+    >>> fb.nn.AdaptiveMaxPool3d(1)(fb.arange(8.0).view(1, 2, 2, 2))
+    tensor([[[[7.]]]])
+    """
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)

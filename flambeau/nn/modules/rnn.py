@@ -25,7 +25,11 @@ State = tuple[Tensor, ...]
 
 
 class RNNBase(Module):
-    """What RNN, LSTM and GRU share: weights `weight_ih_l0`, `weight_hh_l0`, … from U(-√k, √k), k = 1 / hidden_size."""
+    """What RNN, LSTM and GRU share: weights `weight_ih_l0`, `weight_hh_l0`, … from U(-√k, √k), k = 1 / hidden_size.
+
+    >>> sorted(fb.nn.RNN(3, 5).state_dict())
+    ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']
+    """
 
     def __init__(
         self, mode: str, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -248,7 +252,11 @@ class GRU(RNNBase):
 
 
 class RNNCellBase(Module):
-    """What the cells share: one step of a recurrent layer, (N, input_size) or (input_size)."""
+    """What the cells share: one step of a recurrent layer, (N, input_size) or (input_size).
+
+    >>> isinstance(fb.nn.LSTMCell(3, 5), fb.nn.RNNCellBase)
+    True
+    """
 
     _mode: ClassVar[str]
 
@@ -292,7 +300,14 @@ class RNNCellBase(Module):
 
 
 class RNNCell(RNNCellBase):
-    """h′ = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
+    """h′ = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu.
+
+    >>> cell, h = fb.nn.RNNCell(3, 5), None
+    >>> for x in fb.ones(4, 2, 3):
+    ...     h = cell(x, h)
+    >>> h.shape, (h.abs() < 1).all()
+    (flambeau.Size([2, 5]), tensor(True))
+    """
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
@@ -325,7 +340,14 @@ class LSTMCell(RNNCellBase):
 
 
 class GRUCell(RNNCellBase):
-    """One step of a GRU: h′ from x and h."""
+    """One step of a GRU: h′ from x and h.
+
+    >>> cell, h = fb.nn.GRUCell(3, 5), None
+    >>> for x in fb.ones(4, 2, 3):
+    ...     h = cell(x, h)
+    >>> h.shape, (h.abs() < 1).all()
+    (flambeau.Size([2, 5]), tensor(True))
+    """
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None

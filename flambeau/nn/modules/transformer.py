@@ -89,7 +89,12 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerDecoderLayer(Module):
-    """Self-attention, attention to the encoder's output, and a two-layer network, each with residual and layer norm."""
+    """Self-attention, attention to the encoder's output, and a two-layer network, each with residual and layer norm.
+
+    >>> layer = fb.nn.TransformerDecoderLayer(8, 2, dim_feedforward=16)
+    >>> layer(tgt=fb.ones(3, 1, 8), memory=fb.ones(5, 1, 8)).shape
+    flambeau.Size([3, 1, 8])
+    """
 
     def __init__(
         self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
@@ -147,7 +152,12 @@ class TransformerDecoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """A stack of `num_layers` copies of an encoder layer."""
+    """A stack of `num_layers` copies of an encoder layer.
+
+    >>> layer = fb.nn.TransformerEncoderLayer(8, 2, dim_feedforward=16)
+    >>> fb.nn.TransformerEncoder(layer, num_layers=2)(fb.ones(5, 1, 8)).shape
+    flambeau.Size([5, 1, 8])
+    """
 
     def __init__(
         self, encoder_layer: TransformerEncoderLayer, num_layers: int, norm: Module | None = None,
@@ -169,7 +179,12 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoder(Module):
-    """A stack of `num_layers` copies of a decoder layer."""
+    """A stack of `num_layers` copies of a decoder layer.
+
+    >>> layer = fb.nn.TransformerDecoderLayer(8, 2, dim_feedforward=16)
+    >>> fb.nn.TransformerDecoder(layer, num_layers=2)(fb.ones(3, 1, 8), fb.ones(5, 1, 8)).shape
+    flambeau.Size([3, 1, 8])
+    """
 
     def __init__(self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
@@ -191,7 +206,12 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """Encoder and decoder of Vaswani et al., 2017: src (S, N, E), tgt (T, N, E) → (T, N, E)."""
+    """Encoder and decoder of Vaswani et al., 2017: src (S, N, E), tgt (T, N, E) → (T, N, E).
+
+    >>> model = fb.nn.Transformer(8, 2, 1, 1, dim_feedforward=16)
+    >>> model(src=fb.ones(5, 1, 8), tgt=fb.ones(3, 1, 8)).shape
+    flambeau.Size([3, 1, 8])
+    """
 
     def __init__(
         self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,

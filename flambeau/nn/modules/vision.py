@@ -33,7 +33,11 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """(…, C, H r, W r) → (…, C r², H, W)."""
+    """(…, C, H r, W r) → (…, C r², H, W).
+
+    >>> fb.nn.PixelUnshuffle(2)(fb.arange(4.0).view(1, 2, 2)).flatten()
+    tensor([0., 1., 2., 3.])
+    """
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
@@ -47,7 +51,11 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """Interleave the channels of `groups` groups of (N, C, …)."""
+    """Interleave the channels of `groups` groups of (N, C, …).
+
+    >>> fb.nn.ChannelShuffle(2)(fb.arange(4.0).view(1, 4, 1)).flatten()
+    tensor([0., 2., 1., 3.])
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -61,7 +69,11 @@ class ChannelShuffle(Module):
 
 
 class Upsample(Module):
-    """Resample (N, C, …) to a size or by a factor; modes as in `functional.interpolate`."""
+    """Resample (N, C, …) to a size or by a factor; modes as in `functional.interpolate`.
+
+    >>> fb.nn.Upsample(scale_factor=2, mode="linear")(fb.tensor([[[1.0, 3.0]]]))
+    tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
+    """
 
     def __init__(
         self, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
@@ -86,21 +98,35 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """`Upsample` of images by the nearest pixel."""
+    """`Upsample` of images by the nearest pixel.
+
+    >>> fb.nn.UpsamplingNearest2d(scale_factor=2)(fb.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
 
     def __init__(self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` of images by bilinear interpolation, corners aligned."""
+    """`Upsample` of images by bilinear interpolation, corners aligned.
+
+    >>> fb.nn.UpsamplingBilinear2d(size=(1, 3))(fb.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[1., 2., 3.]]]])
+    """
 
     def __init__(self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
 
 
 class Fold(Module):
-    """Add up patches where they overlap: (N, C Kₕ K_w, L) → (N, C, H, W)."""
+    """Add up patches where they overlap: (N, C Kₕ K_w, L) → (N, C, H, W).
+
+    >>> fb.nn.Fold((2, 3), 2)(fb.ones(1, 4, 2))
+    tensor([[[[1., 2., 1.],
+              [1., 2., 1.]]]])
+    """
 
     def __init__(
         self, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
@@ -118,7 +144,14 @@ class Fold(Module):
 
 
 class Unfold(Module):
-    """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L)."""
+    """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L).
+
+    >>> fb.nn.Unfold(2)(fb.arange(6.0).view(1, 1, 2, 3))
+    tensor([[[0., 1.],
+             [1., 2.],
+             [3., 4.],
+             [4., 5.]]])
+    """
 
     def __init__(self, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> None:
         super().__init__()

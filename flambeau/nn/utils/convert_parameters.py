@@ -26,6 +26,12 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Raises:
         TypeError: where `vec` is not a tensor.
+
+    >>> layer = fb.nn.Linear(2, 1)
+    >>> fb.nn.utils.vector_to_parameters(fb.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.bias
+    Parameter containing:
+    tensor([3.], requires_grad=True)
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected a tensor, but got: {type(vec).__name__}")
