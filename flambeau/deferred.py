@@ -116,7 +116,7 @@ NAMES = {
 # Module -> the hooks it sets (`_core.set_hook`).
 HOOKS = {
     "autograd.anomaly": "check_anomaly traceback",
-    "eager.kernels": "compile contraction_plan pointwise_miss reduce_miss vjp",
+    "eager.kernels": "compile contraction_plan pointwise_miss product_plan reduce_miss vjp",
     "eager.programs": "row_miss",
     "ops.conversions": "deepcopy reduce",
     "ops.indexing": "getitem setitem",

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..ir.expr import DTYPES
-from .contraction_micro import FIELDS, POINTERS, lanes, multiply_add
+from .contraction_micro import FIELDS, POINTERS, lanes
 from .contraction_pack import Text
+from .contraction_products import product
 from .llvm_ops import REGISTER, SUFFIX, wide
 from .target import Target
 
@@ -30,6 +31,7 @@ class Dots(Text):
     def __init__(self, dtype: str, target: Target):
         super().__init__()
         self.dtype, self.target, self.width = dtype, target, lanes(dtype, target)
+        self.multiply_add = product(dtype, target).text
         self.scalar, self.size = REGISTER[dtype], DTYPES[dtype].size
         self.vector = wide(self.scalar, self.width)
         self.suffix = f"v{self.width}{SUFFIX.get(self.scalar, self.scalar)}"
@@ -120,7 +122,7 @@ class Dots(Text):
             for factor, row in zip(factors, rows, strict=True):
                 result = f"%t{next(self.numbers)}"
                 value = self.load(self.place(row, self.scalar, j), mask)
-                self.lines += multiply_add(self.dtype, self.width, result, factor, value, total)
+                self.lines += self.multiply_add(self.dtype, self.width, result, factor, value, total)
                 total = result
             self.store(total, place, mask)
 
@@ -163,7 +165,7 @@ class Dots(Text):
         offset = self.emit(f"load i64, ptr {self.place('%a_off', 'i64', k)}")
         x = self.emit(f"load {self.scalar}, ptr {self.place('%a', self.scalar, offset)}, align {self.size}")
         result = f"%t{next(self.numbers)}"
-        self.lines += multiply_add(self.dtype, self.width, result, self.splat(x), value, total)
+        self.lines += self.multiply_add(self.dtype, self.width, result, self.splat(x), value, total)
         return result
 
     def transposed(self, k: str, mask: str | None) -> list[str]:

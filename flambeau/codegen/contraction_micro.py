@@ -2,7 +2,8 @@
 
 The tile of sums stays in registers while k runs: for each k a few vectors of b, and each row's element of a broadcast
 to all lanes. One tile after another goes down the rows, the tallest first, whichever of the heights in the table below
-still fits. Imports ir's dtypes and Target. Read next: `contraction_pack.py`, `runtime/contract.h`, `contraction.py`.
+still fits. What an element of a is, and of b, and how they are multiplied, `contraction_products.py` has.
+Imports ir's dtypes and Target. Read next: `contraction_pack.py`, `runtime/contract.h`, `contraction.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir.expr import DTYPES
-from .llvm_ops import REGISTER, SUFFIX, intrinsic, wide
+from .contraction_products import Product, product
+from .llvm_ops import REGISTER, SUFFIX, wide
 from .target import Target
 
+# x86's control register: operands below the normal numbers are zeros, results too.
+FLUSH = 0x8040
 FIELDS = ("a", "b", "c", "a_off", "b_off", "a_row", "c_row", "m", "n", "k", "accumulate")
 POINTERS = FIELDS[:5]
 
@@ -44,12 +48,20 @@ def lanes(dtype: str, target: Target) -> int:
     return target.vector_bits // 8 // DTYPES[dtype].size
 
 
-def render(dtype: str, target: Target) -> str:
-    """The module whose entry is an fb_micro_kernel for sums of `dtype`."""
+def render(dtype: str, target: Target, operand: str | None = None, starts: bool = False) -> str:
+    """The module whose entry is an fb_micro_kernel for sums of `dtype` and words of `operand` (`dtype` too).
+
+    With `starts`, b has a row after its last, of sums, that a block's sums start from.
+    """
     shape, width = tile(target), lanes(dtype, target)
-    widths = sorted({1, shape.vectors})
+    widths, how = sorted({1, shape.vectors}), product(operand or dtype, target)
     parts = [entry(dtype, shape, width, widths)]
-    parts += [block(dtype, height, vectors, width, shape.masked) for vectors in widths for height in shape.heights]
+    parts += [
+        block(dtype, how, height, vectors, width, shape.masked, starts)
+        for vectors in widths
+        for height in shape.heights
+    ]
+    parts.append(how.declared(dtype, width))
     parts.append(
         f'attributes #0 = {{ nounwind "no-builtins" "target-cpu"="{target.cpu}" "target-features"="{target.features}" '
         f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}" }}\n'
@@ -94,10 +106,11 @@ def entry(dtype: str, shape: Tile, width: int, widths: list[int]) -> str:
     return "\n".join(out)
 
 
-def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> str:
+def block(dtype: str, how: Product, height: int, vectors: int, width: int, masked: bool, starts: bool) -> str:
     """One tile of `height` rows and `vectors` vectors, of which any but the first, or the only one, may be partial."""
     scalar, size = REGISTER[dtype], DTYPES[dtype].size
-    v, suffix = wide(scalar, width), f"v{width}{SUFFIX.get(scalar, scalar)}"
+    word = scalar if how.group == 1 else f"i{8 * size}"
+    v, w = wide(scalar, width), wide(word, width)
     mask_type = wide("i1", width)
     sums = [(i, j) for i in range(height) for j in range(vectors)]
     partial = [vectors == 1 or j > 0 for j in range(vectors)]
@@ -107,13 +120,14 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
         "start:",
     ]
 
-    def load(name: str, pointer: str, j: int, whole: bool) -> None:
+    def load(name: str, pointer: str, j: int, whole: bool, kind: str = scalar) -> None:
+        t = wide(kind, width)
         if whole:
-            out.append(f"  {name} = load {v}, ptr {pointer}, align {size}")
+            out.append(f"  {name} = load {t}, ptr {pointer}, align {size}")
         else:
             out.append(
-                f"  {name} = call {v} @llvm.masked.load.{suffix}.p0(ptr align {size} {pointer}, {mask_type} %mask.{j}, "
-                f"{v} zeroinitializer)"
+                f"  {name} = call {t} @llvm.masked.load.v{width}{SUFFIX.get(kind, kind)}.p0(ptr align {size} "
+                f"{pointer}, {mask_type} %mask.{j}, {t} zeroinitializer)"
             )
 
     for j in range(vectors):
@@ -130,31 +144,48 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
     # Three rows share a base, so that a row's address is a register plus a register.
     out.append("  %row2 = shl i64 %row, 1")
     out += [f"  %rows.{i} = mul i64 %row, {i}" for i in range(3, height, 3)]
+    first = ["zeroinitializer"] * vectors
+    if starts:
+        out += [
+            "  %at.begin = getelementptr i64, ptr %b_off, i64 %k",
+            "  %off.begin = load i64, ptr %at.begin, align 8",
+        ]
+        out.append(f"  %row.begin = getelementptr {word}, ptr %b, i64 %off.begin")
+        for j in range(vectors):
+            out.append(f"  %at.begin.{j} = getelementptr {word}, ptr %row.begin, i64 {j * width}")
+            load(f"%begin.{j}", f"%at.begin.{j}", j, not partial[j])
+            first[j] = f"%begin.{j}"
+    if how.flush:
+        out += ["  %mode = alloca i32", "  %changed = alloca i32", "  call void @llvm.x86.sse.stmxcsr(ptr %mode)"]
+        out += ["  %mode.was = load i32, ptr %mode", f"  %mode.is = or i32 %mode.was, {FLUSH}"]
+        out += ["  store i32 %mode.is, ptr %changed", "  call void @llvm.x86.sse.ldmxcsr(ptr %changed)"]
     out += ["  %none = icmp eq i64 %k, 0", "  br i1 %none, label %done, label %loop", "loop:"]
     out.append("  %i = phi i64 [0, %start], [%next, %loop]")
-    out += [f"  %s.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    out += [f"  %s.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
     for x in "ab":
         out += [
             f"  %at.{x} = getelementptr i64, ptr %{x}_off, i64 %i",
             f"  %off.{x} = load i64, ptr %at.{x}, align 8",
-            f"  %{x}k = getelementptr {scalar}, ptr %{x}, i64 %off.{x}",
+            f"  %{x}k = getelementptr {word}, ptr %{x}, i64 %off.{x}",
         ]
     for j in range(vectors):
-        out.append(f"  %bk.{j} = getelementptr {scalar}, ptr %bk, i64 {j * width}")
-        load(f"%y.{j}", f"%bk.{j}", j, not (masked and partial[j]))
+        out.append(f"  %bk.{j} = getelementptr {word}, ptr %bk, i64 {j * width}")
+        load(f"%y.{j}", f"%bk.{j}", j, not (masked and partial[j]), word)
     for i in range(height):
         base = f"%base.{i // 3 * 3}" if i >= 3 else "%ak"
         if i % 3 == 0 and i:
             out.append(f"  {base} = getelementptr i8, ptr %ak, i64 %rows.{i}")
         out.append(f"  %ap.{i} = getelementptr i8, ptr {base}, i64 {('0', '%row', '%row2')[i % 3]}")
-        out.append(f"  %x.{i} = load {scalar}, ptr %ap.{i}, align {size}")
-        out.append(f"  %one.{i} = insertelement {v} poison, {scalar} %x.{i}, i64 0")
-        out.append(f"  %all.{i} = shufflevector {v} %one.{i}, {v} poison, <{width} x i32> zeroinitializer")
+        out.append(f"  %x.{i} = load {word}, ptr %ap.{i}, align {size // how.group}")
+        out.append(f"  %one.{i} = insertelement {w} poison, {word} %x.{i}, i64 0")
+        out.append(f"  %all.{i} = shufflevector {w} %one.{i}, {w} poison, <{width} x i32> zeroinitializer")
         for j in range(vectors):
-            out += multiply_add(dtype, width, f"%t.{i}.{j}", f"%all.{i}", f"%y.{j}", f"%s.{i}.{j}")
+            out += how.text(dtype, width, f"%t.{i}.{j}", f"%all.{i}", f"%y.{j}", f"%s.{i}.{j}")
     out += ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %k"]
     out += ["  br i1 %more, label %loop, label %done", "done:"]
-    out += [f"  %r.{i}.{j} = phi {v} [zeroinitializer, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    out += [f"  %r.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    if how.flush:
+        out.append("  call void @llvm.x86.sse.ldmxcsr(ptr %mode)")
     for i in range(height):
         out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
         out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
@@ -169,19 +200,10 @@ def block(dtype: str, height: int, vectors: int, width: int, masked: bool) -> st
     for i, j in sums:
         if partial[j]:
             out.append(
-                f"  call void @llvm.masked.store.{suffix}.p0({v} %z.{i}.{j}, ptr align {size} %c.{i}.{j}, "
-                f"{mask_type} %mask.{j})"
+                f"  call void @llvm.masked.store.v{width}{SUFFIX.get(scalar, scalar)}.p0({v} %z.{i}.{j}, "
+                f"ptr align {size} %c.{i}.{j}, {mask_type} %mask.{j})"
             )
         else:
             out.append(f"  store {v} %z.{i}.{j}, ptr %c.{i}.{j}, align {size}")
     out += ["  ret void", "}"]
     return "\n".join(out)
-
-
-def multiply_add(dtype: str, width: int, result: str, a: str, b: str, c: str) -> list[str]:
-    """result = a * b + c: rounded once for floating types, modulo 2^bits for integers."""
-    v = wide(REGISTER[dtype], width)
-    if dtype[0] == "f":
-        return [f"  {result} = call {v} {intrinsic('fma', REGISTER[dtype], width)}({v} {a}, {v} {b}, {v} {c})"]
-    product = f"%p{result[2:]}"
-    return [f"  {product} = mul {v} {a}, {b}", f"  {result} = add {v} {c}, {product}"]

@@ -2,7 +2,7 @@
 
 Three ways, chosen as it runs: where i runs in memory, vectors are copied; where k does, blocks of four columns are
 transposed in registers; else elements go one by one. They are converted on the way. Imports ir's dtypes, Target.
-Read next: `contraction_micro.py`, `runtime/contract.h`, `contraction.py`.
+Read next: `contraction_words.py`, `contraction_micro.py`, `runtime/contract.h`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Packer(Text):
         super().__init__()
         self.source, self.dtype, self.target = source, dtype, target
         self.width = lanes(dtype, target)
-        self.block = min(self.width, 4)
+        self.block, self.steps = min(self.width, 4), "%n"
         self.memory, self.register = MEMORY[source], REGISTER[dtype]
         self.source_size, self.size = DTYPES[source].size, DTYPES[dtype].size
 
@@ -69,6 +69,7 @@ class Packer(Text):
         for slot, name in enumerate(FIELDS):
             self.do(f"%at.{name} = getelementptr i64, ptr %packing, i64 {slot}")
             self.do(f"%{name} = load {'ptr' if slot < 3 else 'i64'}, ptr %at.{name}, align 8")
+        self.begin()
         self.do("%ordered = icmp eq ptr %off, null")
         self.do("%unit_i = icmp eq i64 %from_i, 1")
         self.do("%copied = and i1 %ordered, %unit_i")
@@ -78,17 +79,20 @@ class Packer(Text):
         def columns(k: str) -> None:
             self.loop("ci", "ck.do", "%m", self.width, lambda i: self.copy(i, k))
 
-        self.loop("ck", "copy", "%n", 1, columns)
-        self.do("ret void")
+        self.loop("ck", "copy", self.steps, 1, columns)
+        self.do("br label %packed")
         self.lines.append("other:")
         self.do("%unit_k = icmp eq i64 %from_k, 1")
         self.do("br i1 %unit_k, label %transpose, label %single")
         self.lines.append("transpose:")
         self.do("%last = sub i64 %m, 1")
         self.loop("ti", "transpose", "%m", self.width, self.transpose)
-        self.do("ret void")
+        self.do("br label %packed")
         self.lines.append("single:")
         self.loop("si", "single", "%m", 1, self.single)
+        self.do("br label %packed")
+        self.lines.append("packed:")
+        self.last_row()
         self.do("ret void")
         bits = self.target.vector_bits
         return "\n".join([
@@ -97,6 +101,12 @@ class Packer(Text):
             f'"target-features"="{self.target.features}" '
             f'"prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}', "",
         ])  # fmt: skip
+
+    def begin(self) -> None:
+        """What is to be known beforehand."""
+
+    def last_row(self) -> None:
+        """What is to be written at last."""
 
     def source_at(self, row: str, k: str) -> str:
         """The address of element k of the row that starts at an offset."""
@@ -175,9 +185,9 @@ class Packer(Text):
         self.lines.append("tr.known:")
         self.do(f"store {words} {self.emit(f'phi {words} [{times}, %tr.times], [{table}, %tr.table]')}, ptr %rows")
 
-        whole = self.emit(f"and i64 %n, {-self.block}")
+        whole = self.emit(f"and i64 {self.steps}, {-self.block}")
         self.loop("tk", "tr.known", whole, self.block, lambda k: self.square(i, k, columns, None))
-        left = self.emit(f"sub i64 %n, {whole}")
+        left = self.emit(f"sub i64 {self.steps}, {whole}")
         self.do(f"br i1 {self.emit(f'icmp eq i64 {left}, 0')}, label %tr.done, label %tr.rest")
         self.lines.append("tr.rest:")
         self.square(i, whole, columns, left)
@@ -191,7 +201,7 @@ class Packer(Text):
         be exchanged within stretches of `block` lanes, which no instruction finds hard.
         """
         n, block, t = self.width, self.block, wide(self.register, self.width)
-        rows, mask = [], self.mask(left, block) if left else None
+        rows, mask = [], self.row_mask(k, left) if left else None
         for lane in range(n):
             row = self.emit(f"load i64, ptr {self.emit(f'getelementptr i64, ptr %rows, i64 {lane}')}")
             rows.append(self.load(self.source_at(row, k), mask, block))
@@ -213,6 +223,10 @@ class Packer(Text):
                 p = self.emit(f"select i1 {self.emit(f'icmp sgt i64 {left}, {step}')}, ptr {p}, ptr %nowhere")
             self.store(value, p, columns)
 
+    def row_mask(self, k: str, left: str) -> str:
+        """What there is of a row's last `left` steps, from k on."""
+        return self.mask(left, self.block)
+
     def joined(self, parts: list[str]) -> str:
         """Equal vectors, a power of two of them, end to end."""
         size = self.block
@@ -230,7 +244,8 @@ class Packer(Text):
         first = self.emit(f"insertelement {t} poison, i64 {value}, i64 0")
         return self.emit(f"shufflevector {t} {first}, {t} poison, <{self.width} x i32> zeroinitializer")
 
-    def single(self, i: str) -> None:
+    def row_offset(self, i: str) -> str:
+        """off[i], or what stands for it."""
         self.do("br i1 %ordered, label %one.times, label %one.table")
         self.lines.append("one.times:")
         times = self.emit(f"mul i64 {i}, %from_i")
@@ -239,7 +254,10 @@ class Packer(Text):
         table = self.emit(f"load i64, ptr {self.emit(f'getelementptr i64, ptr %off, i64 {i}')}, align 8")
         self.do("br label %one.known")
         self.lines.append("one.known:")
-        row = self.emit(f"phi i64 [{times}, %one.times], [{table}, %one.table]")
+        return self.emit(f"phi i64 [{times}, %one.times], [{table}, %one.table]")
+
+    def single(self, i: str) -> None:
+        row = self.row_offset(i)
 
         def element(k: str) -> None:
             bits = self.emit(f"load {self.memory}, ptr {self.source_at(row, k)}, align {self.source_size}")

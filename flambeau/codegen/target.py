@@ -16,7 +16,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One instruction set: its name, LLVM's triple, cpu and features, the bits of its widest vectors, registers."""
+    """One instruction set: its name, LLVM's triple, cpu and features, the bits of its widest vectors, registers.
+
+    `dots` are the dtypes of which it multiplies and adds several to a lane at once, `flushes` says that it can be told
+    to take tiny numbers as zeros, after rounding.
+    """
 
     name: str
     triple: str
@@ -24,17 +28,25 @@ class Target:
     features: str
     vector_bits: int
     registers: int
+    dots: tuple[str, ...] = ()
+    flushes: bool = False
 
 
-AVX512 = Target("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "", 512, 32)
-AVX2 = Target("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", 256, 16)
+LINUX = "x86_64-unknown-linux-gnu"
+AVX512_DOT = Target(
+    "x86-64-v4-dot", LINUX, "x86-64-v4", "+avx512bf16,+avx512vnni", 512, 32, ("bf16", "i8"), flushes=True
+)
+AVX512 = Target("x86-64-v4", LINUX, "x86-64-v4", "", 512, 32, flushes=True)
+AVX2 = Target("x86-64-v3", LINUX, "x86-64-v3", "", 256, 16, flushes=True)
 NEON = Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "", 128, 32)
 
-TARGETS = {t.name: t for t in (AVX512, AVX2, NEON)}
+TARGETS = {t.name: t for t in (AVX512_DOT, AVX512, AVX2, NEON)}
 
 # What each level needs, in the kernel's names for features.
+LEVEL_4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "f16c", "bmi2"}
 NEEDS = {
-    AVX512: {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "f16c", "bmi2"},
+    AVX512_DOT: LEVEL_4 | {"avx512_bf16", "avx512_vnni"},
+    AVX512: LEVEL_4,
     AVX2: {"avx2", "fma", "f16c", "bmi1", "bmi2"},
 }
 

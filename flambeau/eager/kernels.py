@@ -90,12 +90,20 @@ def contraction_plan(dtype: Any, bias: str | None, dots: bool, window: tuple | N
     return contraction.plan(dtype.ir, None, bias, dots, contraction.Window(*window) if window else None)
 
 
+def product_plan(dtype: Any, result: Any, bias: str | None, scaled: bool, dots: bool) -> bytes:
+    """The plan of a matrix product."""
+    from ..codegen import contraction_matmul
+
+    return contraction_matmul.plan(dtype.ir, result.ir, bias, scaled, dots)
+
+
 def install() -> None:
     _core.set_hook("pointwise_miss", pointwise_miss)
     _core.set_hook("reduce_miss", reduce_miss)
     _core.set_hook("vjp", vjp)
     _core.set_hook("compile", native.function)
     _core.set_hook("contraction_plan", contraction_plan)
+    _core.set_hook("product_plan", product_plan)
 
 
 install()

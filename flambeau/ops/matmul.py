@@ -16,18 +16,6 @@ from .primitive import primitive
 from .reduce import sum
 
 
-def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a @ b off the tape; complex products as four real ones."""
-    if not a.is_complex():
-        return _core.matrix_product(a, b, bias)
-    from .table import TABLE
-
-    parts = [TABLE[part](x).contiguous() for x in (a, b) for part in ("real", "imag")]
-    ar, ai, br, bi = parts
-    run = _core.matrix_product
-    return TABLE["complex"](run(ar, br) - run(ai, bi), run(ar, bi) + run(ai, br))
-
-
 def conj(x: Tensor) -> Tensor:
     from .table import TABLE
 
@@ -46,7 +34,7 @@ def product_vjp(ctx: Any, g: Tensor) -> tuple:
 def matrix_product(ctx, a, b):
     """a @ b of tensors with at least two dimensions."""
     ctx.save(a, b)
-    return product(a, b)
+    return _core.matrix_product(a, b)
 
 
 def linear_vjp(ctx: Any, g: Tensor) -> tuple:
@@ -66,8 +54,8 @@ def linear_op(ctx, x, w, bias):
     ctx.save(x, w)
     ctx.has_bias = bias is not None
     if x.ndim == 2:
-        return product(x, w.t(), bias)
-    return product(x.reshape(-1, x.shape[-1]), w.t(), bias).reshape((*x.shape[:-1], w.shape[0]))
+        return _core.matrix_product(x, w.t(), bias)
+    return _core.matrix_product(x.reshape(-1, x.shape[-1]), w.t(), bias).reshape((*x.shape[:-1], w.shape[0]))
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -85,9 +73,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if weight.ndim == 1:
         y = matmul(input, weight)
-        return y if bias is None else y + bias
-    if input.is_complex():
-        y = matmul(input, weight.t())
         return y if bias is None else y + bias
     if input.ndim == 1:
         return linear_op(input.unsqueeze(0), weight, bias).squeeze(0)
@@ -148,7 +133,16 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The products of two batches of matrices."""
+    """The products of two batches of matrices: (B, N, M) @ (B, M, P) → (B, N, P).
+
+    >>> a = fb.tensor([[[1.0, 2.0], [3.0, 4.0]], [[2.0, 0.0], [0.0, 2.0]]])
+    >>> fb.bmm(a, a)
+    tensor([[[ 7., 10.],
+             [15., 22.]],
+    <BLANKLINE>
+            [[ 4.,  0.],
+             [ 0.,  4.]]])
+    """
     expects("bmm", (3, 3), input, mat2)
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(f"bmm: batch sizes differ, {tuple(input.shape)} and {tuple(mat2.shape)}")
@@ -157,7 +151,11 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of a matrix and a vector."""
+    """The product of a matrix and a vector: (N, M) @ (M) → (N).
+
+    >>> fb.mv(fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1.0, 10.0]))
+    tensor([21., 43.])
+    """
     expects("mv", (2, 1), input, vec)
     return matmul(input, vec, out=out)
 
@@ -197,7 +195,13 @@ def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
-    """β input + α (a @ b)."""
+    """β input + α (a @ b), a (N, M) and b (M, P); input broadcasts to (N, P).
+
+    >>> a = fb.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> fb.addmm(fb.ones(2, 2), a, fb.eye(2), beta=10)
+    tensor([[11., 12.],
+            [13., 14.]])
+    """
     expects("addmm", (2, 2), mat1, mat2)
     return plus("addmm", input, matrix_product(mat1, mat2), beta, alpha, out)
 
@@ -205,33 +209,56 @@ def addmm(
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
-    """β input + α (a @ v)."""
+    """β input + α (a @ v), a (N, M) and v (M); input broadcasts to (N).
+
+    >>> fb.addmv(fb.ones(2), fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1.0, 10.0]), alpha=2)
+    tensor([43., 87.])
+    """
     return plus("addmv", input, mv(mat, vec), beta, alpha, out)
 
 
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
-    """β input + α (v ⊗ w)."""
+    """β input + α v ⊗ w, v (N) and w (M); input broadcasts to (N, M).
+
+    >>> fb.addr(fb.zeros(2, 3), fb.tensor([1.0, 10.0]), fb.tensor([1.0, 2.0, 3.0]))
+    tensor([[ 1.,  2.,  3.],
+            [10., 20., 30.]])
+    """
     return plus("addr", input, outer(vec1, vec2), beta, alpha, out)
 
 
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
-    """β input + α (a @ b) of batches."""
+    """β input + α (a @ b) of batches, a (B, N, M) and b (B, M, P); input broadcasts to (B, N, P).
+
+    >>> fb.baddbmm(fb.ones(1, 2, 2), fb.tensor([[[1.0, 2.0], [3.0, 4.0]]]), fb.eye(2)[None], beta=10)
+    tensor([[[11., 12.],
+             [13., 14.]]])
+    """
     return plus("baddbmm", input, bmm(batch1, batch2), beta, alpha, out)
 
 
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
-    """β input + α Σ over the batch of a @ b."""
+    """β input + α Σᵢ aᵢ @ bᵢ over the batch, a (B, N, M) and b (B, M, P): (N, P).
+
+    >>> fb.addbmm(fb.zeros(2, 2), fb.ones(3, 2, 4), fb.ones(3, 4, 2))
+    tensor([[12., 12.],
+            [12., 12.]])
+    """
     return plus("addbmm", input, sum(bmm(batch1, batch2), 0, dtype=batch1.dtype), beta, alpha, out)
 
 
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Σ over the last dimension of each."""
+    """Σ over the last dimension of each: (…, K), (···, K) → (…, ···).
+
+    >>> fb.inner(fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1.0, 10.0]))
+    tensor([21., 43.])
+    """
     if input.ndim == 0 or other.ndim == 0:
         y = input * other
         return into_out(out, y)
@@ -239,7 +266,13 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
-    """Σ over pairs of dimensions: the last `dims` of a with the first of b, or those two lists name."""
+    """Σ over pairs of dimensions: the last `dims` of a with the first of b, or those two lists name.
+
+    >>> a = fb.arange(6.0).reshape(2, 3)
+    >>> fb.tensordot(a, a, dims=([1], [1]))
+    tensor([[ 5., 14.],
+            [14., 50.]])
+    """
     if isinstance(dims, int):
         most = min(a.ndim, b.ndim)
         if not 0 <= dims <= most:

@@ -1,13 +1,16 @@
 /* Batched matrix products: blocking, packing and threads around a plan's micro-kernel.
  *
+ * Everything is counted in words, which are as wide as a sum: a word of a and one of b have one operand each, or a group
+ * of them along k; and an element of complex numbers has two words, whose product with two words of b gives two sums.
  * c is cut into chunks, one task each. A task walks K block by block; within a block it goes through its columns in
  * panels of nr, and the micro-kernel runs down all its rows. Operands are read where they lie as long as that is fast,
  * and copied to scratch, in the order they are used in, where it isn't: vectors run along n, so b must have stride 1
  * there, and rows whose addresses share cache sets evict each other. Panels that several chunks use are packed
- * beforehand. Every choice here is about time only; contract.h says what fixes the bits. Read next: convolve.c. */
+ * beforehand. Few sums over a long k are cut along k instead, and the blocks' sums added in order. Every choice here is about time only; contract.h says what fixes the bits. Read next: convolve.c. */
 #include "contract.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "tiling.h"
 
@@ -18,14 +21,21 @@ enum {
     SHARED_BYTES = 64 << 20, /* the largest b to be packed at once */
     ROW_TASKS = 4,          /* of one row: long stretches of b for each */
     ROW_BYTES = 8192,       /* of sums, then */
-    PANELS = 8              /* as many to a chunk of that */
+    PANELS = 8,             /* as many to a chunk of that */
+    PART_BYTES = 8 << 20,   /* the most sums of blocks of K to be kept until they are added */
+    ADDITIONS = 32768       /* of those, as many to a chunk */
 };
 
 typedef struct {
     const fb_contraction *plan;
+    const fb_multiplication *how;
     fb_matmul_problem p;
+    int64_t words; /* k in words */
     int64_t m_chunk, n_chunk, m_chunks, n_chunks;
     int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
+    int64_t a_pitch;             /* of a copied by words */
+    int64_t splits;              /* blocks of K that are tasks of their own; 1: none is */
+    char *part;                  /* their sums, [block, batch, m, n] */
     int copy_a, by_row;
     char *packed;          /* all of b, [batch, block of K, panel, k, b_pitch], if that is needed more than once */
     int64_t panels, packs; /* panels in a row of b, and how many there are in all */
@@ -34,10 +44,10 @@ typedef struct {
     atomic_int failed;
 } job;
 
-/* Columns of c become those along which it is contiguous; of a vector without bias, the longer side. */
+/* Columns of c become those along which it is contiguous; of a vector, the longer side, if its bias can follow. */
 static void orient(fb_matmul_problem *p) {
     int rows_fit = p->m == 1 || p->c_m == 1, columns_fit = p->n == 1 || p->c_n == 1;
-    if (!rows_fit || (columns_fit && (p->n >= p->m || p->bias))) return;
+    if (!rows_fit || (columns_fit && (p->n >= p->m || (p->bias && p->bias_m != 1)))) return;
     fb_matmul_problem q = *p;
     p->a = q.b, p->a_m = q.b_n, p->a_k = q.b_k;
     p->b = q.a, p->b_n = q.a_m, p->b_k = q.a_k;
@@ -46,27 +56,43 @@ static void orient(fb_matmul_problem *p) {
     p->n = q.m, p->c_n = q.c_m, p->bias_n = q.bias_m;
 }
 
+/* Complex numbers as pairs of real ones. Only b keeps its strides, which the pack kernel knows how to read. */
+static void split_pairs(fb_matmul_problem *p) {
+    p->k *= 2, p->n *= 2, p->a_m *= 2, p->a_k *= 2, p->c_m *= 2, p->bias_m *= 2;
+    for (int d = 0; d < 2; d++) p->a_batch[d] *= 2, p->c_batch[d] *= 2, p->bias_batch[d] *= 2;
+}
+
 /* Whether b must be packed: it lies across, its rows end where readable memory may, or evict each other. */
 static int must_pack(const job *j, int64_t rows) {
     const fb_contraction *plan = j->plan;
     const fb_matmul_problem *p = &j->p;
     int64_t size = plan->sum_size, spills = plan->overread && p->n % plan->nr;
     return plan->operand_size != size || (p->b_n != 1 && p->n > 1) || spills ||
-           (rows > 28 && p->n * fb_min(p->k, FB_KC) * size > FB_L1_BYTES);
+           (rows > 28 && p->n * fb_min(j->words, FB_KC) * size > FB_L1_BYTES);
+}
+
+/* Whether a can't be read where it lies: its words aren't whole ones, or not what the micro-kernel multiplies. */
+static int must_copy(const job *j) {
+    const fb_multiplication *how = j->how;
+    const fb_matmul_problem *p = &j->p;
+    if (how->group == 1) return how->parts == 1 && j->plan->operand_size != j->plan->sum_size;
+    return how->pack_a != j->plan->pack || p->a_k != 1 || p->k % how->group || (p->m > 1 && p->a_m % how->group);
 }
 
 /* How c is cut and which operands are copied. */
 static void schedule(job *j, int64_t batches) {
     const fb_contraction *plan = j->plan;
+    const fb_multiplication *how = j->how;
     const fb_matmul_problem *p = &j->p;
-    int64_t kc = fb_min(p->k, FB_KC), size = plan->sum_size;
-    int convert = plan->operand_size != size;
+    int64_t kc = fb_min(j->words, FB_KC), size = plan->sum_size, blocks = fb_div_up(j->words, FB_KC);
+    int own_sums = how->result_size != size;
 
-    j->by_row = plan->dots && !convert && p->m == 1 && p->n > 1 && p->k > 1 && (p->b_k == 1 || p->b_n == 1);
+    j->by_row = plan->dots && how->group == 1 && how->parts == 1 && plan->operand_size == size && p->m == 1 &&
+                p->n > 1 && p->k > 1 && (p->b_k == 1 || p->b_n == 1);
     if (!j->by_row && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
     j->panels = fb_div_up(p->n, plan->nr);
     int64_t copies = (p->b_batch[0] ? p->batch[0] : 1) * (p->b_batch[1] ? p->batch[1] : 1);
-    j->packs = copies * fb_div_up(p->k, FB_KC) * j->panels;
+    j->packs = copies * blocks * j->panels;
     int shared = j->b_pitch && p->m > 3 * CHUNK_ROWS && j->packs <= SHARED_BYTES / (FB_KC * plan->nr * size);
     if (!shared) j->packs = 0;
 
@@ -77,30 +103,47 @@ static void schedule(job *j, int64_t batches) {
     j->m_chunks = fb_div_up(p->m, j->m_chunk);
     int64_t tasks = j->by_row ? ROW_TASKS : shared ? SHARED_TASKS : FB_TASKS;
     int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(tasks, batches * j->m_chunks);
+    if (own_sums) wanted = fb_max(wanted, fb_div_up(fb_min(p->m, j->m_chunk) * p->n * size, FB_L2_BYTES));
     int64_t per_chunk = fb_div_up(j->panels, fb_min(j->panels, wanted));
     j->n_chunk = per_chunk * plan->nr;
     j->n_chunks = fb_div_up(j->panels, per_chunk);
 
+    int few = !j->by_row && blocks > 1 && batches * j->m_chunks * j->n_chunks < FB_TASKS / 2;
+    int kept = (double)blocks * (double)(batches * p->m * p->n) * (double)size <= PART_BYTES;
+    j->splits = few && kept && j->work >= FB_SERIAL_WORK && fb_num_threads() > 1 ? blocks : 1;
+
     rows = fb_min(p->m, j->m_chunk);
-    j->copy_a = convert || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES);
-    j->sums_pitch = convert ? j->n_chunk : 0;
-    j->a_bytes = j->copy_a ? (size_t)fb_round_up(rows * (kc + 16) * size, 64) : 0;
-    j->b_bytes = shared ? 0 : (size_t)fb_round_up(kc * j->b_pitch * size, 64);
+    int contiguous = how->parts == 1 || p->a_k == 2;
+    j->copy_a = must_copy(j) || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES && contiguous);
+    /* An odd number of cache lines: rows then don't share sets. */
+    j->a_pitch = how->group == 1 ? kc + 16 : fb_round_up(rows, 32) + 16;
+    j->sums_pitch = own_sums && j->splits == 1 ? j->n_chunk : 0;
+    j->a_bytes = j->copy_a ? (size_t)fb_round_up((how->group == 1 ? rows : kc) * j->a_pitch * size, 64) : 0;
+    j->b_bytes = shared ? 0 : (size_t)fb_round_up((kc + how->starts) * j->b_pitch * size, 64);
     j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
 }
+
+/* Bytes of a packed panel of b. */
+static int64_t panel_bytes(const job *j) { return (FB_KC + j->how->starts) * j->plan->nr * j->plan->sum_size; }
 
 /* Where a panel of b is packed. */
 static char *packed_at(const job *j, int64_t b0, int64_t b1, int64_t block, int64_t panel) {
     const fb_matmul_problem *p = &j->p;
     int64_t copy = (p->b_batch[0] ? b0 : 0) * (p->b_batch[1] ? p->batch[1] : 1) + (p->b_batch[1] ? b1 : 0);
-    return fb_at(j->packed, (copy * fb_div_up(p->k, FB_KC) + block) * j->panels + panel,
-                 FB_KC * j->plan->nr * j->plan->sum_size);
+    return fb_at(j->packed, (copy * fb_div_up(j->words, FB_KC) + block) * j->panels + panel, panel_bytes(j));
+}
+
+/* Where column `col` of b's word k0 lies. */
+static char *b_at(const job *j, const char *b, int64_t k0, int64_t col) {
+    int64_t parts = j->how->parts, k = k0 * j->how->group / parts;
+    return fb_at(b, k * j->p.b_k + col / parts * j->p.b_n, j->plan->operand_size);
 }
 
 static void pack_panel(const job *j, const char *b, int64_t k0, int64_t col, int64_t n, char *to) {
     const fb_matmul_problem *p = &j->p;
-    fb_packing t = {fb_at(b, k0 * p->b_k + col * p->b_n, j->plan->operand_size), to, NULL, p->b_n, p->b_k, j->b_pitch,
-                    n, fb_min(FB_KC, p->k - k0)};
+    int64_t group = j->how->group;
+    fb_packing t = {b_at(j, b, k0, col), to, NULL, p->b_n, p->b_k, j->b_pitch, n,
+                    fb_min(FB_KC * group, p->k - k0 * group)};
     j->plan->pack(&t);
 }
 
@@ -108,7 +151,7 @@ static void pack_panel(const job *j, const char *b, int64_t k0, int64_t col, int
 static void pack_all(const int64_t *args, int64_t begin, int64_t end) {
     const job *j = (const job *)(intptr_t)args[0];
     const fb_matmul_problem *p = &j->p;
-    int64_t nr = j->plan->nr, blocks = fb_div_up(p->k, FB_KC), inner = p->b_batch[1] ? p->batch[1] : 1;
+    int64_t nr = j->plan->nr, blocks = fb_div_up(j->words, FB_KC), inner = p->b_batch[1] ? p->batch[1] : 1;
     for (int64_t i = begin; i < end; i++) {
         int64_t panel = i % j->panels, block = i / j->panels % blocks, copy = i / j->panels / blocks;
         int64_t b0 = copy / inner, b1 = copy % inner;
@@ -136,62 +179,111 @@ static void one_row(const job *j, const char *a, const char *b, char *c, const c
     }
     char *out = fb_at(c, j0, size);
     int64_t args[] = {fb_slot(out), fb_slot(out), fb_slot(fb_at(bias, j0 * p->bias_n, size)), 0, 0, p->bias_m,
-                      j1 - j0, 1};
+                      j1 - j0, 1, p->scale[0], p->scale[1]};
     if (plan->finish) plan->finish(args, 0, 1);
 }
 
 static void chunk(const job *j, int64_t task, char *scratch) {
     const fb_contraction *plan = j->plan;
+    const fb_multiplication *how = j->how;
     const fb_matmul_problem *p = &j->p;
-    int64_t size = plan->sum_size, in = plan->operand_size;
-    int64_t nc = task % j->n_chunks, mc = task / j->n_chunks % j->m_chunks, b = task / j->n_chunks / j->m_chunks;
+    int64_t size = plan->sum_size, in = how->parts == 1 ? plan->operand_size : size, to = how->result_size;
+    int64_t split = task % j->splits, nc = task / j->splits % j->n_chunks;
+    int64_t mc = task / j->splits / j->n_chunks % j->m_chunks, b = task / j->splits / j->n_chunks / j->m_chunks;
     int64_t b0 = b / p->batch[1], b1 = b % p->batch[1];
     int64_t i0 = mc * j->m_chunk, rows = fb_min(j->m_chunk, p->m - i0);
     int64_t j0 = nc * j->n_chunk, j1 = fb_min(j0 + j->n_chunk, p->n);
     char *a = fb_at(p->a, b0 * p->a_batch[0] + b1 * p->a_batch[1] + i0 * p->a_m, in);
-    char *bs = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], in);
-    char *c = fb_at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i0 * p->c_m, in);
-    char *bias = fb_at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i0 * p->bias_m, in);
+    char *bs = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], plan->operand_size);
+    char *c = fb_at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i0 * p->c_m, to);
+    char *bias = fb_at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i0 * p->bias_m, to);
     char *panel = scratch + j->a_bytes, *sums = panel + j->b_bytes;
-    int64_t a_off[FB_KC], b_off[FB_KC];
-    int64_t k0 = 0;
+    int64_t a_off[FB_KC], b_off[FB_KC + 1];
+    int64_t first = j->splits > 1 ? split * FB_KC : 0, k0 = first;
+    int64_t last = j->splits > 1 ? fb_min(first + FB_KC, j->words) : j->words;
 
     if (j->by_row) {
         one_row(j, a, bs, c, bias, j0, j1);
         return;
     }
     do {
-        int64_t kc = fb_min(FB_KC, p->k - k0), a_row = p->a_m, a_step = p->a_k;
+        int64_t kc = fb_min(FB_KC, last - k0), a_row = p->a_m / how->group, a_step = p->a_k;
         int64_t b_step = j->b_pitch ? j->b_pitch : p->b_k;
-        const char *a_block = fb_at(a, k0 * p->a_k, in);
-        if (j->copy_a) {
+        const char *a_block = fb_at(a, k0 * how->group / how->parts * p->a_k, in);
+        if (j->copy_a && how->group > 1) {
+            fb_packing t = {a_block, scratch, NULL, p->a_m, p->a_k, j->a_pitch, rows,
+                            fb_min(FB_KC * how->group, p->k - k0 * how->group)};
+            how->pack_a(&t);
+            a_block = scratch, a_row = 1, a_step = j->a_pitch;
+        } else if (j->copy_a) {
             /* Row by row, whatever ran before; the padding keeps rows out of each other's cache sets. */
-            fb_packing t = {a_block, scratch, NULL, p->a_k, p->a_m, kc + 16, kc, rows};
-            plan->pack(&t);
-            a_block = scratch, a_row = kc + 16, a_step = 1;
+            fb_packing t = {a_block, scratch, NULL, p->a_k / how->parts, p->a_m, j->a_pitch, kc, rows};
+            how->pack_a(&t);
+            a_block = scratch, a_row = j->a_pitch, a_step = how->parts;
         }
-        for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step, b_off[k] = k * b_step;
+        if (how->parts == 1)
+            for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step;
+        else
+            for (int64_t k = 0; k < kc; k++) a_off[k] = k / 2 * a_step + k % 2;
+        for (int64_t k = 0; k < kc + how->starts; k++) b_off[k] = k * b_step;
         for (int64_t col = j0; col < j1; col += plan->nr) {
             int64_t n = fb_min(plan->nr, j1 - col);
-            const char *b_block = fb_at(bs, k0 * p->b_k + col * p->b_n, in);
+            const char *b_block;
             if (j->packed) {
                 b_block = packed_at(j, b0, b1, k0 / FB_KC, col / plan->nr);
             } else if (j->b_pitch) {
                 pack_panel(j, bs, k0, col, n, panel);
                 b_block = panel;
+            } else {
+                b_block = b_at(j, bs, k0, col);
             }
             int64_t c_row = j->sums_pitch ? j->sums_pitch : p->c_m;
             char *out = j->sums_pitch ? fb_at(sums, col - j0, size) : fb_at(c, col, size);
-            fb_tile t = {a_block, b_block, out, a_off, b_off, a_row, c_row, rows, n, kc, k0 > 0};
+            if (j->part) {
+                c_row = p->n;
+                out = fb_at(j->part, ((split * p->batch[0] * p->batch[1] + b) * p->m + i0) * p->n + col, size);
+            }
+            fb_tile t = {a_block, b_block, out, a_off, b_off, a_row, c_row, rows, n, kc, k0 > first};
             plan->micro(&t);
-            if (plan->finish && k0 + kc == p->k) {
-                int64_t args[] = {fb_slot(out), fb_slot(fb_at(c, col, in)),
-                                  fb_slot(fb_at(bias, col * p->bias_n, in)), c_row, p->c_m, p->bias_m, n, rows};
+            if (plan->finish && !j->part && k0 + kc == last) {
+                int64_t args[] = {fb_slot(out), fb_slot(fb_at(c, col, to)), fb_slot(fb_at(bias, col * p->bias_n, to)),
+                                  c_row, p->c_m, p->bias_m, n, rows, p->scale[0], p->scale[1]};
                 plan->finish(args, 0, rows);
             }
         }
         k0 += kc;
-    } while (k0 < p->k);
+    } while (k0 < last);
+}
+
+#define ADD(type)                                                                                 \
+    for (int64_t r = 1; r < j->splits; r++)                                                       \
+        for (int64_t e = 0; e < p->n; e++) ((type *)sums)[e] += ((const type *)sums)[r * stride + e];
+
+/* Rows [begin, end) of the whole batch: adds the sums of the blocks of K to those of the first, in order. */
+static void add_parts(const int64_t *args, int64_t begin, int64_t end) {
+    const job *j = (const job *)(intptr_t)args[0];
+    const fb_matmul_problem *p = &j->p;
+    int64_t size = j->plan->sum_size, to = j->how->result_size, stride = p->batch[0] * p->batch[1] * p->m * p->n;
+    for (int64_t row = begin; row < end; row++) {
+        char *sums = fb_at(j->part, row * p->n, size);
+        int64_t b = row / p->m, i = row % p->m, b0 = b / p->batch[1], b1 = b % p->batch[1];
+        char *c = fb_at(p->c, b0 * p->c_batch[0] + b1 * p->c_batch[1] + i * p->c_m, to);
+        char *bias = fb_at(p->bias, b0 * p->bias_batch[0] + b1 * p->bias_batch[1] + i * p->bias_m, to);
+        if (j->how->floating && size == 4) {
+            ADD(float)
+        } else if (j->how->floating) {
+            ADD(double)
+        } else if (size == 4) {
+            ADD(uint32_t)
+        } else {
+            ADD(uint64_t)
+        }
+        int64_t slots[] = {fb_slot(sums), fb_slot(c), fb_slot(bias), 0, 0, 0, p->n, 1, p->scale[0], p->scale[1]};
+        if (j->plan->finish)
+            j->plan->finish(slots, 0, 1);
+        else
+            memcpy(c, sums, (size_t)(p->n * size));
+    }
 }
 
 static void chunks(const int64_t *args, int64_t begin, int64_t end) {
@@ -206,24 +298,40 @@ static void chunks(const int64_t *args, int64_t begin, int64_t end) {
     if (scratch != small) fb_free(scratch, j->scratch_bytes);
 }
 
-int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *problem) {
-    job j = {.plan = plan, .p = *problem};
+int fb_multiply(const fb_multiplication *how, const fb_matmul_problem *problem) {
+    const fb_contraction *plan = &how->plan;
+    job j = {.plan = plan, .how = how, .p = *problem};
     int64_t batches = j.p.batch[0] * j.p.batch[1];
     if (!batches || !j.p.m || !j.p.n) return 0;
-    j.work = (double)batches * (double)j.p.m * (double)j.p.n * (double)j.p.k;
-    orient(&j.p);
+    /* Which factor's parts come first decides the order of a complex sum. */
+    if (how->parts == 1)
+        orient(&j.p);
+    else
+        split_pairs(&j.p);
+    j.words = fb_div_up(j.p.k, how->group);
+    j.work = (double)batches * (double)j.p.m * (double)j.p.n * (double)j.words;
     schedule(&j, batches);
-    int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_chunks * j.n_chunks;
-    size_t packed_bytes = (size_t)(j.packs * FB_KC * plan->nr * plan->sum_size);
-    if (j.packs) {
-        j.packed = fb_alloc(packed_bytes);
-        if (!j.packed) return -1;
-        fb_parallel_for(pack_all, args, j.packs, PANELS);
+    int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_chunks * j.n_chunks * j.splits;
+    size_t packed_bytes = (size_t)(j.packs * panel_bytes(&j));
+    size_t part_bytes = j.splits > 1 ? (size_t)(j.splits * batches * j.p.m * j.p.n * plan->sum_size) : 0;
+    if (part_bytes && !(j.part = fb_alloc(part_bytes))) return -1;
+    if (packed_bytes && !(j.packed = fb_alloc(packed_bytes))) {
+        fb_free(j.part, part_bytes);
+        return -1;
     }
+    if (j.packs) fb_parallel_for(pack_all, args, j.packs, PANELS);
     if (j.work < FB_SERIAL_WORK)
         chunks(args, 0, tasks);
     else
         fb_parallel_for(chunks, args, tasks, fb_grain(j.work, tasks));
+    if (j.part && !atomic_load(&j.failed))
+        fb_parallel_for(add_parts, args, batches * j.p.m, fb_div_up(ADDITIONS, j.splits * j.p.n));
     fb_free(j.packed, packed_bytes);
+    fb_free(j.part, part_bytes);
     return atomic_load(&j.failed) ? -1 : 0;
+}
+
+int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *problem) {
+    fb_multiplication how = {plan->operand_size, 1, 1, 0, 1, plan->pack, *plan};
+    return fb_multiply(&how, problem);
 }
