@@ -29,7 +29,11 @@ cdef int default_dtype = F32
 
 @cython.final
 cdef class DType:
-    """A tensor's element type, such as `flambeau.float32`."""
+    """A tensor's element type, such as `flambeau.float32`.
+
+    >>> fb.float16.itemsize, fb.float16.is_floating_point, fb.complex64.to_real()
+    (2, True, flambeau.float32)
+    """
     cdef readonly int code
     cdef readonly str name
     cdef readonly str ir
@@ -126,12 +130,22 @@ def promote_types(a, b):
 
 
 def get_default_dtype():
-    """The floating dtype that Python floats become."""
+    """The floating dtype that Python floats become.
+
+    >>> fb.get_default_dtype()
+    flambeau.float32
+    """
     return DTYPES[default_dtype]
 
 
 def set_default_dtype(dtype):
-    """Sets the floating dtype that Python floats become: float16, bfloat16, float32 or float64."""
+    """Sets the floating dtype that Python floats become: float16, bfloat16, float32 or float64.
+
+    >>> fb.set_default_dtype(fb.float64)
+    >>> fb.tensor(1.5).dtype
+    flambeau.float64
+    >>> fb.set_default_dtype(fb.float32)
+    """
     global default_dtype
     cdef int code = dtype_code(dtype)
     if CATEGORY[code] != 2:

@@ -196,12 +196,14 @@ cdef class InplaceOp:
     """The in-place form of an Op, as a method of Tensor: x.add_(y)."""
     cdef readonly Op op
     cdef readonly str __name__
-    cdef readonly str __doc__
 
     def __init__(self, Op op):
         self.op = op
         self.__name__ = op.name + "_"
-        self.__doc__ = f"In-place form of :func:`{op.name}`."
+
+    @property
+    def __doc__(self):
+        return hooks["in_place_doc"](self.op)
 
     def __call__(self, Tensor target, *args, **kwargs):
         cdef PyObject* xs[24]

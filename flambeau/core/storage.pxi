@@ -2,7 +2,14 @@
 
 
 class OutOfMemoryError(RuntimeError):
-    """An allocation could not be served; the process and every tensor in it are unharmed."""
+    """An allocation could not be served; the process and every tensor in it are unharmed.
+
+    >>> try:
+    ...     fb.empty(1 << 60)
+    ... except fb.OutOfMemoryError:
+    ...     print("too much")
+    too much
+    """
 
 
 @cython.final
@@ -111,7 +118,13 @@ cdef Storage borrow_storage(void *ptr, size_t nbytes, object owner):
 
 
 def memory_stats():
-    """Bytes of the caching allocator: live in tensors, their peak, reserved from the system, and counts of calls."""
+    """Bytes of the caching allocator: live in tensors, their peak, reserved from the system, and counts of calls.
+
+    >>> before = fb.memory_stats()["live"]
+    >>> x = fb.zeros(1024)
+    >>> fb.memory_stats()["live"] - before
+    4096
+    """
     cdef fb_memory_stats s
     fb_memory_get_stats(&s)
     return {"live": s.live, "peak": s.peak, "reserved": s.reserved, "limit": s.limit, "allocs": s.allocs,
@@ -119,11 +132,24 @@ def memory_stats():
 
 
 def reset_peak_memory_stats():
+    """Lets the peak of `memory_stats` begin again at what is live now.
+
+    >>> fb.reset_peak_memory_stats()
+    >>> stats = fb.memory_stats()
+    >>> stats["peak"] == stats["live"]
+    True
+    """
     fb_memory_reset_peak()
 
 
 def set_memory_limit(nbytes):
-    """The most bytes the allocator may reserve; 0 lifts the limit."""
+    """The most bytes the allocator may reserve; 0 lifts the limit.
+
+    >>> fb.set_memory_limit(1 << 40)
+    >>> fb.memory_stats()["limit"] == 1 << 40
+    True
+    >>> fb.set_memory_limit(0)
+    """
     cdef int64_t limit = integer(nbytes, "a memory limit")
     if limit < 0:
         raise RuntimeError(f"set_memory_limit: a number of bytes is needed, got {nbytes}")
@@ -131,17 +157,31 @@ def set_memory_limit(nbytes):
 
 
 def empty_cache():
-    """Returns the allocator's unused memory to the system."""
+    """Returns the allocator's unused memory to the system.
+
+    >>> fb.empty_cache()
+    """
     fb_memory_trim()
 
 
 def get_num_threads():
-    """How many threads kernels run on."""
+    """How many threads kernels run on.
+
+    >>> fb.get_num_threads() >= 1
+    True
+    """
     return fb_num_threads()
 
 
 def set_num_threads(n):
-    """Sets how many threads kernels run on; results don't depend on it."""
+    """Sets how many threads kernels run on; results don't depend on it.
+
+    >>> before = fb.get_num_threads()
+    >>> fb.set_num_threads(1)
+    >>> fb.get_num_threads()
+    1
+    >>> fb.set_num_threads(before)
+    """
     cdef int64_t count = integer(n, "a number of threads")
     if count < 1 or count > 65536:
         raise RuntimeError(f"set_num_threads: at least one thread is needed and at most 65536, got {n}")

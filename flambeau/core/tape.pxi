@@ -333,7 +333,12 @@ cdef int rebase(Tensor t, Node n, int self_edge) except -1:
 
 # ---- modes
 def is_grad_enabled():
-    """Whether operations are being recorded in this thread."""
+    """Whether operations are being recorded in this thread.
+
+    >>> with fb.no_grad():
+    ...     fb.is_grad_enabled()
+    False
+    """
     return fb_grad_enabled != 0
 
 
@@ -353,6 +358,12 @@ def swap_inference(bint value):
 
 
 def is_inference_mode_enabled():
+    """Whether inference mode is on in this thread.
+
+    >>> with fb.inference_mode():
+    ...     fb.is_inference_mode_enabled()
+    True
+    """
     return fb_inference != 0
 
 

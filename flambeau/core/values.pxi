@@ -28,7 +28,11 @@ def set_package_name(str name):
 
 
 class Size(tuple):
-    """A tensor's shape: a tuple of ints with `numel()`."""
+    """A tensor's shape: a tuple of ints with `numel()`.
+
+    >>> fb.Size([2, 3]) == (2, 3), fb.Size([2, 3]).numel()
+    (True, 6)
+    """
     __slots__ = ()
 
     def numel(self):
@@ -57,7 +61,11 @@ DEVICE_TYPES = frozenset(("cpu", "cuda", "fpga", "hip", "hpu", "ipu", "lazy", "m
 
 
 class device:
-    """A place by name, such as `device("cpu")`; tensors are on "cpu"."""
+    """A place by name, such as `device("cpu")`; tensors are on "cpu".
+
+    >>> fb.device("cuda:1")
+    device(type='cuda', index=1)
+    """
     __slots__ = ("type", "index")
 
     def __new__(cls, kind="cpu", index=None, *, type=None):

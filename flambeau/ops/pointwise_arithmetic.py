@@ -88,6 +88,8 @@ def mul(x, y):
 def div(x, y):
     """x / y, floating also for integers.
 
+    >>> fb.div(fb.tensor([1.0, 2.0]), fb.tensor([3.0, 4.0]))
+    tensor([0.3333, 0.5000])
     >>> fb.div(fb.tensor([1, 2]), 4)
     tensor([0.2500, 0.5000])
     """
@@ -238,6 +240,8 @@ def _integer_pow(x: Expr, n: Expr) -> Expr:
 def float_power(x, exponent):
     """x to the power of exponent, computed and returned in float64 or complex128.
 
+    >>> fb.float_power(fb.tensor([9.0], dtype=fb.float64), 0.5)
+    tensor([3.], dtype=flambeau.float64)
     >>> fb.float_power(fb.tensor([2, 4]), -1)
     tensor([0.5000, 0.2500], dtype=flambeau.float64)
     """

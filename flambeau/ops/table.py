@@ -82,7 +82,15 @@ for _name, _op in list(TABLE.items()):
     for _alias in OPS[_name].aliases:
         TABLE[_alias] = _op
 
+
+def in_place_doc(op: Op) -> str:
+    from . import documents
+
+    return documents.in_place(op.name, op.__doc__ or "")
+
+
 _core.bind_operators(TABLE)
+_core.set_hook("in_place_doc", in_place_doc)
 _core.set_hook("specialise", specialise)
 _core.set_hook("specialise_inplace", specialise_inplace)
 _core.set_hook("op_named", TABLE.__getitem__)
