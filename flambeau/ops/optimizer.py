@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Op, Tensor
-from ..ir.expr import maximum, sqrt
+from ..ir.expr import maximum, minimum, sqrt
 from .define import PointwiseDef, uniform
 
 
@@ -119,3 +119,23 @@ def adam_(
             lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step), float(eps),
         )  # fmt: skip
         _core.update_many(op, (p, *moments), (p, g, *moments), numbers)
+
+
+@functools.cache
+def scale_op() -> Op:
+    return update_op("scale", ("x",), ("factor",), 1, lambda x, factor: x * factor)
+
+
+def scale_many_(tensors: Sequence[Tensor], factor: float) -> None:
+    """x *= factor, for all tensors in one pass."""
+    _core.update_many(scale_op(), (tensors,), (tensors,), (float(factor),))
+
+
+@functools.cache
+def clamp_op() -> Op:
+    return update_op("clamp", ("x",), ("low", "high"), 1, lambda x, low, high: minimum(maximum(x, low), high))
+
+
+def clamp_many_(tensors: Sequence[Tensor], limit: float) -> None:
+    """x = min(max(x, -limit), limit), for all tensors in one pass."""
+    _core.update_many(clamp_op(), (tensors,), (tensors,), (-limit, float(limit)))

@@ -40,7 +40,7 @@ def _addmm(x: Tensor, y: Tensor, z: Tensor, beta: float, alpha: float) -> Tensor
 
 
 class Muon(Optimizer):
-    """b = momentum b + (1 - momentum) g;  p *= 1 - lr weight_decay;  p -= lr r NS(b), or with Nesterov of what b becomes.
+    """b = momentum b + (1 - momentum) g;  p *= 1 - lr weight_decay;  p -= lr r NS(b), or NS of the next b (Nesterov).
 
     NS is `newton_schulz`; r = √max(1, rows / columns), or 0.2 √max(rows, columns) with `adjust_lr_fn` =
     "match_rms_adamw", which makes steps as large as AdamW's. Jordan et al., Muon: an optimizer for hidden layers in

@@ -1,18 +1,25 @@
-"""Clipping of gradients, by their total norm or by value.
+"""Clipping of gradients, by their total norm or by value; scaling and clamping are one pass over all of them.
 
-Imports the tensor core. Read next: `convert_parameters.py`.
+Imports the tensor core and the fused updates. Read next: `convert_parameters.py`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.ops.optimizer import clamp_many_, scale_many_
 
 
 def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    grads = (p.grad for p in _tensors(parameters))
+    return [g for g in grads if g is not None]
 
 
 def get_total_norm(
@@ -25,6 +32,9 @@ def get_total_norm(
 
     Raises:
         RuntimeError: with `error_if_nonfinite`, where it is infinite or NaN.
+
+    >>> fb.nn.utils.get_total_norm([fb.tensor([3.0]), fb.tensor([[4.0]])])
+    tensor(5.)
     """
     tensors = _tensors(tensors)
     if not tensors:
@@ -34,8 +44,7 @@ def get_total_norm(
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot "
-            "be clipped. "
-            "To disable this error and scale the gradients by the non-finite norm anyway, set "
+            "be clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
             "`error_if_nonfinite=False`"
         )
     return total
@@ -44,12 +53,22 @@ def get_total_norm(
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale the gradients in place by max_norm / (total_norm + 1e-6) where that is below 1."""
-    with fb.no_grad():
-        factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
-        for parameter in _tensors(parameters):
-            if parameter.grad is not None:
-                parameter.grad.mul_(factor.to(parameter.grad.device))
+    """Scale the gradients in place by max_norm / (total_norm + 1e-6) where that is below 1.
+
+    >>> p = fb.zeros(2, requires_grad=True)
+    >>> p.grad = fb.tensor([3.0, 4.0])
+    >>> fb.nn.utils.clip_grads_with_norm_(p, 1.0, fb.tensor(5.0))
+    >>> p.grad
+    tensor([0.6000, 0.8000])
+    """
+    grads = _grads(parameters)
+    if grads:
+        with fb.no_grad():
+            factor = float((max_norm / (total_norm + 1e-6)).clamp(max=1.0))
+            scale_many_([fb.view_as_real(g) if g.is_complex() else g for g in grads if g.layout == "strided"], factor)
+            for g in grads:
+                if g.layout != "strided":
+                    g.mul_(factor)
 
 
 def clip_grad_norm_(
@@ -66,14 +85,30 @@ def clip_grad_norm_(
     """
     parameters = _tensors(parameters)
     with fb.no_grad():
-        total = get_total_norm([p.grad for p in parameters if p.grad is not None], norm_type, error_if_nonfinite)
+        total = get_total_norm(_grads(parameters), norm_type, error_if_nonfinite)
         clip_grads_with_norm_(parameters, max_norm, total)
     return total
 
 
+def clip_grad_norm(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """The old name of `clip_grad_norm_`."""
+    warnings.warn("nn.utils.clip_grad_norm is deprecated; use clip_grad_norm_", FutureWarning, stacklevel=2)
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
-    """Clamp the gradients in place to [-clip_value, clip_value]."""
-    with fb.no_grad():
-        for parameter in _tensors(parameters):
-            if parameter.grad is not None:
-                parameter.grad.clamp_(-float(clip_value), float(clip_value))
+    """Clamp the gradients in place to [-clip_value, clip_value].
+
+    >>> p = fb.zeros(2, requires_grad=True)
+    >>> p.grad = fb.tensor([0.5, -4.0])
+    >>> fb.nn.utils.clip_grad_value_(p, 1.0)
+    >>> p.grad
+    tensor([ 0.5000, -1.0000])
+    """
+    grads = _grads(parameters)
+    if grads:
+        with fb.no_grad():
+            clamp_many_(grads, float(clip_value))
