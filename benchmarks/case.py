@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Imported by the worker, in the order of the printed table; each fills CASES. `startup` is timed from outside.
-FAMILIES = ("overhead", "memory", "compute", "training", "data", "startup")
+FAMILIES = ("overhead", "small", "memory", "compute", "families", "training", "data", "startup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Case:
     traffic  bytes the statement must at least read and write, for the share of the copy bandwidth
     share    share of the copy bandwidth to reach, or None
     flops    multiplications and additions, for the share of the FMA peak
+    rounds   samples to take
     budget   with --quick: the longest time allowed, in units of the reference loop
     """
 
@@ -33,6 +34,7 @@ class Case:
     traffic: float = 0.0
     share: float | None = None
     flops: float = 0.0
+    rounds: int = 11
     budget: float | None = None
 
     @property
