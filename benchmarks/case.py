@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Imported by the worker, in the order of the printed table; each fills CASES. `startup` is timed from outside.
-FAMILIES = ("overhead", "small", "memory", "compute", "families", "training", "data", "startup")
+FAMILIES = ("overhead", "small", "memory", "compute", "families", "training", "models", "data", "startup")
 
 
 @dataclass(frozen=True, slots=True)
