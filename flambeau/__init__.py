@@ -60,8 +60,8 @@ strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_c
 newaxis = None
 
 _subpackages = frozenset(
-    ("array_api", "autograd", "cli", "fft", "func", "linalg", "multiprocessing", "nn", "optim", "serialization")
-    + ("sparse", "special", "testing", "types", "utils")
+    ("array_api", "autograd", "cli", "distributions", "fft", "func", "linalg", "metrics", "multiprocessing", "nn")
+    + ("optim", "serialization", "sparse", "special", "testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
 __all__ = list({n for n in globals() if n[0] != "_"} - _internal - _subpackages | {*_deferred.FUNCTIONS})

@@ -26,7 +26,7 @@ LAYERS = [
     ["eager"],
     ["autograd", "compiler"],
     ["_printing", "serialization", "api", "multiprocessing", "array_api"],
-    ["nn", "optim", "utils", "testing", "func"],
+    ["nn", "optim", "utils", "testing", "func", "distributions", "metrics"],
     ["cli", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
