@@ -135,7 +135,7 @@ def exponential(ctx, A):
 
     a = array(A)
     ctx.save(A)
-    with alone():
+    with alone:
         return tensor(expm(a).astype(a.dtype) if a.size else a.copy())
 
 

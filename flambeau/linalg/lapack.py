@@ -78,7 +78,7 @@ def failures(name: str, why: str) -> Iterator[None]:
     import numpy as np
 
     try:
-        with alone():
+        with alone:
             yield
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"{name}: {why}") from error
@@ -89,7 +89,7 @@ def each(f: Callable[..., Any], *arrays: Any) -> tuple[Any, ...]:
     import numpy as np
 
     batch = arrays[0].shape[:-2]
-    with alone():
+    with alone:
         if not batch:
             return tuple(np.asarray(part) for part in f(*arrays))
         found = [f(*(a[index] for a in arrays)) for index in itertools.product(*map(range, batch))]

@@ -13,8 +13,7 @@ import glob
 import os
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..core import _core
@@ -60,29 +59,31 @@ def libraries() -> list[_Threads]:
     return [_Threads(path) for path in sorted(loaded | {os.path.realpath(path) for path in wheels})]
 
 
-_lock = threading.Lock()
-_inside = 0
-_saved: list[int] = []
+class Alone:
+    """Inside of it OpenBLAS uses no threads of its own; Python's threads may be inside at once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.changed: list[tuple[_Threads, int]] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.changed = [(library, n) for library in libraries() if (n := library.get()) != 1]
+                for library, _ in self.changed:
+                    library.set(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                for library, n in self.changed:
+                    library.set(n)
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Here OpenBLAS uses no threads of its own."""
-    global _inside, _saved
-    with _lock:
-        if not _inside:
-            _saved = [library.get() for library in libraries()]
-            for library in libraries():
-                library.set(1)
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                for library, count in zip(libraries(), _saved, strict=True):
-                    library.set(count)
+alone = Alone()
 
 
 @functools.cache
@@ -130,9 +131,8 @@ def call(name: str, like: Tensor, *parameters: Tensor | int | str | Scratch) -> 
     if count:
         f = address(LETTERS[like.dtype] + name)
         work = max(1, like.numel()) * like.shape[-1]
-        with alone():
-            if any(isinstance(p, Scratch) for p in parameters):
-                parameters = with_scratch(f, count, parameters, info)
+        with alone:
+            parameters = with_scratch(f, count, parameters, info)
             grain = max(1, PIECE * count // max(1, like.numel()))
             run(f, count, (*parameters, info), grain, work)
     return info
@@ -145,34 +145,50 @@ def factored(A: Tensor) -> tuple[Tensor, Tensor]:
     return pivots, call("getrf", A, m, n, A, max(1, m), pivots)
 
 
-def run(f: int, count: int, parameters: tuple, grain: int = 1, work: int = 0) -> None:
+@functools.lru_cache(4096)
+def constant(value: int | str) -> tuple[int, Any]:
+    """Where a number or a letter stands in memory, and what keeps it there."""
+    raw = struct.pack("q", value) if isinstance(value, int) else struct.pack("8s", value.encode())
+    held = ctypes.create_string_buffer(raw, 8)
+    return ctypes.addressof(held), held
+
+
+def run(f: int, count: int, parameters: Sequence, grain: int = 1, work: int = 0) -> None:
     """Calls f `count` times: for each parameter fb_call_each reads an address and the step to the next matrix."""
-    constants = ctypes.create_string_buffer(8 * PARAMETERS)
-    at, slots = ctypes.addressof(constants), [f]
-    for k, p in enumerate(parameters):
+    slots, held = [f], []
+    for p in parameters:
         if isinstance(p, Tensor):
-            slots += [p, p.numel() // count * p.dtype.itemsize]
+            slots += p, p.numel() // count * p.dtype.itemsize
         else:
-            form, value = ("q", p) if isinstance(p, int) else ("8s", p.encode())
-            struct.pack_into(form, constants, 8 * k, value)
-            slots += [at + 8 * k, 0]
+            held.append(constant(p))
+            slots += held[-1][0], 0
     slots += [0] * (2 * (PARAMETERS - len(parameters)))
     launch(_core.CALL_EACH, slots, count, grain, work)
 
 
+# What routines said they want of each kind of memory, by all that this depends on: the routine, letters and sizes.
+_wanted: dict[tuple, list[int]] = {}
+
+
 def with_scratch(f: int, count: int, parameters: tuple, info: Tensor) -> tuple:
-    """The parameters with memory to work in, after asking the routine how much it wants."""
-    wanted = {p: new_empty((1,), p.dtype) for p in parameters if isinstance(p, Scratch)}
-    query: list = []
+    """The parameters with memory to work in, as much as the routine wants."""
+    kinds = [p.dtype for p in parameters if isinstance(p, Scratch)]
+    if not kinds:
+        return parameters
+    key = (f, *(p for p in parameters if not isinstance(p, Tensor)))
+    if key not in _wanted:
+        answers = [new_empty((1,), kind) for kind in kinds]
+        query = replaced(parameters, [(answer, -1) for answer in answers])
+        run(f, 1, (*query, info[(0,) * info.ndim]))
+        _wanted[key] = [int(answer.item().real) for answer in answers]
+    sizes = _wanted[key]
+    return replaced(parameters, [(new_empty((count, n), kind), n) for kind, n in zip(kinds, sizes, strict=True)])
+
+
+def replaced(parameters: tuple, pairs: list[tuple[Tensor, int]]) -> tuple:
+    """The parameters with an address and a length for each Scratch."""
+    found: list = []
+    left = iter(pairs)
     for p in parameters:
-        query += [wanted[p], -1] if isinstance(p, Scratch) else [p]
-    run(f, 1, (*query, info[(0,) * info.ndim]))
-    final: list = []
-    for p in parameters:
-        if isinstance(p, Scratch):
-            size = wanted[p][0].item()
-            size = int(size.real if isinstance(size, complex) else size)
-            final += [new_empty((count, size), p.dtype), size]
-        else:
-            final.append(p)
-    return tuple(final)
+        found += next(left) if isinstance(p, Scratch) else (p,)
+    return tuple(found)
