@@ -145,7 +145,7 @@ def _linear(x: Tensor, dim: int, out: int, scale: float | None, align_corners: b
     low = at.floor().long().clamp(max=size - 1)
     part = (at - low).clamp(0, 1).to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
     high = (low + 1).clamp(max=size - 1)
-    return x.index_select(dim, low) * (1 - part) + x.index_select(dim, high) * part
+    return fb.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
 
 
 def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
@@ -161,10 +161,11 @@ def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bo
     def outer(s: Tensor) -> Tensor:
         return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
 
-    total: Tensor | float = 0.0
+    total: Tensor | None = None
     for tap, weight in zip((-1, 0, 1, 2), (outer(t + 1), inner(t), inner(1 - t), outer(2 - t)), strict=True):
         weight = weight.to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
-        total = total + x.index_select(dim, (low.long() + tap).clamp(0, size - 1)) * weight
+        values = x.index_select(dim, (low.long() + tap).clamp(0, size - 1))
+        total = values * weight if total is None else fb.addcmul(total, values, weight)
     return total
 
 
@@ -346,25 +347,27 @@ def grid_sample(
         positions.insert(0, x)
     flat = input.reshape(*input.shape[:2], -1)
 
-    def at(corner: list[Tensor]) -> Tensor:
+    def at(corner: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The values there, for all channels, and 1 where that is inside, 0 elsewhere, for all at once."""
         index, inside = 0, True
         for c, size in zip(corner, sizes, strict=True):
             inside = inside & (c >= 0) & (c < size)
             index = index * size + c.clamp(0, size - 1).long()
         index = index.reshape(index.shape[0], 1, -1).expand(-1, flat.shape[1], -1)
         values = flat.gather(2, index).reshape(*flat.shape[:2], *grid.shape[1:-1])
-        return values * inside.unsqueeze(1).to(values.dtype)
+        return values, inside.unsqueeze(1).to(values.dtype)
 
     if mode == "nearest":
-        return at([x.detach().round() for x in positions])
+        values, inside = at([x.detach().round() for x in positions])
+        return values * inside
     lows = [x.detach().floor() for x in positions]
-    total: Tensor | float = 0.0
+    total: Tensor | None = None
     for corner in range(2**n):
         up = [(corner >> i) & 1 for i in range(n)]
-        weight: Tensor | float = 1.0
+        values, weight = at([low + u for low, u in zip(lows, up, strict=True)])
         for x, low, u in zip(positions, lows, up, strict=True):
-            weight = weight * (x - low if u else low + 1 - x)
-        total = total + at([low + u for low, u in zip(lows, up, strict=True)]) * weight.unsqueeze(1)
+            weight = weight * (x - low if u else low + 1 - x).unsqueeze(1)
+        total = values * weight if total is None else fb.addcmul(total, values, weight)
     return total
 
 
