@@ -147,6 +147,9 @@ class CrossMapLRN2d(LocalResponseNorm):
     tensor([0.5000, 0.2500])
     """
 
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__(size, alpha, beta, k)
+
 
 def _reset(module: Module) -> None:
     for name, parameter in module.named_parameters(recurse=False):

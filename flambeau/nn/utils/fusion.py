@@ -32,8 +32,7 @@ def _folded(
         shape[dim] = -1
         folded = (weight * factor.reshape(shape)).to(weight.dtype)
         moved = moved.to((weight if bias is None else bias).dtype)
-    needs = weight.requires_grad
-    return Parameter(folded, needs), Parameter(moved, needs if bias is None else bias.requires_grad)
+    return Parameter(folded, weight.requires_grad), Parameter(moved, bias is not None and bias.requires_grad)
 
 
 def fuse_conv_bn_weights(
