@@ -44,16 +44,17 @@ def load() -> None:
             _deferred.module(module)
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+
+    def __getattr__(name): ...  # without types, which mypy would not have read yet where imports go in a circle
+
+    from .gather import gather as gather
+    from .matmul import matmul as matmul
+    from .softmax import softmax as softmax
+    from .unique import unique as unique
+else:
 
     def __getattr__(name: str) -> Any:
         if _deferred.FUNCTIONS.get(name, "").startswith("ops."):
             return _deferred.load(name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-else:
-    from .gather import gather as gather
-    from .matmul import matmul as matmul
-    from .softmax import softmax as softmax
-    from .unique import unique as unique
-
-    def __getattr__(name: str) -> Any: ...
