@@ -70,7 +70,13 @@ class Typed(type):
 
 
 def constructor(name: str, dtype: DType) -> Typed:
-    return Typed(name, (), {"dtype": dtype, "__doc__": f"{name}(sizes…) or {name}(data): a tensor of {dtype.name}."})
+    doc = f"""{name}(sizes…) or {name}(data): a tensor of {dtype.name}.
+
+    >>> x = fb.{name}([0, 1])
+    >>> x.dtype, isinstance(x, fb.{name}), tuple(fb.{name}(2, 3).shape)
+    (flambeau.{dtype.name}, True, (2, 3))
+    """
+    return Typed(name, (), {"dtype": dtype, "__doc__": doc})
 
 
 FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor = (

@@ -297,12 +297,21 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     return self
 
 
+def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The tensor's elements where the condition holds, the other's elsewhere.
+
+    >>> fb.tensor([1.0, 2.0]).where(fb.tensor([True, False]), 0.0)
+    tensor([1., 0.])
+    """
+    return where(condition, self, other)
+
+
 clip = clamp
 Tensor.clamp, Tensor.clip, Tensor.clamp_, Tensor.clip_ = clamp, clamp, clamp_, clamp_
 Tensor.div, Tensor.divide, Tensor.div_, Tensor.divide_ = div, div, div_, div_
 Tensor.max, Tensor.min, Tensor.aminmax = max, min, aminmax
 Tensor.masked_fill, Tensor.masked_fill_ = masked_fill, masked_fill_
-Tensor.where = lambda self, condition, other: where(condition, self, other)
+Tensor.where = where_method
 Tensor.equal, Tensor.allclose, Tensor.fill_diagonal_ = equal, allclose, fill_diagonal_
 
 __all__ = [

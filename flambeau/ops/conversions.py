@@ -77,22 +77,55 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     return out.clone() if copy and out is self else out
 
 
+def cpu(self, memory_format=None) -> Tensor:
+    """The tensor itself: it is on the CPU.
+
+    >>> x = fb.ones(2)
+    >>> x.cpu() is x
+    True
+    """
+    return self
+
+
+def type_as(self, other: Tensor) -> Tensor:
+    """The tensor converted to another tensor's dtype.
+
+    >>> fb.tensor([1, 2]).type_as(fb.ones(1))
+    tensor([1., 2.])
+    """
+    return self.to(other.dtype)
+
+
 def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
-    """Raises AssertionError: tensors are on the CPU."""
+    """Raises AssertionError: tensors are on the CPU.
+
+    >>> fb.ones(1).cuda()
+    Traceback (most recent call last):
+        ...
+    AssertionError: ...
+    """
     check_place("cuda", "cuda" if device is None else device)
     return self
 
 
-def converter(dtype: DType) -> Any:
+def converter(name: str, dtype: DType) -> Any:
     def convert(self, memory_format=None) -> Tensor:
         return to(self, dtype=dtype, memory_format=memory_format)
 
-    convert.__doc__ = f"x converted to {dtype.name}; x itself if it has that dtype."
+    convert.__doc__ = f"""x converted to {dtype.name}; x itself if it has that dtype.
+
+    >>> fb.tensor([0, 1]).{name}().dtype
+    flambeau.{dtype.name}
+    """
     return convert
 
 
 def type_(self, dtype=None, non_blocking=False):
-    """The name of the tensor's type, or the tensor converted to a dtype."""
+    """The name of the tensor's type, or the tensor converted to a dtype.
+
+    >>> fb.ones(2).type(), fb.ones(2).type(fb.int64)
+    ('flambeau.FloatTensor', tensor([1, 1]))
+    """
     if dtype is None:
         return f"{_core.package_name()}.{TYPE_NAMES[self.dtype.name]}Tensor"
     if isinstance(dtype, str):
@@ -180,12 +213,11 @@ def install() -> None:
         "float": 8, "double": 9, "half": 6, "bfloat16": 7, "long": 5, "int": 4, "short": 3, "char": 2, "byte": 1,
         "bool": 0, "cfloat": 10, "cdouble": 11,
     }.items():  # fmt: skip
-        setattr(Tensor, name, converter(DTYPES[code]))
+        setattr(Tensor, name, converter(name, DTYPES[code]))
     Tensor.numpy, Tensor.__array__, Tensor.__array_priority__ = to_numpy, array, 1000
     Tensor.__array_wrap__, Tensor.__reversed__ = array_wrap, backwards
-    Tensor.to, Tensor.type, Tensor.cpu = to, type_, lambda self, memory_format=None: self
-    Tensor.cuda = cuda
-    Tensor.type_as = lambda self, other: self.to(other.dtype)
+    Tensor.to, Tensor.type, Tensor.type_as = to, type_, type_as
+    Tensor.cpu, Tensor.cuda = cpu, cuda
     Tensor.__copy__ = shallow_copy
     _core.set_hook("deepcopy", deepcopy)
     _core.set_hook("reduce", reduce)

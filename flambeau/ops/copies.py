@@ -5,24 +5,83 @@ Imports core and neighbours in ops. Read next: `shape.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core._core import Tensor
 from . import joining, shape
 from .basic import as_strided
+from .documents import Derived
+from .documents import copied as copied_doc
+
+
+def alias(input: Tensor) -> Tensor:
+    """The same elements.
+
+    >>> fb.alias_copy(fb.tensor([1, 2]))
+    tensor([1, 2])
+    """
+    return input
+
+
+def detach(input: Tensor) -> Tensor:
+    """The elements off the tape.
+
+    >>> fb.detach(fb.tensor([1.0, 2.0], requires_grad=True))
+    tensor([1., 2.])
+    """
+    return input.detach()
+
+
+def expand(input: Tensor, size: Sequence[int], *, implicit: bool = False) -> Tensor:
+    """Dimensions of length 1 stretched; -1 keeps a length.
+
+    >>> fb.tensor([[1], [2]]).expand((-1, 3))
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
+    return input.expand(size)
+
+
+def slice_(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    """The elements start:end:step of a dimension.
+
+    >>> fb.slice_copy(fb.arange(6), 0, 1, 6, 2)
+    tensor([1, 3, 5])
+    """
+    return input[(slice(None),) * (dim % input.ndim) + (slice(start, end, step),)]
+
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Consecutive parts of the given lengths.
+
+    >>> fb.tensor([1, 2, 3]).split_with_sizes([1, 2])
+    (tensor([1]), tensor([2, 3]))
+    """
+    return joining.split(input, split_sizes, dim)
+
+
+def view(input: Tensor, size: Sequence[int]) -> Tensor:
+    """The elements under another shape.
+
+    >>> fb.tensor([1, 2, 3, 4]).view((2, 2))
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    return input.view(size)
+
 
 VIEWS: dict[str, Callable[..., Any]] = {
-    "alias_copy": lambda input: input,
+    "alias_copy": alias,
     "as_strided_copy": as_strided,
-    "detach_copy": lambda input: input.detach(),
+    "detach_copy": detach,
     "diagonal_copy": shape.diagonal,
-    "expand_copy": lambda input, size, *, implicit=False: input.expand(size),
+    "expand_copy": expand,
     "permute_copy": shape.permute,
     "select_copy": shape.select,
-    "slice_copy": lambda input, dim=0, start=None, end=None, step=1: part(input, dim, start, end, step),
+    "slice_copy": slice_,
     "split_copy": joining.split,
-    "split_with_sizes_copy": joining.split,
+    "split_with_sizes_copy": split_with_sizes,
     "squeeze_copy": shape.squeeze,
     "t_copy": shape.t,
     "transpose_copy": shape.transpose,
@@ -31,12 +90,8 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "unsqueeze_copy": shape.unsqueeze,
     "view_as_complex_copy": shape.view_as_complex,
     "view_as_real_copy": shape.view_as_real,
-    "view_copy": lambda input, size: input.view(size),
+    "view_copy": view,
 }
-
-
-def part(x: Tensor, dim: int, start: int | None, end: int | None, step: int) -> Tensor:
-    return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
 
 
 def copied(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,9 +106,7 @@ def copied(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
             target.copy_(p)
         return None
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`{name.removesuffix('_copy')}`, with memory of its own."
-    return function
+    return Derived(name, function, lambda: copied_doc(name.removesuffix("_copy"), view.__doc__ or ""))
 
 
 globals().update({name: copied(name, view) for name, view in VIEWS.items()})

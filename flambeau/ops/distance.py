@@ -199,4 +199,10 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
 
 
 def renorm_(self: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """In-place form of `renorm`.
+
+    >>> fb.tensor([[3.0, 4.0], [0.3, 0.4]]).renorm_(2, 0, 1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+    """
     return self.copy_(renorm(self, p, dim, maxnorm))

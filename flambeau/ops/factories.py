@@ -321,11 +321,37 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False) -> Ten
     return finish(_core.from_pointer(raw.data_ptr() + offset, (n,), (1,), dtype, raw), requires_grad)
 
 
-def new_factory(make: Any) -> Any:
+def new_factory(make: Any, arguments: str, made: str) -> Any:
+    """x.new_ones and its kin; `arguments` and what they make are the docstring's example."""
+
     def method(self, *size, dtype=None, device=None, requires_grad=False, **kwargs) -> Tensor:
         return make(*size, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad, **kwargs)
 
+    name = make.__name__
+    method.__doc__ = f"""As `{name}`, with the tensor's dtype unless another is given.
+
+    >>> fb.tensor([1, 2]).new_{name}({arguments})
+    {made}
+    """
     return method
+
+
+def new_tensor(self, data, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """As `tensor`, with the tensor's dtype unless another is given: a copy of data.
+
+    >>> fb.ones(1, dtype=fb.float64).new_tensor([1, 2])
+    tensor([1., 2.], dtype=flambeau.float64)
+    """
+    return tensor(data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad)
+
+
+def new(self, *args) -> Tensor:
+    """A tensor of the tensor's dtype from sizes or data, as PyTorch's legacy constructor makes it.
+
+    >>> fb.ones(1).new([1, 2])
+    tensor([1., 2.])
+    """
+    return legacy_constructor(args, self.dtype)
 
 
 def legacy_constructor(args: tuple, dtype: DType | None) -> Tensor:
@@ -339,12 +365,15 @@ def legacy_constructor(args: tuple, dtype: DType | None) -> Tensor:
 
 
 def install() -> None:
-    Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = (new_factory(f) for f in (zeros, ones, empty))
-    Tensor.new_full = new_factory(full)
-    Tensor.new_tensor = lambda self, data, dtype=None, device=None, requires_grad=False: tensor(
-        data, dtype=self.dtype if dtype is None else dtype, requires_grad=requires_grad
+    Tensor.new_zeros, Tensor.new_ones = (
+        new_factory(zeros, "2", "tensor([0, 0])"),
+        new_factory(ones, "2", "tensor([1, 1])"),
     )
-    Tensor.new = lambda self, *args: legacy_constructor(args, self.dtype)
+    Tensor.new_empty, Tensor.new_full = (
+        new_factory(empty, "0", "tensor([], dtype=flambeau.int64)"),
+        new_factory(full, "(2,), 7", "tensor([7, 7])"),
+    )
+    Tensor.new_tensor, Tensor.new = new_tensor, new
     _core.set_hook("legacy_constructor", legacy_constructor)
     _core.set_hook("array_view", array_view)
     _core.set_hook("zeros", _core.zeros_tensor)

@@ -11,10 +11,14 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, new_empty_strided
-from .basic import copy_
+from . import documents
+from .basic import as_strided, copy_
+from .documents import Derived
 from .factories import default, finish, zeros
+from .joining import chunk, split
 from .random import Generator, draw, rand
 from .reduce import sum
+from .shape import squeeze, swapaxes, t, transpose, unsqueeze
 from .table import TABLE
 
 INT64 = DTYPES[5]
@@ -33,13 +37,14 @@ def adopt(name: str, self: Tensor, view: Tensor) -> Tensor:
     return self
 
 
-def in_place(name: str) -> Callable[..., Tensor]:
+def in_place(view: Callable[..., Tensor]) -> Derived:
+    """The method by which a tensor itself takes the geometry of a view of it."""
+    name = view.__name__
+
     def method(self: Tensor, *args: Any) -> Tensor:
         return adopt(name + "_", self, getattr(self, name)(*args))
 
-    method.__name__ = name + "_"
-    method.__doc__ = f"In-place form of `{name}`: the tensor itself takes the new geometry."
-    return method
+    return Derived(name + "_", method, lambda: documents.in_place(name, view.__doc__ or ""))
 
 
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
@@ -288,17 +293,6 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Tens
     return arange(start, start + step * (count - 0.5), step, **kwargs)
 
 
-def in_place_function(name: str) -> Callable[..., Tensor]:
-    """relu_(x) and its kin: the op written over its argument."""
-
-    def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return TABLE[name].inplace(input, *args, **kwargs)
-
-    function.__name__ = function.__qualname__ = name + "_"
-    function.__doc__ = f"In-place form of `{name}`."
-    return function
-
-
 def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
     """The dimensions from the outermost in memory to the innermost; of equal strides in their own order.
 
@@ -328,23 +322,48 @@ def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
     return order
 
 
+def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of a dimension, of the lengths given.
+
+    >>> fb.tensor([1, 2, 3]).split_with_sizes([1, 2])
+    (tensor([1]), tensor([2, 3]))
+    """
+    return split(self, split_sizes, dim)
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """False: memory is pinned for copies to other devices.
+
+    >>> fb.ones(1).is_pinned()
+    False
+    """
+    return False
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: there is no other device to copy it to.
+
+    >>> x = fb.ones(1)
+    >>> x.pin_memory() is x
+    True
+    """
+    return self
+
+
 celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
-    in_place_function(n) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
+    _core.InplaceOp(TABLE[n]) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
 )
 
 
-for _name in ("transpose", "squeeze", "unsqueeze", "t", "swapaxes", "swapdims"):
-    setattr(Tensor, _name + "_", in_place(_name))
+for _view in (transpose, squeeze, unsqueeze, t, swapaxes, as_strided):
+    setattr(Tensor, _view.__name__ + "_", in_place(_view))
+Tensor.swapdims_ = Tensor.swapaxes_
 for _function in (resize_, resize_as_, sum_to_size, apply_, map_, multinomial, is_nonzero, dim_order):
     setattr(Tensor, _function.__name__, _function)
-Tensor.as_strided_ = lambda self, *args: adopt("as_strided_", self, self.as_strided(*args))
 Tensor.put, Tensor.const_data_ptr = put, Tensor.data_ptr
-Tensor.split_with_sizes = lambda self, split_sizes, dim=0: self.split(split_sizes, dim)
-Tensor.unsafe_chunk = lambda self, chunks, dim=0: self.chunk(chunks, dim)
-Tensor.unsafe_split = lambda self, size, dim=0: self.split(size, dim)
+Tensor.split_with_sizes, Tensor.unsafe_chunk, Tensor.unsafe_split = split_with_sizes, chunk, split
 Tensor.new_empty_strided = new_empty_strided_like
-Tensor.is_pinned = lambda self, device=None: False
-Tensor.pin_memory = lambda self, device=None: self
+Tensor.is_pinned, Tensor.pin_memory = is_pinned, pin_memory
 
 __all__ = [
     "celu_", "detach", "elu_", "empty_permuted", "fill", "get_device", "hardtanh_", "is_inference", "is_nonzero",

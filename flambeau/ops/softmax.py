@@ -369,6 +369,7 @@ def log_softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tens
     return along(log_softmax_last, self, dim, dtype, "log_softmax")
 
 
+softmax_method.__doc__, log_softmax_method.__doc__ = softmax.__doc__, log_softmax.__doc__
 Tensor.softmax, Tensor.log_softmax = softmax_method, log_softmax_method
 Tensor.logsumexp = logsumexp
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core._core import DTYPES, DType, Tensor
+from ..ops.documents import Derived
+from ..ops.documents import copied as copied_doc
 from ..ops.gather import index_select
 from ..ops.indirect import inserted
 from ..ops.picking import put
@@ -303,9 +305,8 @@ def copied(part: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def function(input: Tensor) -> Tensor:
         return part(input).clone()
 
-    function.__name__ = function.__qualname__ = f"{part.__name__}_copy"
-    function.__doc__ = f"A copy of what `{part.__name__}` gives."
-    return function
+    name = part.__name__
+    return Derived(f"{name}_copy", function, lambda: copied_doc(name, part.__doc__ or ""))
 
 
 indices_copy, values_copy = copied(indices), copied(values)
