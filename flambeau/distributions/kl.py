@@ -201,7 +201,7 @@ def cross(kind_p: type, kind_q: type) -> Formula:
 
 def infinite(p: Any, q: Any) -> Tensor:
     shape = fb.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return fb.full(shape, math.inf, dtype=p.entropy().dtype)
+    return fb.full(shape, math.inf, dtype=p.mean.dtype)
 
 
 for _q, (_needs, _) in CROSS.items():
