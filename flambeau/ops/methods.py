@@ -350,8 +350,17 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     return self
 
 
+def in_place_function(name: str) -> Derived:
+    """relu_(x) and its kin: the op written over its argument."""
+
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return TABLE[name].inplace(input, *args, **kwargs)
+
+    return Derived(name + "_", function, lambda: documents.in_place(name, TABLE[name].__doc__ or "", False))
+
+
 celu_, elu_, hardtanh_, leaky_relu_, selu_, threshold_ = (
-    _core.InplaceOp(TABLE[n]) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
+    in_place_function(n) for n in ("celu", "elu", "hardtanh", "leaky_relu", "selu", "threshold")
 )
 
 

@@ -86,7 +86,7 @@ for _name, _op in list(TABLE.items()):
 def in_place_doc(op: Op) -> str:
     from . import documents
 
-    return documents.in_place(op.name, op.__doc__ or "", hasattr(_core.Tensor, op.name + "_"))
+    return documents.in_place(op.name, op.__doc__ or "")
 
 
 _core.bind_operators(TABLE)
