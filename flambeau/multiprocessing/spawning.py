@@ -27,11 +27,26 @@ class ProcessException(Exception):
 
 
 class ProcessRaisedException(ProcessException):
-    """The function raised an exception in a process; the message has its traceback."""
+    """The function raised an exception in a process; the message has its traceback.
+
+    >>> try:
+    ...     fb.multiprocessing.spawn(divmod, (0,))
+    ... except fb.multiprocessing.ProcessRaisedException as error:
+    ...     print(str(error).splitlines()[-1])
+    ZeroDivisionError: integer division or modulo by zero
+    """
 
 
 class ProcessExitedException(ProcessException):
-    """A process ended with an exit code other than 0, or by a signal, whose name is `signal_name`."""
+    """A process ended with an exit code other than 0, or by a signal, whose name is `signal_name`.
+
+    >>> import sys
+    >>> try:
+    ...     fb.multiprocessing.start_processes(sys.exit, start_method="fork", nprocs=2)
+    ... except fb.multiprocessing.ProcessExitedException as error:
+    ...     print(error.exit_code)
+    1
+    """
 
     def __init__(
         self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None
@@ -115,7 +130,15 @@ class ProcessContext:
 
 
 class SpawnContext(ProcessContext):
-    """What `spawn(join=False)` returns."""
+    """What `spawn(join=False)` returns.
+
+    >>> x = fb.zeros(1)
+    >>> context = fb.multiprocessing.spawn(x.__setitem__, (5.0,), join=False)
+    >>> while not context.join():
+    ...     pass
+    >>> x
+    tensor([5.])
+    """
 
 
 def start_processes(
@@ -126,7 +149,13 @@ def start_processes(
     daemon: bool = False,
     start_method: str = "spawn",
 ) -> ProcessContext | None:
-    """Calls fn(i, *args) in nprocs processes, i counting from 0; with `join`, returns when all have ended."""
+    """Calls fn(i, *args) in nprocs processes, i counting from 0; with `join`, returns when all have ended.
+
+    >>> x = fb.zeros(1).share_memory_()
+    >>> fb.multiprocessing.start_processes(x.__setitem__, (5.0,), start_method="fork")
+    >>> x
+    tensor([5.])
+    """
     context = multiprocessing.get_context(start_method)
     processes, errors = [], []
     for i in range(nprocs):
@@ -157,5 +186,10 @@ def spawn(
     With `join` returns when all have ended, without it returns their ProcessContext. If one fails the others are
     stopped and ProcessRaisedException or ProcessExitedException is raised. fn must be defined at a module's top level,
     and the program's start guarded by `if __name__ == "__main__":`.
+
+    >>> x = fb.zeros(2)
+    >>> fb.multiprocessing.spawn(x.__setitem__, (5.0,), nprocs=2)  # x[0] = 5 in one, x[1] = 5 in the other
+    >>> x
+    tensor([5., 5.])
     """
     return start_processes(fn, args, nprocs, join, daemon, start_method)

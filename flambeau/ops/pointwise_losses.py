@@ -110,7 +110,11 @@ def _bce_pos_grad(g: Expr, out: Expr, x: Expr, target: Expr, pos_weight: Expr) -
     grad=_bce_pos_grad,
 )
 def weighted_binary_cross_entropy_with_logits(x, target, pos_weight):
-    """The same with the positive part weighted: (1 − target) x − (1 + (pos_weight − 1) target) logsigmoid(x)."""
+    """The same with the positive part weighted: (1 − target) x − (1 + (pos_weight − 1) target) logsigmoid(x).
+
+    >>> fb.weighted_binary_cross_entropy_with_logits(fb.tensor([0.0]), fb.tensor([1.0]), fb.tensor([3.0]))
+    tensor([2.0794])
+    """
     return (1 - target) * x - ((pos_weight - 1) * target + 1) * logsigmoid(x)
 
 
@@ -135,13 +139,21 @@ def _soft_margin_grad(g: Expr, out: Expr, x: Expr, target: Expr) -> tuple[Expr, 
     samples=(uniform(-3, 3), integers(-1, 1)), like=F + "soft_margin_loss", domain="float", grad=_soft_margin_grad
 )
 def soft_margin_loss(x, target):
-    """log(1 + e^(−target x)), without overflow; targets are −1 or 1."""
+    """log(1 + e^(−target x)), without overflow; targets are −1 or 1.
+
+    >>> fb.soft_margin_loss(fb.tensor([0.0, 2.0]), fb.tensor([1.0, -1.0]))
+    tensor([0.6931, 2.1269])
+    """
     return -logsigmoid(target * x)
 
 
 @pointwise(samples=(uniform(0.1, 3), uniform(0.1, 4)), like=F + "poisson_nll_loss", domain="float")
 def poisson_nll_loss(x, target, eps=1e-8, log_input=True, full=False):
-    """eˣ − target x, or x − target log(x + ε) when x is no logarithm; `full` adds Stirling's term where target > 1."""
+    """eˣ − target x, or x − target log(x + ε) when x is no logarithm; `full` adds Stirling's term where target > 1.
+
+    >>> fb.poisson_nll_loss(fb.tensor([0.0, 1.0]), fb.tensor([1.0, 2.0]))
+    tensor([1.0000, 0.7183])
+    """
     loss = exp(x) - target * x if log_input else x - target * log(x + eps)
     if not full:
         return loss
@@ -165,6 +177,10 @@ def gaussian_nll_loss(x, target, var, eps=1e-6, full=False):
     """½ (log v + (x − target)² / v) with v = max(var, ε); `full` adds ½ log 2π.
 
     As in PyTorch the gradient passes the bound on var unchanged.
+
+    >>> x, t = fb.tensor([1.0, 3.0]), fb.tensor([1.0, 1.0])
+    >>> fb.gaussian_nll_loss(x, t, fb.ones(2))
+    tensor([0., 2.])
     """
     v = E.maximum(var, eps)
     d = x - target
@@ -174,7 +190,11 @@ def gaussian_nll_loss(x, target, var, eps=1e-6, full=False):
 
 @pointwise(samples=(uniform(-3, 3), integers(-1, 1)), like=F + "hinge_embedding_loss", domain="float")
 def hinge_embedding_loss(x, target, margin=1.0):
-    """x for target 1, max(0, margin − x) for target −1, the sum of both otherwise."""
+    """x for target 1, max(0, margin − x) for target −1, the sum of both otherwise.
+
+    >>> fb.hinge_embedding_loss(fb.tensor([0.5, 0.25]), fb.tensor([1.0, -1.0]))
+    tensor([0.5000, 0.7500])
+    """
     lack = margin - x
     return where(E.ne(target, 1), where(lack < 0, 0.0, lack), 0.0) + where(E.ne(target, -1), x, 0.0)
 
@@ -191,5 +211,9 @@ def _margin_ranking_grad(g: Expr, out: Expr, x: Expr, y: Expr, target: Expr, mar
     grad=_margin_ranking_grad,
 )
 def margin_ranking_loss(x, y, target, margin=0.0):
-    """max(0, margin − target (x − y)): target 1 asks for x above y, −1 for the opposite."""
+    """max(0, margin − target (x − y)): target 1 asks for x above y, −1 for the opposite.
+
+    >>> fb.margin_ranking_loss(fb.tensor([1.0, 1.0]), fb.tensor([3.0, 3.0]), fb.tensor([1.0, -1.0]), 0.5)
+    tensor([2.5000, 0.0000])
+    """
     return E.maximum(margin - target * (x - y), 0.0)

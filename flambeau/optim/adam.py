@@ -68,7 +68,15 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p *= 1 - lr weight_decay. Loshchilov and Hutter, 2017."""
+    """Adam with decoupled weight decay: p *= 1 - lr weight_decay. Loshchilov and Hutter, 2017.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.AdamW([w], lr=0.1, weight_decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data  # 5 (1 - 0.1 · 0.5) - 0.1
+    tensor([4.6500])
+    """
 
     def __init__(
         self, params: Params, lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,

@@ -14,7 +14,15 @@ from flambeau.optim.optimizer import Optimizer, Params, check_settings, decayed,
 
 
 class Adamax(Optimizer):
-    """m = β₁ m + (1 - β₁) g;  u = max(β₂ u, |g| + eps);  p -= lr / (1 - β₁ᵗ) m / u. Kingma and Ba, 2014."""
+    """m = β₁ m + (1 - β₁) g;  u = max(β₂ u, |g| + eps);  p -= lr / (1 - β₁ᵗ) m / u. Kingma and Ba, 2014.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.Adamax([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.9000])
+    """
 
     def __init__(
         self, params: Params, lr: float | Tensor = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
@@ -45,6 +53,13 @@ class Adamax(Optimizer):
 class NAdam(Optimizer):
     """Adam with Nesterov momentum whose coefficient μ_t = β₁ (1 - ½ 0.96^(t ψ)) rises; ψ = `momentum_decay`. Dozat,
     2016.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.NAdam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.8944])
     """
 
     def __init__(
@@ -86,6 +101,13 @@ class RAdam(Optimizer):
 
     ρ_∞ = 2 / (1 - β₂) - 1;  ρ_t = ρ_∞ - 2t β₂ᵗ / (1 - β₂ᵗ);  where ρ_t > 5:
     r = √((ρ_t - 4)(ρ_t - 2) ρ_∞ / ((ρ_∞ - 4)(ρ_∞ - 2) ρ_t)). Liu et al., 2019.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.RAdam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.])
     """
 
     def __init__(

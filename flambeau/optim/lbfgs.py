@@ -119,6 +119,18 @@ class LBFGS(Optimizer):
         max_iter: iterations in one step; max_eval: evaluations in one step, 1.25 max_iter where None.
         tolerance_grad, tolerance_change: stop when the largest gradient, or the change, gets this small.
         line_search_fn: None, or "strong_wolfe".
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0, -3.0]))
+    >>> opt = fb.optim.LBFGS([w], line_search_fn="strong_wolfe")
+    >>> def closure():
+    ...     opt.zero_grad()
+    ...     loss = ((w - fb.tensor([1.0, 2.0])) ** 2).sum()
+    ...     loss.backward()
+    ...     return loss
+    >>> opt.step(closure).item()
+    41.0
+    >>> w.data
+    tensor([1.0000, 2.0000])
     """
 
     _counts_in_tensors = False

@@ -72,6 +72,11 @@ class Optimizer:
     Raises:
         TypeError: where params is a single tensor or holds something else than leaf tensors.
         ValueError: where it is empty, or a parameter comes twice.
+
+    >>> w = fb.nn.Parameter(fb.ones(2))
+    >>> opt = fb.optim.SGD([{"params": [w], "lr": 0.5}], lr=0.1)
+    >>> isinstance(opt, fb.optim.Optimizer), opt.param_groups[0]["lr"]
+    (True, 0.5)
     """
 
     state: defaultdict[Tensor, dict[str, Any]]

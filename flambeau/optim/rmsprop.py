@@ -17,6 +17,13 @@ class RMSprop(Optimizer):
 
     `centered` takes √(v - ḡ²), ḡ the running mean of g. Hinton, Neural networks for machine learning, lecture 6;
     Graves, 2013.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.RMSprop([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.])
     """
 
     def __init__(
@@ -56,7 +63,15 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """s += g²;  p -= lr / (1 + (t - 1) lr_decay) g / (√s + eps). Duchi et al., 2011."""
+    """s += g²;  p -= lr / (1 + (t - 1) lr_decay) g / (√s + eps). Duchi et al., 2011.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.Adagrad([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.9000])
+    """
 
     _takes_sparse = True
 
@@ -104,7 +119,15 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """v = ρ v + (1 - ρ) g²;  δ = √(u + eps) / √(v + eps) g;  u = ρ u + (1 - ρ) δ²;  p -= lr δ. Zeiler, 2012."""
+    """v = ρ v + (1 - ρ) g²;  δ = √(u + eps) / √(v + eps) g;  u = ρ u + (1 - ρ) δ²;  p -= lr δ. Zeiler, 2012.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.Adadelta([w], rho=0.5, eps=1.0)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([3.5997])
+    """
 
     def __init__(
         self, params: Params, lr: float | Tensor = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0,

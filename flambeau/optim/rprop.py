@@ -16,6 +16,17 @@ class Rprop(Optimizer):
     """Each element's step size grows by η₊ while its gradient keeps its sign and shrinks by η₋ when that changes.
 
     Riedmiller and Braun, A direct adaptive method for faster backpropagation learning, 1993.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.Rprop([w], lr=0.5)
+    >>> for _ in range(3):
+    ...     opt.zero_grad()
+    ...     (w * w).sum().backward()
+    ...     opt.step()
+    ...     print(round(w.item(), 4))
+    4.5
+    3.9
+    3.18
     """
 
     def __init__(
@@ -55,6 +66,13 @@ class ASGD(Optimizer):
     """Gradient descent with η_t = lr / (1 + λ lr t)^α and weights averaged, in state["ax"], from step t0 on.
 
     Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992.
+
+    >>> w = fb.nn.Parameter(fb.tensor([5.0]))
+    >>> opt = fb.optim.ASGD([w], lr=0.1, lambd=0.0)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data
+    tensor([4.])
     """
 
     def __init__(

@@ -46,6 +46,13 @@ def load(
     weights_only: takes PyTorch's argument; both values mean the same, as only data is ever read.
     mmap: tensors become views of a private mapping of the file, read from disk when touched; checksums of tensors
     aren't verified then. Raises FormatError (a RuntimeError) for files that are truncated, corrupted or forged.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> fb.save({"w": fb.ones(2)}, file)
+    >>> _ = file.seek(0)
+    >>> fb.load(file)
+    {'w': tensor([1., 1.])}
     """
     from . import archive, pytorch, safetensors
     from .tensors import Source

@@ -220,7 +220,12 @@ def sparse_csc_tensor(
     ccol_indices: Any, row_indices: Any, values: Any, size: Any = None, *, dtype: DType | None = None,
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False, check_invariants: bool | None = None,
 ) -> SparseTensor:  # fmt: skip
-    """The matrix whose column j has values[ccol[j] … ccol[j + 1]] in the rows that row_indices names."""
+    """The matrix whose column j has values[ccol[j] … ccol[j + 1]] in the rows that row_indices names.
+
+    >>> fb.sparse_csc_tensor([0, 1, 2], [1, 0], [5.0, 6.0]).to_dense()
+    tensor([[0., 6.],
+            [5., 0.]])
+    """
     return built("sparse_csc", [ccol_indices, row_indices], values, size, dtype, requires_grad)
 
 
@@ -229,7 +234,12 @@ def sparse_compressed_tensor(
     layout: str | None = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
     check_invariants: bool | None = None,
 ) -> SparseTensor:  # fmt: skip
-    """A CSR or CSC tensor, as `layout` says."""
+    """A CSR or CSC tensor, as `layout` says.
+
+    >>> fb.sparse_compressed_tensor([0, 1, 2], [1, 0], [5.0, 6.0], layout=fb.sparse_csr).to_dense()
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
     if layout not in COMPRESSED:
         raise RuntimeError(f"sparse_compressed_tensor: the layout must be sparse_csr or sparse_csc, got {layout}")
     return built(layout, [compressed_indices, plain_indices], values, size, dtype, requires_grad)

@@ -66,7 +66,12 @@ def coalesce(self: Tensor) -> SparseTensor:
 
 
 def is_coalesced(self: Tensor) -> bool:
-    """Whether each place occurs once, in order; as far as is known without looking."""
+    """Whether each place occurs once, in order; as far as is known without looking.
+
+    >>> x = fb.sparse_coo_tensor([[0, 0]], [1.0, 2.0], (3,))
+    >>> x.is_coalesced(), x.coalesce().is_coalesced()
+    (False, True)
+    """
     return sparse("is_coalesced", self, "sparse_coo").structure.coalesced
 
 
@@ -169,7 +174,12 @@ def to_layout(s: SparseTensor, layout: str) -> SparseTensor:
 
 
 def to_sparse_coo(self: Tensor) -> SparseTensor:
-    """The tensor in COO."""
+    """The tensor in COO.
+
+    >>> fb.tensor([[0.0, 5.0]]).to_sparse_csr().to_sparse_coo().indices()
+    tensor([[0],
+            [1]])
+    """
     return to_sparse(self)
 
 
@@ -189,7 +199,11 @@ def to_sparse_csr(self: Tensor, dense_dim: int | None = None) -> SparseTensor:
 
 
 def to_sparse_csc(self: Tensor, dense_dim: int | None = None) -> SparseTensor:
-    """The matrix in CSC."""
+    """The matrix in CSC.
+
+    >>> fb.eye(2).to_sparse_csc().ccol_indices()
+    tensor([0, 1, 2])
+    """
     return compressed("to_sparse_csc", self, "sparse_csc", dense_dim)
 
 
@@ -211,7 +225,12 @@ def sparse_mask(self: Tensor, mask: Tensor) -> SparseTensor:
 
 # ---- parts
 def indices(self: Tensor) -> Tensor:
-    """The places of a coalesced COO tensor: int64 (sparse dimensions, nnz)."""
+    """The places of a coalesced COO tensor: int64 (sparse dimensions, nnz).
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 0.0]]).to_sparse().indices()
+    tensor([[0, 1],
+            [1, 0]])
+    """
     s = sparse("indices", self, "sparse_coo")
     if not s.structure.coalesced:
         raise RuntimeError("indices: cannot get indices on an uncoalesced tensor, please call .coalesce() first")
@@ -219,7 +238,11 @@ def indices(self: Tensor) -> Tensor:
 
 
 def values(self: Tensor) -> Tensor:
-    """The stored values, on the tape; a COO tensor must be coalesced."""
+    """The stored values, on the tape; a COO tensor must be coalesced.
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 0.0]]).to_sparse().values()
+    tensor([5., 7.])
+    """
     s = sparse("values", self)
     if s.layout == "sparse_coo" and not s.structure.coalesced:
         raise RuntimeError("values: cannot get values on an uncoalesced tensor, please call .coalesce() first")
@@ -252,32 +275,56 @@ def _coalesced_(self: Tensor, coalesced: bool) -> Tensor:
 
 
 def crow_indices(self: Tensor) -> Tensor:
-    """Where each row of a CSR tensor begins among its values, and the last one ends."""
+    """Where each row of a CSR tensor begins among its values, and the last one ends.
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 8.0]]).to_sparse_csr().crow_indices()
+    tensor([0, 1, 3])
+    """
     return sparse("crow_indices", self, "sparse_csr").structure.indices[0].detach()
 
 
 def col_indices(self: Tensor) -> Tensor:
-    """The column of each value of a CSR tensor."""
+    """The column of each value of a CSR tensor.
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 8.0]]).to_sparse_csr().col_indices()
+    tensor([1, 0, 1])
+    """
     return sparse("col_indices", self, "sparse_csr").structure.indices[1].detach()
 
 
 def ccol_indices(self: Tensor) -> Tensor:
-    """Where each column of a CSC tensor begins among its values, and the last one ends."""
+    """Where each column of a CSC tensor begins among its values, and the last one ends.
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 8.0]]).to_sparse_csc().ccol_indices()
+    tensor([0, 1, 3])
+    """
     return sparse("ccol_indices", self, "sparse_csc").structure.indices[0].detach()
 
 
 def row_indices(self: Tensor) -> Tensor:
-    """The row of each value of a CSC tensor."""
+    """The row of each value of a CSC tensor.
+
+    >>> fb.tensor([[0.0, 5.0], [7.0, 8.0]]).to_sparse_csc().row_indices()
+    tensor([1, 0, 1])
+    """
     return sparse("row_indices", self, "sparse_csc").structure.indices[1].detach()
 
 
 def sparse_dim(self: Tensor) -> int:
-    """How many dimensions are indexed; 0 for a dense tensor."""
+    """How many dimensions are indexed; 0 for a dense tensor.
+
+    >>> fb.eye(2).to_sparse().sparse_dim(), fb.eye(2).to_sparse(1).sparse_dim(), fb.eye(2).sparse_dim()
+    (2, 1, 0)
+    """
     return self.structure.sparse_dim if isinstance(self, SparseTensor) else 0
 
 
 def dense_dim(self: Tensor) -> int:
-    """How many dimensions the values have beside the first."""
+    """How many dimensions the values have beside the first.
+
+    >>> fb.eye(2).to_sparse().dense_dim(), fb.eye(2).to_sparse(1).dense_dim()
+    (0, 1)
+    """
     return self.ndim - sparse_dim(self)
 
 
@@ -294,7 +341,11 @@ def sparse_resize_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim
 
 
 def sparse_resize_and_clear_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim: int) -> Tensor:
-    """Takes another size and drops every value; returns the tensor."""
+    """Takes another size and drops every value; returns the tensor.
+
+    >>> fb.eye(2).to_sparse().sparse_resize_and_clear_((1, 3), 2, 0).to_dense()
+    tensor([[0., 0., 0.]])
+    """
     from .construct import empty_coo
 
     s = sparse("sparse_resize_and_clear_", self, "sparse_coo")

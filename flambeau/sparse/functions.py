@@ -38,7 +38,13 @@ def mm(mat1: Tensor, mat2: Tensor, reduce: str = "sum") -> Tensor:
 
 
 def addmm(mat: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """β mat + α (mat1 @ mat2) with sparse mat1."""
+    """β mat + α (mat1 @ mat2) with sparse mat1.
+
+    >>> a = fb.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse()
+    >>> fb.sparse.addmm(fb.ones(2, 2), a, fb.eye(2), beta=10)
+    tensor([[10., 12.],
+            [10., 10.]])
+    """
     return dense_addmm(mat, mat1, mat2, beta=beta, alpha=alpha)
 
 
@@ -67,7 +73,12 @@ def sampled_addmm(
 
 
 def hspmm(mat1: Tensor, mat2: Tensor) -> SparseTensor:
-    """The product of a sparse matrix and a dense one, as a tensor that stores whole rows."""
+    """The product of a sparse matrix and a dense one, as a tensor that stores whole rows.
+
+    >>> fb.hspmm(fb.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse(), fb.eye(2)).to_dense()
+    tensor([[0., 2.],
+            [0., 0.]])
+    """
     s = sparse("hspmm", mat1, "sparse_coo")
     structure, values = merged(s)
     if s.ndim != 2 or mat2.ndim != 2 or s.shape[1] != mat2.shape[0]:
@@ -79,7 +90,12 @@ def hspmm(mat1: Tensor, mat2: Tensor) -> SparseTensor:
 
 
 def smm(input: Tensor, mat: Tensor) -> SparseTensor:
-    """The product of a sparse matrix and a dense one, in COO: every element of the rows that store something."""
+    """The product of a sparse matrix and a dense one, in COO: every element of the rows that store something.
+
+    >>> fb.smm(fb.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse(), fb.eye(2)).to_dense()
+    tensor([[0., 2.],
+            [0., 0.]])
+    """
     from ..ops.ranges import arange
 
     whole = hspmm(input, mat)
@@ -89,7 +105,13 @@ def smm(input: Tensor, mat: Tensor) -> SparseTensor:
 
 
 def sspaddmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> SparseTensor:
-    """β input + α (mat1 @ mat2) with sparse input and mat1, in COO."""
+    """β input + α (mat1 @ mat2) with sparse input and mat1, in COO.
+
+    >>> a = fb.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse()
+    >>> fb.sspaddmm(a, a, fb.eye(2), alpha=10).to_dense()
+    tensor([[ 0., 22.],
+            [ 0.,  0.]])
+    """
     s = sparse("sspaddmm", input, "sparse_coo")
     return TABLE["add"](s * beta, smm(mat1, mat2), alpha)
 
@@ -113,7 +135,12 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> SparseTen
 
 
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> SparseTensor:
-    """The logarithm of `sparse.softmax` at the stored elements."""
+    """The logarithm of `sparse.softmax` at the stored elements.
+
+    >>> x = fb.tensor([[1.0, 1.0, 0.0]]).to_sparse()
+    >>> fb.sparse.log_softmax(x, 1).values()
+    tensor([-0.6931, -0.6931])
+    """
     return along("log_softmax", input, dim, dtype)
 
 

@@ -23,6 +23,10 @@ class SparseTensor(Tensor):
     """A tensor that stores the values of some of its elements; the others are zero.
 
     Made by `sparse_coo_tensor`, `sparse_csr_tensor`, `sparse_csc_tensor` and `to_sparse`.
+
+    >>> x = fb.eye(2).to_sparse()
+    >>> isinstance(x, fb.sparse.SparseTensor), x.shape, x.values()
+    (True, flambeau.Size([2, 2]), tensor([1., 1.]))
     """
 
     structure: Structure

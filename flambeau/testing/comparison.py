@@ -293,7 +293,10 @@ def assert_allclose(
     actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True,
     msg: str = "",
 ) -> None:  # fmt: skip
-    """The deprecated forerunner of `assert_close`: dtypes may differ, NaN equals NaN, and tolerances are looser."""
+    """The deprecated forerunner of `assert_close`: dtypes may differ, NaN equals NaN, and tolerances are looser.
+
+    >>> fb.testing.assert_allclose(fb.tensor([1.0]), fb.tensor([1.0 + 1e-6]))
+    """
     __tracebackhide__ = True
     warnings.warn(
         "`flambeau.testing.assert_allclose()` is deprecated. Please use `flambeau.testing.assert_close()` instead.",

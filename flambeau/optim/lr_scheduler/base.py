@@ -31,6 +31,11 @@ class LRScheduler:
     Raises:
         TypeError: where `optimizer` is none.
         KeyError: on resuming, where a group doesn't say its "initial_lr".
+
+    >>> opt = fb.optim.SGD([fb.nn.Parameter(fb.ones(1))], lr=2.0)
+    >>> schedule = fb.optim.lr_scheduler.StepLR(opt, 1)
+    >>> isinstance(schedule, fb.optim.lr_scheduler.LRScheduler), schedule.last_epoch
+    (True, 0)
     """
 
     last_epoch: int

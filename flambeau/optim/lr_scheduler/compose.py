@@ -99,7 +99,19 @@ class SequentialLR(_Composed):
 
 
 class ChainedScheduler(_Composed):
-    """All schedules step together, each from the rates the one before left."""
+    """All schedules step together, each from the rates the one before left.
+
+    >>> from flambeau.optim import lr_scheduler
+    >>> opt = fb.optim.SGD([fb.nn.Parameter(fb.ones(1))], lr=1.0)
+    >>> chain = lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(opt, 0.5), lr_scheduler.StepLR(opt, 2, 0.1)])
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     chain.step()
+    ...     print(round(chain.get_last_lr()[0], 4))
+    0.5
+    0.025
+    0.0125
+    """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if schedulers:

@@ -41,6 +41,16 @@ class CyclicLR(LRScheduler):
         mode: triangular; triangular2, half as high each cycle; exp_range, gamma^batch as high.
         scale_fn, scale_mode: the height as a function of one's own, of the cycle or of the batch ("iterations").
         cycle_momentum: move momentum, or β₁, from max_momentum to base_momentum and back.
+
+    >>> opt = fb.optim.SGD([fb.nn.Parameter(fb.ones(1))], lr=1.0, momentum=0.9)
+    >>> schedule = fb.optim.lr_scheduler.CyclicLR(opt, 0.1, 1.0, step_size_up=2)
+    >>> rates = []
+    >>> for _ in range(5):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     rates.append(round(schedule.get_last_lr()[0], 4))
+    >>> rates
+    [0.55, 1.0, 0.55, 0.1, 0.55]
     """
 
     def __init__(
@@ -141,6 +151,16 @@ class OneCycleLR(LRScheduler):
 
     Raises:
         ValueError: where the number of steps isn't known, or is exceeded.
+
+    >>> opt = fb.optim.SGD([fb.nn.Parameter(fb.ones(1))], lr=1.0, momentum=0.9)
+    >>> schedule = fb.optim.lr_scheduler.OneCycleLR(opt, 1.0, total_steps=6)
+    >>> rates = []
+    >>> for _ in range(5):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     rates.append(round(schedule.get_last_lr()[0], 4))
+    >>> rates
+    [0.9944, 0.8117, 0.4626, 0.1335, 0.0]
     """
 
     def __init__(

@@ -61,7 +61,12 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(data: Any) -> Any:
-    """One sample with its arrays and NumPy scalars as tensors; the rest as it is."""
+    """One sample with its arrays and NumPy scalars as tensors; the rest as it is.
+
+    >>> import numpy
+    >>> fb.utils.data.default_convert({"x": numpy.array([1, 2]), "name": "a"})
+    {'x': tensor([1, 2]), 'name': 'a'}
+    """
     import flambeau as fb
 
     kind = type(data)

@@ -17,7 +17,17 @@ T = TypeVar("T", covariant=True)
 
 
 class Dataset(Generic[T]):
-    """Samples by index: subclasses define `__getitem__` and usually `__len__`; `a + b` joins two."""
+    """Samples by index: subclasses define `__getitem__` and usually `__len__`; `a + b` joins two.
+
+    >>> class Squares(fb.utils.data.Dataset):
+    ...     def __getitem__(self, index):
+    ...         return index * index
+    ...     def __len__(self):
+    ...         return 3
+    >>> both = Squares() + Squares()
+    >>> [both[i] for i in range(len(both))]
+    [0, 1, 4, 0, 1, 4]
+    """
 
     def __getitem__(self, index: Any) -> T:
         raise NotImplementedError(f"{type(self).__name__}.__getitem__: a Dataset must define it")
@@ -27,7 +37,14 @@ class Dataset(Generic[T]):
 
 
 class IterableDataset(Dataset[T]):
-    """Samples by iteration: subclasses define `__iter__`; in a worker, `get_worker_info()` says which share."""
+    """Samples by iteration: subclasses define `__iter__`; in a worker, `get_worker_info()` says which share.
+
+    >>> class Count(fb.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(5))
+    >>> [batch.tolist() for batch in fb.utils.data.DataLoader(Count(), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__}.__iter__: an IterableDataset must define it")
@@ -60,7 +77,12 @@ class TensorDataset(Dataset[tuple]):
 
 
 class ConcatDataset(Dataset[T]):
-    """The samples of several datasets, one after the other."""
+    """The samples of several datasets, one after the other.
+
+    >>> both = fb.utils.data.ConcatDataset([[1, 2], [3]])
+    >>> len(both), both[2]
+    (3, 3)
+    """
 
     def __init__(self, datasets: Iterable[Dataset]) -> None:
         self.datasets = list(datasets)
@@ -112,7 +134,14 @@ class StackDataset(Dataset[Any]):
 
 
 class ChainDataset(IterableDataset[T]):
-    """The samples of several iterable datasets, one after the other."""
+    """The samples of several iterable datasets, one after the other.
+
+    >>> class Count(fb.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(2))
+    >>> list(fb.utils.data.ChainDataset([Count(), Count()]))
+    [0, 1, 0, 1]
+    """
 
     def __init__(self, datasets: Iterable[Dataset]) -> None:
         self.datasets = list(datasets)
@@ -128,7 +157,12 @@ class ChainDataset(IterableDataset[T]):
 
 
 class Subset(Dataset[T]):
-    """The samples of a dataset at the given indices."""
+    """The samples of a dataset at the given indices.
+
+    >>> part = fb.utils.data.Subset(["a", "b", "c"], [2, 0])
+    >>> part[0], len(part)
+    ('c', 2)
+    """
 
     def __init__(self, dataset: Dataset[T], indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, indices
@@ -153,6 +187,10 @@ def random_split(dataset: Dataset[T], lengths: Sequence[float], generator: Any =
 
     Remainders of fractions go to the first subsets, one each. The split depends on the generator's seed, else on the
     program's (`manual_seed`), and on nothing else.
+
+    >>> parts = fb.utils.data.random_split(range(10), [0.7, 0.3], fb.Generator().manual_seed(0))
+    >>> [len(part) for part in parts], sorted([*parts[0], *parts[1]]) == list(range(10))
+    ([7, 3], True)
     """
     import flambeau as fb
 

@@ -17,7 +17,14 @@ T = TypeVar("T", covariant=True)
 
 
 class Sampler(Generic[T]):
-    """An iterable over indices; subclasses define `__iter__`, and `__len__` where they can."""
+    """An iterable over indices; subclasses define `__iter__`, and `__len__` where they can.
+
+    >>> class Backwards(fb.utils.data.Sampler):
+    ...     def __iter__(self):
+    ...         return iter([2, 1, 0])
+    >>> [x.item() for x in fb.utils.data.DataLoader([5, 6, 7], sampler=Backwards())]
+    [7, 6, 5]
+    """
 
     def __init__(self, data_source: Sized | None = None) -> None:
         pass
@@ -36,7 +43,11 @@ def starting_at(sampler: Iterable[T], skip: int) -> Iterator[T]:
 
 
 class SequentialSampler(Sampler[int]):
-    """0, 1, 2, … in order."""
+    """0, 1, 2, … in order.
+
+    >>> list(fb.utils.data.SequentialSampler("abc"))
+    [0, 1, 2]
+    """
 
     def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
@@ -117,7 +128,11 @@ class RandomSampler(EpochSampler):
 
 
 class SubsetRandomSampler(EpochSampler):
-    """The given indices in random order."""
+    """The given indices in random order.
+
+    >>> sorted(fb.utils.data.SubsetRandomSampler([3, 5, 8]))
+    [3, 5, 8]
+    """
 
     def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
         super().__init__(generator)
@@ -137,6 +152,11 @@ class WeightedRandomSampler(EpochSampler):
     """num_samples indices, each drawn with probability proportional to its weight.
 
     Without replacement: the num_samples largest u^(1/w) of uniform u (Efraimidis and Spirakis 2006).
+
+    >>> sampler = fb.utils.data.WeightedRandomSampler([0.0, 1.0, 3.0], 1000, generator=fb.Generator().manual_seed(0))
+    >>> drawn = list(sampler)
+    >>> drawn.count(0), abs(drawn.count(2) - 750) < 50
+    (0, True)
     """
 
     def __init__(

@@ -63,6 +63,15 @@ def sample_generator() -> Any:
 
     What a `Dataset.__getitem__` draws without a generator comes from here; each call within one sample continues
     the same stream.
+
+    >>> class Noise(fb.utils.data.Dataset):
+    ...     def __getitem__(self, index):
+    ...         return fb.rand(1, generator=fb.utils.data.sample_generator())
+    ...     def __len__(self):
+    ...         return 4
+    >>> load = lambda: fb.cat([*fb.utils.data.DataLoader(Noise(), generator=fb.Generator().manual_seed(0))])
+    >>> fb.equal(load(), load())
+    True
     """
     if current.generator is None:
         # Python's hash of a string differs between processes, so indices that are no numbers go by their text.

@@ -20,7 +20,14 @@ from .fetch import Desk, Fetcher
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Who is loading: worker `id` of `num_workers`, its seed, and the dataset, which threads share with the program."""
+    """Who is loading: worker `id` of `num_workers`, its seed, and the dataset, which threads share with the program.
+
+    >>> class Who(fb.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         yield fb.utils.data.get_worker_info().id
+    >>> sorted(x.item() for x in fb.utils.data.DataLoader(Who(), num_workers=2))
+    [0, 1]
+    """
 
     id: int
     num_workers: int
@@ -29,7 +36,11 @@ class WorkerInfo:
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """The WorkerInfo of the worker that asks; None outside of workers."""
+    """The WorkerInfo of the worker that asks; None outside of workers.
+
+    >>> fb.utils.data.get_worker_info() is None
+    True
+    """
     return seeding.current.worker
 
 
