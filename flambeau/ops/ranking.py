@@ -20,13 +20,12 @@ from ..ir.expr import (
     irem,
     isnan,
     load,
-    maximum,
     minimum,
     node,
     var,
     where,
 )
-from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
+from ..ir.kernel import LANES, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .primitive import generated, primitive
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
@@ -34,8 +33,9 @@ INT32, INT64 = DTYPES[4], DTYPES[5]
 SHORT = 64
 BLOCK = 65536
 DIGITS = 256
-# So many of the best are found one by one.
+# So many of the best are found one by one, each time in a stretch of this length.
 FEW = 16
+STRETCH = 128
 GRAIN = 32768
 ZERO = const(0, "i64")
 
@@ -84,29 +84,51 @@ def rank_kernel(dtype: str) -> Kernel:
 
 @generated
 def best_kernel(dtype: str) -> Kernel:
-    """places[t, j] = where the j-th smallest of row t's n keys stands, by k passes over the row."""
-    t, j, i = var("t"), var("j"), var("i")
-    n, k = var("n"), var("k")
-    key, place = var("key", dtype), var("place")
-    others = var("key_b", dtype), var("place_b")
-    x, last = load("keys", dtype, t * n + i), var("last")
-    # What comes after the one found before: a larger key, or the same one further on.
-    before = load("keys", dtype, t * n + last)
-    after = eq(j, 0) | (before < x) | (eq(before, x) & (last < i))
+    """places[t, j] = where the j-th smallest of row t's n keys stands.
+
+    spots[t, p] is where the best of stretch p stands that hasn't been taken: one is taken from the best of those, and
+    its stretch is looked through again.
+    """
+    t, j, i, p = var("t"), var("j"), var("i"), var("p")
+    n, k, stretches = var("n"), var("k"), var("stretches")
     worst = const((1 << 8 * TYPES[dtype].size) - 1, dtype), as_expr(2**62)
 
-    def merge(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
-        takes = (b[0] < a[0]) | (eq(b[0], a[0]) & (b[1] < a[1]))
-        return where(takes, b[0], a[0]), where(takes, b[1], a[1])
+    def best(names: str, over: Expr, start: Expr, stop: Expr, element: tuple[Expr, Expr], lanes: int) -> tuple:
+        """A fold, and the smallest key and its place: of equal keys the first one."""
+        found, others = ((var(f"key_{names}{end}", dtype), var(f"place_{names}{end}")) for end in ("", "_b"))
 
-    accumulators = Accumulator(key, worst[0]), Accumulator(place, worst[1])
-    step = merge((key, place), (where(after, x, worst[0]), where(after, i, worst[1])))
-    found = Reduce(i, ZERO, n, accumulators, step, merge((key, place), others), others)
-    previous = load("places", "i64", t * k + maximum(j - 1, ZERO))
-    passes = For(j, ZERO, k, (Let(last, where(eq(j, 0), ZERO, previous)), found, Store("places", t * k + j, place)))
-    sizes = [Scalar(name) for name in ("n", "k", "rows")]
-    params: tuple[Buffer | Scalar, ...] = (Buffer("places", "i64", "rw"), Buffer("keys", dtype), *sizes)
-    return Kernel("few_best", params, (For(t, ZERO, var("rows"), (passes,), parallel=True),))
+        def merge(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+            takes = (b[0] < a[0]) | (eq(b[0], a[0]) & (b[1] < a[1]))
+            return where(takes, b[0], a[0]), where(takes, b[1], a[1])
+
+        accumulators = tuple(map(Accumulator, found, worst))
+        if lanes == 1:
+            return Reduce(over, start, stop, accumulators, merge(found, element), lanes=1), found
+        return Reduce(over, start, stop, accumulators, merge(found, element), merge(found, others), others), found
+
+    x, start = load("keys", dtype, t * n + i), p * STRETCH
+    first, (_, spot) = best("first", i, start, minimum(n, start + STRETCH), (x, i), LANES)
+    look = For(p, ZERO, stretches, (first, Store("spots", t * stretches + p, spot)))
+    at = load("spots", "i64", t * stretches + p)
+    left = at < worst[1]
+    leader = where(left, load("keys", dtype, t * n + where(left, at, ZERO)), worst[0]), at
+    choose, (key, place) = best("best", p, ZERO, stretches, leader, 1)
+    begin = idiv(place, as_expr(STRETCH)) * STRETCH
+    # What comes after the one taken: a larger key, or the same one further on.
+    after = (key < x) | (eq(key, x) & (place < i))
+    element = where(after, x, worst[0]), where(after, i, worst[1])
+    again, (_, following) = best("next", i, begin, minimum(n, begin + STRETCH), element, LANES)
+    take = (
+        choose,
+        Store("places", t * k + j, place),
+        again,
+        Store("spots", t * stretches + idiv(place, as_expr(STRETCH)), following),
+    )
+    sizes = [Scalar(name) for name in ("n", "k", "stretches", "rows")]
+    params: tuple[Buffer | Scalar, ...] = (
+        Buffer("places", "i64", "w"), Buffer("spots", "i64", "rw"), Buffer("keys", dtype), *sizes,
+    )  # fmt: skip
+    return Kernel("few_best", params, (For(t, ZERO, var("rows"), (look, For(j, ZERO, k, take)), parallel=True),))
 
 
 def digit(buffer: str, dtype: str, index: Expr) -> Expr:
@@ -242,6 +264,8 @@ def first_places(name: str, x: Tensor, k: int, descending: bool = False) -> Tens
     keys = keys_of(name, x, descending)
     places = new_empty((*x.shape[:-1], k), INT64)
     rows = x.numel() // n if n else 0
+    stretches = -(-n // STRETCH)
+    spots = new_empty((rows, stretches), INT64)
     kernel = best_kernel("u64" if keys.dtype is INT64 else "u32")
-    launch(kernel, (places, keys, n, k, rows), rows, max(1, GRAIN // (n * k)), x.numel() * k)
+    launch(kernel, (places, spots, keys, n, k, stretches, rows), rows, max(1, GRAIN // n), x.numel() * 2)
     return places

@@ -1,7 +1,7 @@
 """Sorting and what rests on it: sort, topk, kthvalue, median, mode, quantile.
 
 Each finds places along a dimension and gathers there, so gradients follow of themselves. Imports core and neighbours in
-ops. Read next: `ranking.py` (how places are found), `unique.py`, `search.py`.
+ops. Read next: `ranking.py` and `selection.py` (how places are found), `unique.py`, `search.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .ranking import first_places, keys_of, sorting_places
 from .reduce import amax, amax_vjp, amin, argmax
 from .reduce import sum as sum_of
 from .scan import cummax
+from .selection import places_at
 from .table import TABLE
 
 INT64, FLOAT32, FLOAT64 = DTYPES[5], DTYPES[8], DTYPES[9]
@@ -148,7 +149,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     dim, x = rows_of("kthvalue", input, dim)
     if not 1 <= k <= x.shape[-1]:
         raise RuntimeError(f"kthvalue: k = {k} is out of range for dimension {dim} of length {x.shape[-1]}")
-    return picked(input, dim, keepdim, sorting_places("kthvalue", x).narrow(-1, k - 1, 1), kthvalue_result)
+    return picked(input, dim, keepdim, places_at("kthvalue", x, _core.from_nested([k - 1], INT64)), kthvalue_result)
 
 
 def nans(x: Tensor) -> Tensor:
@@ -158,13 +159,13 @@ def nans(x: Tensor) -> Tensor:
 
 def middle(name: str, x: Tensor, ignore: bool) -> Tensor:
     """The place of each row's lower median; of its first NaN if there is one, unless NaN is ignored."""
-    n, places = x.shape[-1], sorting_places(name, x)
+    n = x.shape[-1]
     if not x.is_floating_point():
-        return places.narrow(-1, (n - 1) // 2, 1)
+        return places_at(name, x, _core.from_nested([(n - 1) // 2], INT64))
     lost = nans(x)
     if ignore:
-        return at(places, TABLE["floor_divide"](TABLE["clamp_min"](n - 1 - lost, 0), 2))
-    return at(places, TABLE["where"](TABLE["eq"](lost, 0), (n - 1) // 2, n - lost))
+        return places_at(name, x, TABLE["floor_divide"](TABLE["clamp_min"](n - 1 - lost, 0), 2))
+    return places_at(name, x, TABLE["where"](TABLE["eq"](lost, 0), (n - 1) // 2, n - lost))
 
 
 @primitive(amax_vjp, name="median")
