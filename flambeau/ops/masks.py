@@ -242,7 +242,11 @@ def masked_scatter(ctx, input, mask, source):
 
 @primitive(masked_scatter_vjp, method=True, writes=True)
 def masked_scatter_(ctx, input, mask, source):
-    """In-place form of :func:`masked_scatter`."""
+    """In-place form of :func:`masked_scatter`.
+
+    >>> fb.zeros(3).masked_scatter_(fb.tensor([True, False, True]), fb.tensor([5.0, 6.0]))
+    tensor([5., 0., 6.])
+    """
     return scatter_masked(ctx, input, mask, source)
 
 
