@@ -64,7 +64,7 @@ _subpackages = frozenset(
     + ("optim", "serialization", "sparse", "special", "testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
-__all__ = list({n for n in globals() if n[0] != "_"} - _internal - _subpackages | {*_deferred.FUNCTIONS})
+__all__ = [n for n in {*globals()} - _internal - _subpackages | {*_deferred.FUNCTIONS} if n[0] != "_"]
 
 _deferred.install()
 

@@ -60,7 +60,7 @@ NAMES = {
     "smooth_l1_loss",
     "ops.masks": "argwhere .argwhere masked_scatter .masked_scatter .masked_scatter_ masked_select .masked_select "
     "nonzero .nonzero nonzero_static .nonzero_static",
-    "ops.matmul": "addbmm .addbmm .addbmm_ addmm .addmm .addmm_ addmv .addmv .addmv_ addr .addr .addr_ baddbmm "
+    "ops.matmul": "_int_mm addbmm .addbmm .addbmm_ addmm .addmm .addmm_ addmv .addmv .addmv_ addr .addr .addr_ baddbmm "
     ".baddbmm .baddbmm_ bmm .bmm dot .dot inner .inner linear matmul .matmul mm .mm mv .mv outer .outer tensordot",
     "ops.memory_format": "channels_last channels_last_3d contiguous_format memory_format preserve_format",
     "ops.methods": ".apply_ .as_strided_ celu_ .const_data_ptr detach .dim_order elu_ empty_permuted fill get_device "

@@ -378,6 +378,14 @@ def product(level: Batch, call: Call) -> Any:
     return level.stand_in(matmul(aligned(level, a, n), aligned(level, b, n)))
 
 
+@rules("scaled_product")
+def scaled_product(level: Batch, call: Call) -> Any:
+    a, b, c, alpha, beta = call.args
+    n = max(a.ndim, b.ndim)
+    a, b, c = (aligned(level, x, n) for x in (a, b, c))
+    return level.stand_in(matmul(a, b) * alpha + c * beta)
+
+
 @rules("linear_rows")
 def linear(level: Batch, call: Call) -> Any:
     x, w, bias = call.args

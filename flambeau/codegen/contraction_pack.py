@@ -59,7 +59,9 @@ class Packer(Text):
         super().__init__()
         self.source, self.dtype, self.target = source, dtype, target
         self.width = lanes(dtype, target)
-        self.block, self.steps = min(self.width, 4), "%n"
+        self.block = min(self.width, 4)
+        # How many of what goes along k, how many of those are complete, and the most that are left of a block of them.
+        self.steps, self.complete, self.most_left = "%n", "%n", self.block - 1
         self.memory, self.register = MEMORY[source], REGISTER[dtype]
         self.source_size, self.size = DTYPES[source].size, DTYPES[dtype].size
 
@@ -185,7 +187,7 @@ class Packer(Text):
         self.lines.append("tr.known:")
         self.do(f"store {words} {self.emit(f'phi {words} [{times}, %tr.times], [{table}, %tr.table]')}, ptr %rows")
 
-        whole = self.emit(f"and i64 {self.steps}, {-self.block}")
+        whole = self.emit(f"and i64 {self.complete}, {-self.block}")
         self.loop("tk", "tr.known", whole, self.block, lambda k: self.square(i, k, columns, None))
         left = self.emit(f"sub i64 {self.steps}, {whole}")
         self.do(f"br i1 {self.emit(f'icmp eq i64 {left}, 0')}, label %tr.done, label %tr.rest")
@@ -217,7 +219,7 @@ class Packer(Text):
                         picks = ", ".join(f"i32 {x}" for x in order)
                         vectors[where] = self.emit(f"shufflevector {t} {a}, {t} {b}, <{n} x i32> <{picks}>")
             distance //= 2
-        for step, value in enumerate(vectors[:-1] if left else vectors):
+        for step, value in enumerate(vectors[: self.most_left] if left else vectors):
             p = self.target_at(i, self.emit(f"add i64 {k}, {step}"))
             if left:
                 p = self.emit(f"select i1 {self.emit(f'icmp sgt i64 {left}, {step}')}, ptr {p}, ptr %nowhere")

@@ -26,7 +26,8 @@ def render(source: str, sums: str, group: int, target: Target, turned: bool = Fa
 class Words(Packer):
     def __init__(self, source: str, sums: str, group: int, target: Target, turned: bool, starts: bool):
         super().__init__(source, sums, target)
-        self.register, self.steps, self.group = f"i{8 * self.size}", "%steps", group
+        self.register, self.group = f"i{8 * self.size}", group
+        self.steps, self.complete, self.most_left = "%steps", "%complete", self.block
         self.turned, self.starts = turned, starts
         self.step = group.bit_length() - 1
 
@@ -36,6 +37,7 @@ class Words(Packer):
     def begin(self) -> None:
         self.do(f"%steps.more = add i64 %n, {self.group - 1}")
         self.do(f"%steps = lshr i64 %steps.more, {self.step}")
+        self.do(f"%complete = lshr i64 %n, {self.step}")
 
     def source_at(self, row: str, k: str) -> str:
         return super().source_at(row, self.emit(f"shl i64 {k}, {self.step}"))

@@ -342,9 +342,13 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     n = max(input.ndim, other.ndim)
     a = input.reshape([1] * (n - input.ndim) + list(input.shape))
     b = other.reshape([1] * (n - other.ndim) + list(other.shape))
+    shape = [s * t for s, t in zip(a.shape, b.shape, strict=True)]
     left = a.reshape([size for s in a.shape for size in (s, 1)])
     right = b.reshape([size for s in b.shape for size in (1, s)])
-    y = (left * right).reshape([s * t for s, t in zip(a.shape, b.shape, strict=True)])
+    if n > 1:
+        # Rows of the result are products of whole rows: each factor's last dimension is written out, which is little.
+        left, right = (x.expand((*x.shape[:-2], a.shape[-1], b.shape[-1])).flatten(-2) for x in (left, right))
+    y = (left * right).reshape(shape)
     return into_out(out, y)
 
 

@@ -6,14 +6,19 @@ Imports core and neighbours in ops. Read next: `core/contract.pxi`, `convolution
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..core import _core
-from ..core._core import Tensor
+from ..core._core import DTYPES, Tensor
+from . import documents
 from .arguments import into_out
 from .basic import sum_to
+from .documents import Derived
 from .primitive import primitive
 from .reduce import sum
+
+INT8, INT32 = DTYPES[2], DTYPES[4]
 
 
 def conj(x: Tensor) -> Tensor:
@@ -37,12 +42,31 @@ def matrix_product(ctx, a, b):
     return _core.matrix_product(a, b)
 
 
+def scaled_vjp(ctx: Any, g: Tensor) -> tuple:
+    a, b = ctx.saved
+    need_a, need_b, need_c = ctx.needs_input_grad[:3]
+    of_product = g if ctx.alpha == 1 else g * ctx.alpha
+    ga = sum_to(matrix_product(of_product, b.mT), a.shape, "matmul") if need_a else None
+    gb = sum_to(matrix_product(a.mT, of_product), b.shape, "matmul") if need_b else None
+    gc = sum_to(g if ctx.beta == 1 else g * ctx.beta, ctx.shape, "matmul") if need_c else None
+    return ga, gb, gc
+
+
+@primitive(scaled_vjp, name="scaled_product")
+def scaled_product(ctx, a, b, c, alpha, beta):
+    """α (a @ b) + β c of floating tensors, rounded once; c broadcasts to the product."""
+    ctx.save(a, b)
+    ctx.alpha, ctx.beta, ctx.shape = alpha, beta, c.shape
+    shape = (*_core.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    return _core.matrix_product(a, b, c.expand(shape), None, None if alpha == 1 == beta else (alpha, beta))
+
+
 def linear_vjp(ctx: Any, g: Tensor) -> tuple:
     x, w = ctx.saved
     needs = ctx.needs_input_grad
-    rows = g.reshape(-1, g.shape[-1])
+    rows = g if g.ndim == 2 else g.reshape(math.prod(g.shape[:-1]), g.shape[-1])
     gx = matrix_product(rows, w).reshape(x.shape) if needs[0] else None
-    gw = matrix_product(rows.t(), x.reshape(-1, x.shape[-1])) if needs[1] else None
+    gw = matrix_product(rows.t(), x.reshape(rows.shape[0], x.shape[-1])) if needs[1] else None
     if not ctx.has_bias:
         return gx, gw
     return gx, gw, sum(rows, 0) if needs[2] else None
@@ -143,11 +167,27 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
             [[ 4.,  0.],
              [ 0.,  4.]]])
     """
-    expects("bmm", (3, 3), input, mat2)
-    if input.shape[0] != mat2.shape[0]:
-        raise RuntimeError(f"bmm: batch sizes differ, {tuple(input.shape)} and {tuple(mat2.shape)}")
+    check_batches("bmm", input, mat2)
     y = matrix_product(input, mat2)
     return into_out(out, y)
+
+
+def check_batches(name: str, a: Tensor, b: Tensor) -> None:
+    expects(name, (3, 3), a, b)
+    if a.shape[0] != b.shape[0]:
+        raise RuntimeError(f"{name}: batch sizes differ, {tuple(a.shape)} and {tuple(b.shape)}")
+
+
+def _int_mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two int8 matrices in int32.
+
+    >>> fb._int_mm(fb.tensor([[100, 100]], dtype=fb.int8), fb.tensor([[100], [-1]], dtype=fb.int8))
+    tensor([[9900]], dtype=int32)
+    """
+    expects("_int_mm", (2, 2), input, mat2)
+    if not input.dtype is mat2.dtype is INT8:
+        raise RuntimeError(f"_int_mm: takes two int8 matrices, got {input.dtype} and {mat2.dtype}; use x.to(fb.int8)")
+    return into_out(out, _core.matrix_product(input, mat2, None, INT32))
 
 
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -182,7 +222,19 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into_out(out, y)
 
 
-def plus(name: str, input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+def product_plus(input: Tensor, a: Tensor, b: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    """β input + α (a @ b), in one pass for floating tensors of one dtype."""
+    shape = (*a.shape[:-1], b.shape[-1])
+    if (
+        beta != 0 and a.is_floating_point() and a.dtype is b.dtype is input.dtype and a.shape[-1] == b.shape[-2]
+        and a.layout == b.layout == input.layout == "strided" and input.ndim <= len(shape)
+        and all(n in (1, size) for n, size in zip(input.shape[::-1], shape[::-1], strict=False))
+    ):  # fmt: skip
+        return into_out(out, scaled_product(a, b, input, alpha, beta))
+    return plus(input, matrix_product(a, b), beta, alpha, out)
+
+
+def plus(input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
     """β input + α y, where β = 0 ignores input, NaN included."""
     y = y if alpha == 1 else y * alpha
     if beta == 0:
@@ -203,7 +255,7 @@ def addmm(
             [13., 14.]])
     """
     expects("addmm", (2, 2), mat1, mat2)
-    return plus("addmm", input, matrix_product(mat1, mat2), beta, alpha, out)
+    return product_plus(input, mat1, mat2, beta, alpha, out)
 
 
 def addmv(
@@ -214,7 +266,7 @@ def addmv(
     >>> fb.addmv(fb.ones(2), fb.tensor([[1.0, 2.0], [3.0, 4.0]]), fb.tensor([1.0, 10.0]), alpha=2)
     tensor([43., 87.])
     """
-    return plus("addmv", input, mv(mat, vec), beta, alpha, out)
+    return plus(input, mv(mat, vec), beta, alpha, out)
 
 
 def addr(
@@ -226,7 +278,7 @@ def addr(
     tensor([[ 1.,  2.,  3.],
             [10., 20., 30.]])
     """
-    return plus("addr", input, outer(vec1, vec2), beta, alpha, out)
+    return plus(input, outer(vec1, vec2), beta, alpha, out)
 
 
 def baddbmm(
@@ -238,7 +290,8 @@ def baddbmm(
     tensor([[[11., 12.],
              [13., 14.]]])
     """
-    return plus("baddbmm", input, bmm(batch1, batch2), beta, alpha, out)
+    check_batches("baddbmm", batch1, batch2)
+    return product_plus(input, batch1, batch2, beta, alpha, out)
 
 
 def addbmm(
@@ -250,7 +303,7 @@ def addbmm(
     tensor([[12., 12.],
             [12., 12.]])
     """
-    return plus("addbmm", input, sum(bmm(batch1, batch2), 0, dtype=batch1.dtype), beta, alpha, out)
+    return plus(input, sum(bmm(batch1, batch2), 0, dtype=batch1.dtype), beta, alpha, out)
 
 
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -297,20 +350,30 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     return into_out(out, y)
 
 
+def in_place(function: Callable[..., Tensor]) -> Derived:
+    """The method that writes a function of the tensor over it."""
+    name = function.__name__
+    return Derived(
+        name + "_",
+        lambda self, *args, **kwargs: self.copy_(function(self, *args, **kwargs)),
+        lambda: documents.in_place(name, function.__doc__ or ""),
+    )
+
+
 _methods = {
     "matmul": matmul, "mm": mm, "bmm": bmm, "mv": mv, "dot": dot, "outer": outer,
     "addmm": addmm, "addmv": addmv, "addr": addr, "baddbmm": baddbmm, "addbmm": addbmm, "inner": inner,
 }  # fmt: skip
 for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)
-for _name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
-    setattr(Tensor, _name + "_", lambda self, *a, _f=_methods[_name], **k: self.copy_(_f(self, *a, **k)))
+for _function in (addmm, addmv, addr, baddbmm, addbmm):
+    setattr(Tensor, _function.__name__ + "_", in_place(_function))
 _core.set_hook("store", into_out)
 _core.set_hook(
     "matmul", lambda a, b: matmul(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else NotImplemented
 )
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv", "outer",
-    "tensordot",
+    "_int_mm", "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "inner", "linear", "matmul", "mm", "mv",
+    "outer", "tensordot",
 ]  # fmt: skip
