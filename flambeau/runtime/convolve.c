@@ -52,6 +52,19 @@ static int is_dense(const fb_correlation *q, int64_t rows) {
     return q->out_stride[2] == 1 && (rows == 1 || q->out_stride[1] == q->stage.axis[2].out);
 }
 
+/* Rows to compute at once, along positions: those that leave the fewest lanes idle, of what fits in cache. */
+static int64_t full_vectors(const fb_correlation *q, int64_t most, int convert) {
+    int64_t n = q->stage.axis[2].out, pitch = q->stage.pitch, lanes = q->plan->lanes, best = 1, least = INT64_MAX;
+    if (pitch == n && !convert && is_dense(q, most)) return most;
+    most = fb_min(most, fb_max(1, FB_L2_BYTES / (q->m * pitch * q->plan->sum_size)));
+    for (int64_t part = 1; part <= most; part++) {
+        int64_t rest = q->rows % part, vectors = q->rows / part * fb_div_up((part - 1) * pitch + n, lanes);
+        if (rest) vectors += fb_div_up((rest - 1) * pitch + n, lanes);
+        if (vectors < least) least = vectors, best = part;
+    }
+    return best;
+}
+
 /* Rows per band: as many as fit in cache, but enough bands for all threads; and no more than `limit`, of which no more
  * than `part` are computed at once. */
 static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
@@ -69,13 +82,15 @@ static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
         if (q->rows == 1 || q->stage_bytes <= FB_L2_BYTES) break;
     }
     q->bands = fb_div_up(x[1].out, q->rows);
-    int64_t columns = q->across ? n : q->stage.pitch, most = FB_L1_BYTES / (q->m * columns * size);
-    q->part = fb_min(fb_min(q->rows, part), fb_max(most, fb_div_up(2 * plan->nr, columns)));
+    q->part = fb_min(q->rows, part);
     if (q->across) {
+        q->part = fb_min(q->part, fb_max(FB_L1_BYTES / (q->m * n * size), fb_div_up(2 * plan->nr, n)));
         q->sums_pitch = fb_round_up(q->m, plan->lanes);
         q->spread_pitch = convert || !is_dense(q, q->part) ? q->part * n : 0;
-    } else if (convert || !is_dense(q, q->part) || (q->part > 1 && q->stage.pitch != n)) {
-        q->sums_pitch = fb_round_up(q->part * columns, plan->nr) + 16;
+    } else {
+        q->part = full_vectors(q, q->part, convert);
+        if (convert || !is_dense(q, q->part) || (q->part > 1 && q->stage.pitch != n))
+            q->sums_pitch = fb_round_up(q->part * q->stage.pitch, plan->nr) + 16;
     }
     q->sums_bytes = (size_t)fb_round_up((q->across ? q->part * n : q->m) * q->sums_pitch * size, 64);
     q->scratch_bytes = q->stage_bytes + q->sums_bytes + (size_t)(q->m * q->spread_pitch * size) + 64;
