@@ -122,6 +122,10 @@ def extent(index: Tensor) -> tuple[int, int]:
     """The smallest and the largest index; 0 and -1 where there are none."""
     if index.numel() == 0:
         return 0, -1
+    if 0 in index.stride():
+        # Expanded dimensions say the same over and over.
+        for d, step in enumerate(index.stride()):
+            index = index.narrow(d, 0, 1) if step == 0 else index
     low, high = RANGE(index)
     return low.item(), high.item()
 

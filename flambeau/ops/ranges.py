@@ -40,19 +40,23 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     check_place("arange", device, layout)
     if end is None:
         start, end = 0, start
-    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    whole = builtins.all(isinstance(x, int) or hasattr(x, "__index__") for x in (start, end, step))
+    whole = type(start) is type(end) is type(step) is int
+    if not whole:
+        start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+        whole = builtins.all(isinstance(x, int) or hasattr(x, "__index__") for x in (start, end, step))
     if step == 0:
         raise RuntimeError("arange: step must not be zero")
-    if not whole and not math.isfinite((end - start) / step) or abs((end - start) / step) >= 2**62:
+    count = (end - start) / step
+    if not whole and not math.isfinite(count) or abs(count) >= 2**62:
         raise RuntimeError(f"arange: {start} to {end} in steps of {step} isn't a range that memory could hold")
-    if (end - start) / step < 0:
+    if count < 0:
         raise RuntimeError(f"arange: {start} to {end} can't be reached in steps of {step}; change the sign of step")
     n = -((start - end) // step) if whole else math.ceil((end - start) / step)
     dtype = INT64 if whole and dtype is None and out is None else default(dtype, out)
-    made = new_empty((max(0, int(n)),), dtype)
+    n = max(0, int(n))
+    made = new_empty((n,), dtype)
     first, by = (int(start), int(step)) if whole else (float(start), float(step))
-    _core.launch(progression(dtype.ir, whole), (made, first, by, made.numel()), made.numel(), GRAIN, made.numel())
+    _core.launch(progression(dtype.ir, whole), (made, first, by, n), n, GRAIN, n)
     return finish(made, requires_grad, out)
 
 

@@ -7,6 +7,8 @@ the length alone. Imports core, ir and neighbours in ops. Read next: `reductions
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -211,40 +213,60 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
     )
 
 
+class Plan:
+    """How to scan tensors of some dtypes and one shape, so that small scans don't think twice."""
+
+    def __init__(self, name: str, dtypes: tuple[str, ...], shape: tuple[int, ...], dim: int, reverse: bool):
+        self.key, self.shape = (name, dtypes), shape
+        self.column, self.reverse = math.prod(shape[dim + 1 :]) != 1, reverse
+        self.outputs = [DTYPES[CODES[d]] for d in SCANS[name].outputs(dtypes)]
+        self.length, self.work = (shape[dim] if shape else 1), math.prod(shape)
+        self.outer, self.inner = math.prod(shape[:dim]), math.prod(shape[dim + 1 :])
+        self.blocks, self.chunks = -(-self.length // REDUCE_BLOCK), -(-self.inner // COLUMNS)
+        together = 0 if self.column or self.blocks > 1 else self.outer // ROWS * ROWS
+        self.together = together
+        self.only = self.stage(WHOLE, together // ROWS, ROWS) if together and together == self.outer else None
+
+    def stage(self, stage: int, units: int, rows: int = 1) -> tuple[int, tuple[int, ...], int, int, int]:
+        """A kernel, its numbers, and the rest of a launch."""
+        address = scan_kernel(*self.key, stage, self.column, self.reverse, rows)
+        numbers = self.length, self.inner, self.blocks, self.chunks, units
+        return address, numbers, units, max(1, GRAIN * units // self.work), self.work
+
+    def go(self, buffers: tuple[Tensor, ...], stage: int, units: int, rows: int = 1) -> None:
+        address, numbers, *rest = self.stage(stage, units, rows)
+        launch(address, (*buffers, *numbers), *rest)
+
+    def __call__(self, xs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        outs = tuple([new_empty(self.shape, dtype) for dtype in self.outputs])
+        if self.only is not None:
+            address, numbers, *rest = self.only
+            launch(address, (*xs, *outs, *numbers), *rest)
+        elif self.work and self.blocks == 1:
+            if self.together:
+                self.go((*xs, *outs), WHOLE, self.together // ROWS, ROWS)
+            # Columns never go together, so what is left begins after whole rows.
+            left, begin = self.outer - self.together, self.together * self.length
+            rest_of = (b.reshape(-1).narrow(0, begin, left * self.length * self.inner) for b in (*xs, *outs))
+            self.go(tuple(rest_of), WHOLE, left * self.chunks)
+        elif self.work:
+            name, dtypes = self.key
+            fold = SCANS[name].body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r"))
+            shape, inside = (self.outer, self.blocks, self.inner), [DTYPES[CODES[e.dtype]] for e in fold.initial]
+            sums, before = (tuple(new_empty(shape, dtype) for dtype in inside) for _ in range(2))
+            self.go((*xs, *sums), SUMS, self.outer * self.blocks * self.chunks)
+            self.go((*sums, *before), CARRY, self.outer * self.chunks)
+            self.go((*xs, *outs, *before), FINAL, self.outer * self.blocks * self.chunks)
+        return outs
+
+
+plan = functools.lru_cache(4096)(Plan)
+
+
 def run(which: Scan, xs: tuple[Tensor, ...], dim: int, reverse: bool = False) -> tuple[Tensor, ...]:
     """The scan of contiguous tensors of one shape along a dimension; off the tape."""
-    xs = tuple(x.detach().contiguous() for x in xs)
-    shape, dtypes = xs[0].shape, tuple(x.dtype.ir for x in xs)
-    outs = tuple(new_empty(shape, DTYPES[CODES[d]]) for d in which.outputs(dtypes))
-    if not xs[0].numel():
-        return outs
-    length, outer, inner = (shape[dim] if shape else 1), 1, 1
-    for d, n in enumerate(shape):
-        outer, inner = (outer * n if d < dim else outer), (inner * n if d > dim else inner)
-    blocks, column, work = -(-length // REDUCE_BLOCK), inner != 1, xs[0].numel()
-    chunks = -(-inner // COLUMNS)
-
-    def go(stage: int, buffers: tuple[Tensor, ...], units: int, rows: int = 1) -> None:
-        address = scan_kernel(which.name, dtypes, stage, column, reverse, rows)
-        grain = max(1, GRAIN * units // work)
-        launch(address, [*buffers, length, inner, blocks, chunks, units], units, grain, work)
-
-    if blocks == 1:
-        together = 0 if column else outer // ROWS * ROWS
-        if together:
-            go(WHOLE, (*xs, *outs), together // ROWS, ROWS)
-        if together < outer:
-            # Columns never go together, so what is left begins after whole rows.
-            left = outer - together
-            parts_left = (b.reshape(-1).narrow(0, together * length, left * length * inner) for b in (*xs, *outs))
-            go(WHOLE, tuple(parts_left), left * chunks)
-        return outs
-    inside = tuple(e.dtype for e in which.body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r")).initial)
-    sums, before = (tuple(new_empty((outer, blocks, inner), DTYPES[CODES[d]]) for d in inside) for _ in range(2))
-    go(SUMS, (*xs, *sums), outer * blocks * chunks)
-    go(CARRY, (*sums, *before), outer * chunks)
-    go(FINAL, (*xs, *outs, *before), outer * blocks * chunks)
-    return outs
+    xs = tuple([x.detach().contiguous() for x in xs])
+    return plan(which.name, tuple([x.dtype.ir for x in xs]), xs[0].shape, dim, reverse)(xs)
 
 
 # ---- the ops
