@@ -22,7 +22,8 @@ class Case:
     reach    the ratio to PyTorch's time to reach, or None where there's no figure
     traffic  bytes the statement must at least read and write, for the share of the copy bandwidth
     share    share of the copy bandwidth to reach, or None
-    flops    multiplications and additions, for the share of the FMA peak
+    flops    multiplications and additions, for the share of a peak
+    peak     which of the machine's: "fma", "bf16" or "int8"
     rounds   samples to take
     budget   with --quick: the longest time allowed, in units of the reference loop
     """
@@ -34,6 +35,7 @@ class Case:
     traffic: float = 0.0
     share: float | None = None
     flops: float = 0.0
+    peak: str = "fma"
     rounds: int = 11
     budget: float | None = None
 

@@ -11,13 +11,45 @@ def _matmul(n: int, **figures) -> None:
         return "a @ b", {"a": fb.rand(n, n), "b": fb.rand(n, n)}
 
 
-for size in (512, 1024, 2048):
-    _matmul(size, reach=1.0)
-for size in (64, 128, 256):
+for size in (256, 512, 1024, 2048):
+    _matmul(size, reach=0.9)
+for size in (64, 128):
     _matmul(size)
 
 
-@case("matrix by vector, 4096×4096", flops=2.0 * 4096**2, traffic=4.0 * 4096**2)
+@case("matmul, 64×1024 by 1024×1024", flops=2.0 * 64 * 1024**2, reach=0.9)
+def matmul_few_rows(fb):
+    return "a @ b", {"a": fb.rand(64, 1024), "b": fb.rand(1024, 1024)}
+
+
+@case("row by matrix, 4096×4096", traffic=4.0 * 4096**2, reach=0.9)
+def vecmat(fb):
+    return "a @ b", {"a": fb.rand(1, 4096), "b": fb.rand(4096, 4096)}
+
+
+@case("matmul, 10×65536 by 65536×32", flops=2.0 * 320 * 65536)
+def matmul_long(fb):
+    return "a.t() @ b", {"a": fb.rand(65536, 10), "b": fb.rand(65536, 32)}
+
+
+@case("addmm, 512×512, beta and alpha", flops=2.0 * 512**3)
+def addmm(fb):
+    return "addmm(a, a, b, beta=0.5, alpha=2)", {"addmm": fb.addmm, "a": fb.rand(512, 512), "b": fb.rand(512, 512)}
+
+
+@case("matmul, complex64, 256×256", flops=8.0 * 256**3)
+def matmul_complex(fb):
+    a = fb.complex(fb.rand(256, 256), fb.rand(256, 256))
+    return "a @ b", {"a": a, "b": a}
+
+
+@case("int8 matmul to int32, 1024×1024", flops=2.0 * 1024**3, peak="int8")
+def matmul_int8(fb):
+    a = fb.randint(-128, 128, (1024, 1024)).to(fb.int8)
+    return "mm(a, b)", {"mm": fb._int_mm, "a": a, "b": a}
+
+
+@case("matrix by vector, 4096×4096", traffic=4.0 * 4096**2)
 def matvec(fb):
     return "a @ x", {"a": fb.rand(4096, 4096), "x": fb.rand(4096)}
 
@@ -32,10 +64,15 @@ def bmm(fb):
     return "a @ b", {"a": fb.rand(64, 128, 128), "b": fb.rand(64, 128, 128)}
 
 
-@case("matmul, bfloat16, 1024×1024", flops=2.0 * 1024**3)
-def matmul_bfloat16(fb):
-    a = fb.rand(1024, 1024).to(fb.bfloat16)
-    return "a @ b", {"a": a, "b": a}
+def _matmul_bfloat16(n: int) -> None:
+    @case(f"matmul, bfloat16, {n}×{n}", flops=2.0 * n**3, peak="bf16", reach=0.9)
+    def make(fb):
+        a = fb.rand(n, n).to(fb.bfloat16)
+        return "a @ b", {"a": a, "b": a}
+
+
+for size in (512, 1024, 2048):
+    _matmul_bfloat16(size)
 
 
 def _linear(name: str, batch: int, inputs: int, outputs: int) -> None:

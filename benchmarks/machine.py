@@ -1,6 +1,7 @@
-"""The machine's own limits, measured in the same run: copy bandwidth, FMA peak, and a fixed loop of plain Python.
+"""The machine's own limits, measured in the same run: copy bandwidth, the peaks of the instructions that multiply and
+add (float32, pairs of bfloat16, fours of int8), and a fixed loop of plain Python.
 
-The first two use NumPy and llvmlite, which flambeau depends on; without them the shares stay empty.
+All but the last use NumPy and llvmlite, which flambeau depends on; without them the shares stay empty.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 THREADS = 2
 # 16 independent accumulators hide the latency of a fused multiply-add on every CPU of today.
@@ -30,36 +32,62 @@ def copy_bandwidth(repeats: int = 9) -> float:
     return 2 * THREADS * halves[0][0].nbytes / min(times)
 
 
-def fma_peak(repeats: int = 9) -> float:
-    """Fused multiply-adds of float32 per second, counted as two operations, on all threads."""
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What multiplies and adds: the text of a step on vectors of 64 bytes, its types, what the CPU must have, and the
+    multiply-adds of one step."""
+
+    step: str
+    vector: str
+    words: str
+    needs: str
+    work: int
+
+
+WORDS = "<16 x i32>"
+PEAKS = {
+    "fma": Instruction("call {v} @llvm.fma.v16f32({v} %x, {v} %y, {v} {c})", "<16 x float>", "<16 x float>", "", 16),
+    "bf16": Instruction(
+        "call {v} @llvm.x86.avx512bf16.dpbf16ps.512({v} {c}, {w} %x, {w} %y)", "<16 x float>", WORDS, "avx512bf16", 32
+    ),
+    "int8": Instruction(
+        "call {v} @llvm.x86.avx512.vpdpbusd.512({v} {c}, {w} %x, {w} %y)", WORDS, WORDS, "avx512vnni", 64
+    ),
+}
+
+
+def peak(kind: str, repeats: int = 9) -> float:
+    """Multiplications and additions per second on all threads; 0 where the CPU lacks the instruction."""
     import llvmlite.binding as llvm
 
-    vector = f"<{LANES} x float>"
-    names = range(CHAINS)
-    phis = "\n".join(f"%a{i} = phi {vector} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in names)
-    fmas = "\n".join(f"%b{i} = call {vector} @llvm.fma({vector} %a{i}, {vector} %x, {vector} %y)" for i in names)
-    sums = "\n".join(f"%s{i} = fadd {vector} {'zeroinitializer' if i == 0 else f'%s{i - 1}'}, %b{i}" for i in names)
+    how = PEAKS[kind]
+    if how.needs and not llvm.get_host_cpu_features().get(how.needs):
+        return 0.0
+    v, w, add = how.vector, how.words, "add" if how.vector == WORDS else "fadd"
+    names, name = range(CHAINS), how.step.split("@")[1].split("(")[0]
+    phis = "\n".join(f"%a{i} = phi {v} [ zeroinitializer, %entry ], [ %b{i}, %loop ]" for i in names)
+    steps = "\n".join(f"%b{i} = " + how.step.format(v=v, w=w, c=f"%a{i}") for i in names)
+    sums = "\n".join(f"%s{i} = {add} {v} {'zeroinitializer' if i == 0 else f'%s{i - 1}'}, %b{i}" for i in names)
     text = f"""
-    declare {vector} @llvm.fma({vector}, {vector}, {vector})
+    declare {v} @{name}({v}, {w}, {w})
     define void @run(ptr %p, i64 %n) {{
     entry:
-      %x = load {vector}, ptr %p, align 4
-      %q = getelementptr {vector}, ptr %p, i64 1
-      %y = load {vector}, ptr %q, align 4
+      %x = load {w}, ptr %p, align 4
+      %q = getelementptr {w}, ptr %p, i64 1
+      %y = load {w}, ptr %q, align 4
       br label %loop
     loop:
       %i = phi i64 [ 0, %entry ], [ %j, %loop ]
       {phis}
-      {fmas}
+      {steps}
       %j = add i64 %i, 1
       %more = icmp ult i64 %j, %n
       br i1 %more, label %loop, label %end
     end:
       {sums}
-      store {vector} %s{CHAINS - 1}, ptr %p, align 4
+      store {v} %s{CHAINS - 1}, ptr %p, align 4
       ret void
     }}"""
-    text = text.replace("@llvm.fma", f"@llvm.fma.v{LANES}f32")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
@@ -75,13 +103,13 @@ def fma_peak(repeats: int = 9) -> float:
             start = time.perf_counter()
             list(pool.map(lambda b: run(ctypes.addressof(b), STEPS), buffers))
             times.append(time.perf_counter() - start)
-    return 2.0 * THREADS * CHAINS * LANES * STEPS / min(times)
+    return 2.0 * THREADS * CHAINS * how.work * STEPS / min(times)
 
 
 def limits() -> dict[str, float]:
-    """Both limits; empty where NumPy or llvmlite is missing."""
+    """All limits; empty where NumPy or llvmlite is missing."""
     try:
-        return {"copy": copy_bandwidth(), "fma": fma_peak()}
+        return {"copy": copy_bandwidth(), **{kind: found for kind in PEAKS if (found := peak(kind))}}
     except ImportError:
         return {}
 

@@ -46,8 +46,8 @@ class Row:
     def share(self) -> tuple[float, str] | None:
         """The part of the machine's limit that was reached, and which limit."""
         ours = self.median(True)
-        if ours and self.case.flops and "fma" in self.limits:
-            return self.case.flops / ours / self.limits["fma"], "FMA"
+        if ours and self.case.flops and self.case.peak in self.limits:
+            return self.case.flops / ours / self.limits[self.case.peak], PEAKS[self.case.peak]
         if ours and self.case.traffic and "copy" in self.limits:
             return self.case.traffic / ours / self.limits["copy"], "copy"
         return None
@@ -90,6 +90,7 @@ class Row:
         ]
 
 
+PEAKS = {"fma": "FMA", "bf16": "bf16", "int8": "int8"}
 SAME_WEIGHTS = "Same weights, bit for bit, after 100 steps at 1, 2, 3, 4 and 8 threads"
 HEADINGS = ["case", "flambeau", "torch", "ratio", "spread", "of limit", "reach", "reached"]
 WIDTHS = [62, 16, 16, 7, 6, 12, 24, 9]
@@ -127,7 +128,8 @@ def as_markdown(
         "",
     ]
     if limits:
-        speeds = f"copy {limits['copy'] / 1e9:.0f} GB/s, fused multiply-add {limits['fma'] / 1e9:.0f} GFLOP/s"
+        peaks = (f"{name} {limits[kind] / 1e9:.0f} Gop/s" for kind, name in PEAKS.items() if kind in limits)
+        speeds = f"copy {limits['copy'] / 1e9:.0f} GB/s, {', '.join(peaks)}"
         lines += [f"The machine's limits in the same run: {speeds}.", ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
