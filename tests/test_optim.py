@@ -355,6 +355,48 @@ def test_optimizers_of_ones_own():
     assert log == [1]
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "RAdam"])
+def test_differentiable_steps(name):
+    """The gradient through two steps is that of finite differences."""
+    settings = {"SGD": {"momentum": 0.9}, "Adam": {"weight_decay": 0.1}}.get(name, {})
+
+    def stepped(w):
+        p = w.clone()
+        opt = getattr(optim, name)([p], lr=0.1, differentiable=True, **settings)
+        for scale in (1.0, -0.5):
+            p.grad = (w * w).sin() * scale
+            opt.step()
+        return p
+
+    assert fb.autograd.gradcheck(stepped, fb.tensor([1.0, -2.0, 0.5], dtype=fb.float64, requires_grad=True))
+
+
+def test_steps_have_the_same_bits_for_any_number_of_threads_and_neighbours():
+    """One tensor alone on one thread; all of them, with odd sizes and layouts, on three."""
+    shapes = [(70001,), (3,), (64, 33, 3, 3), (), (257, 129), (40000,)]
+
+    def run(threads, together):
+        fb.manual_seed(0)
+        params = [nn.Parameter(fb.randn(*s)) for s in shapes]
+        params[2].data = params[2].data.contiguous(memory_format=fb.channels_last)
+        grads = [fb.randn(*s) for s in shapes]  # the third one's lies otherwise than its parameter
+        before = fb.get_num_threads()
+        fb.set_num_threads(threads)
+        try:
+            for some in [params] if together else [[p] for p in params]:
+                opt = optim.AdamW(some, lr=0.1)
+                for _ in range(2):
+                    for p, g in zip(params, grads, strict=True):
+                        p.grad = g
+                    opt.step()
+        finally:
+            fb.set_num_threads(before)
+        return [p.detach() for p in params]
+
+    for a, b in zip(run(1, together=False), run(3, together=True), strict=True):
+        assert bool((a == b).all())
+
+
 def test_pickle_and_repr():
     params = make()
     opt = optim.Adam(params, lr=0.1)
@@ -383,7 +425,13 @@ def test_pickle_and_repr():
         (lambda p: optim.SGD([p * 2]), ValueError, "non-leaf"),
         (lambda p: optim.SGD([{"params": [p]}, {"params": [p]}]), ValueError, "more than one parameter group"),
         (lambda p: optim.SGD([{"params": {p}}]), TypeError, "sets"),
-        (lambda p: optim.Adam([p], differentiable=True), ValueError, "differentiable"),
+        (
+            lambda p: optim.Adam([p], lr=fb.tensor(0.1, requires_grad=True), differentiable=True),
+            ValueError,
+            "differentiable",
+        ),
+        (lambda p: optim.Adam([p], fused=True, foreach=True), RuntimeError, "cannot be `True` together"),
+        (lambda p: optim.SGD([p], fused=True, differentiable=True), RuntimeError, "does not support"),
         (lambda p: optim.LBFGS([{"params": [p]}, {"params": [nn.Parameter(fb.ones(1))]}]), ValueError, "per-parameter"),
     ],
 )

@@ -67,6 +67,8 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None) -> Tenso
     >>> fb.nn.functional.huber_loss(fb.tensor([0.5, 3.0]), fb.zeros(2), reduction="none", delta=2.0)
     tensor([0.1250, 4.0000])
     """
+    if not delta > 0:
+        raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     same_shapes("huber_loss", input, target)
     values = TABLE["huber_loss"](input, target, float(delta))
     return reduced("huber_loss", values if weight is None else values * weight, reduction)

@@ -29,6 +29,17 @@ def update_op(
     return Op(name, len(operands), (*operands, *numbers), outputs, definition)
 
 
+def update_(op: Op, outputs: Sequence[Sequence[Tensor]], operands: Sequence[Sequence[Tensor]], numbers: tuple) -> None:
+    """op over lists of tensors, written over `outputs`: in one pass off the tape, or one by one where it records."""
+    if not _core.is_grad_enabled():
+        _core.update_many(op, outputs, operands, numbers)
+        return
+    for targets, xs in zip(zip(*outputs, strict=True), zip(*operands, strict=True), strict=True):
+        new = op(*(x.clone() for x in xs), *numbers)  # what backward needs mustn't be written over
+        for target, value in zip(targets, new if isinstance(new, tuple) else (new,), strict=True):
+            target.copy_(value)
+
+
 @functools.cache
 def sgd_op(maximize: bool, decay: bool, momentum: bool, first: bool, nesterov: bool) -> Op:
     """p, and b where there is momentum."""
@@ -61,9 +72,9 @@ def sgd_(
     op = sgd_op(maximize, weight_decay != 0, momentum != 0, first, nesterov)
     numbers = (float(lr), float(weight_decay), float(momentum), 1.0 - dampening)
     if momentum:
-        _core.update_many(op, (params, momentum_buffers), (params, grads, momentum_buffers), numbers)
+        update_(op, (params, momentum_buffers), (params, grads, momentum_buffers), numbers)
     else:
-        _core.update_many(op, (params,), (params, grads), numbers)
+        update_(op, (params,), (params, grads), numbers)
 
 
 @functools.cache
@@ -118,7 +129,7 @@ def adam_(
             float(beta1), 1.0 - beta1, float(beta2), 1.0 - beta2, float(weight_decay), 1.0 - lr * weight_decay,
             lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step), float(eps),
         )  # fmt: skip
-        _core.update_many(op, (p, *moments), (p, g, *moments), numbers)
+        update_(op, (p, *moments), (p, g, *moments), numbers)
 
 
 @functools.cache

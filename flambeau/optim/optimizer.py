@@ -46,17 +46,18 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
         if not (pre or post or _global_pre_hooks or _global_post_hooks):
             return step(self, *args, **kwargs)
+        given = (self, *args)  # hooks see the optimizer among the arguments, as in PyTorch
         for hook in chain(_global_pre_hooks.values(), pre.values()):
-            replaced = hook(self, args, kwargs)
+            replaced = hook(self, given, kwargs)
             if replaced is not None:
                 if not (isinstance(replaced, tuple) and len(replaced) == 2):
                     raise RuntimeError(
                         f"{type(self).__name__}.step: a pre-hook must return None or (args, kwargs), got {replaced!r}"
                     )
-                args, kwargs = replaced
-        result = step(self, *args, **kwargs)
+                given, kwargs = replaced
+        result = step(*given, **kwargs)
         for hook in chain(post.values(), _global_post_hooks.values()):
-            hook(self, args, kwargs)
+            hook(self, given, kwargs)
         return result
 
     return hooked
@@ -91,6 +92,11 @@ class Optimizer:
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
+        if defaults.get("fused"):
+            for other, message in (("differentiable", "`fused` does not support `differentiable`"),
+                                   ("foreach", "`fused` and `foreach` cannot be `True` together.")):  # fmt: skip
+                if defaults.get(other):
+                    raise RuntimeError(message)
         self._init_hooks()
         if isinstance(params, Tensor):
             raise TypeError(
@@ -163,7 +169,7 @@ class Optimizer:
         if closure is not None:
             with fb.enable_grad():
                 loss = closure()
-        with fb.no_grad():
+        with fb.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for group in self.param_groups:
                 params, grads = [], []
                 for p in group["params"]:
@@ -186,7 +192,7 @@ class Optimizer:
         """`_update` of the real view of p, with p's state in real views too."""
         if not self._takes_complex:
             raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
-        real = fb.view_as_real(p.detach())
+        real = fb.view_as_real(p)
         if p in self.state:
             self.state[real] = {k: fb.view_as_real(v) if _is_complex(v) else v for k, v in self.state[p].items()}
         self._update(group, [real], [fb.view_as_real(grad)])
@@ -361,13 +367,13 @@ def register_optimizer_step_post_hook(hook: Hook) -> RemovableHandle:
 
 
 def check_settings(differentiable: bool = False, **minima: Any) -> None:
-    """Refuse settings below 0, betas outside [0, 1), and `differentiable`, which flambeau doesn't have.
+    """Refuse settings below 0, betas outside [0, 1), and a rate that would have to be differentiated.
 
     Raises:
         ValueError: with the setting's name and value.
     """
-    if differentiable:
-        raise ValueError("differentiable=True isn't supported: steps are taken off the tape")
+    if differentiable and any(isinstance(v, Tensor) and v.requires_grad for v in minima.values()):
+        raise ValueError("differentiable=True goes through parameters and gradients, not through the settings")
     for name, value in minima.items():
         if name == "betas":
             for i, beta in enumerate(value):

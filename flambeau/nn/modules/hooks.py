@@ -28,6 +28,7 @@ GLOBAL_REGISTRATION_HOOKS: dict[str, OrderedDict[int, Hook]] = {
 }  # fmt: skip
 _with_kwargs_globally: OrderedDict[int, bool] = OrderedDict()
 _always_called_globally: OrderedDict[int, bool] = OrderedDict()
+_old_kind_globally: OrderedDict[int, bool] = OrderedDict()
 
 
 class RemovableHandle:
@@ -176,9 +177,8 @@ class Hookable:
                     args = replaced if isinstance(replaced, tuple) else (replaced,)
 
         pre_hooks = [*GLOBAL_BACKWARD_PRE_HOOKS.values(), *self._backward_pre_hooks.values()]
-        hooks = list(GLOBAL_BACKWARD_HOOKS.values())
-        if self._is_full_backward_hook is not False:
-            hooks += self._backward_hooks.values()
+        of_all, own = list(GLOBAL_BACKWARD_HOOKS.values()), list(self._backward_hooks.values())
+        hooks = ([] if _old_kind_globally else of_all) + ([] if self._is_full_backward_hook is False else own)
         backward = _BackwardHooks(self, pre_hooks, hooks) if hooks or pre_hooks else None
         if backward is not None:
             args = backward.watch_inputs(args)
@@ -190,17 +190,18 @@ class Hookable:
                 result = replaced
         if backward is not None:
             result = backward.watch_outputs(result)
-        if self._is_full_backward_hook is False:
-            self._watch_last_operation(result)
+        old_kind = (of_all if _old_kind_globally else []) + (own if self._is_full_backward_hook is False else [])
+        if old_kind:
+            self._watch_last_operation(result, old_kind)
         return result
 
-    def _watch_last_operation(self, result: Any) -> None:
+    def _watch_last_operation(self, result: Any, hooks: list[Hook]) -> None:
         while not isinstance(result, Tensor):
             result = (
                 next(v for v in result.values() if isinstance(v, Tensor)) if isinstance(result, dict) else result[0]
             )
         if result.grad_fn is not None:
-            for hook in self._backward_hooks.values():
+            for hook in hooks:
                 result.grad_fn.register_hook(
                     lambda grad_input, grad_output, hook=hook: hook(self, grad_input, grad_output)
                 )
@@ -327,8 +328,28 @@ def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
 
 
 def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
-    """Call `hook(module, grad_input, grad_output)` for every module when the gradients of its inputs are known."""
+    """Call `hook(module, grad_input, grad_output)` for every module when the gradients of its inputs are known.
+
+    Raises:
+        RuntimeError: while there is a hook of the old kind.
+    """
+    _check_kind(mixed=bool(_old_kind_globally))
     return _add(GLOBAL_BACKWARD_HOOKS, hook, False)
+
+
+def register_module_backward_hook(hook: Hook) -> RemovableHandle:
+    """The old form of `register_module_full_backward_hook`: sees the gradients of the last operation in `forward`
+    only.
+    """
+    _check_kind(mixed=len(GLOBAL_BACKWARD_HOOKS) > len(_old_kind_globally))
+    return _add(GLOBAL_BACKWARD_HOOKS, hook, False, (_old_kind_globally, True))
+
+
+def _check_kind(mixed: bool) -> None:
+    if mixed:
+        raise RuntimeError(
+            "register_module_backward_hook and register_module_full_backward_hook cannot be mixed; use only the latter"
+        )
 
 
 def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:

@@ -18,10 +18,28 @@ from flambeau.nn.modules.hooks import (
     GLOBAL_FORWARD_PRE_HOOKS,
     GLOBAL_REGISTRATION_HOOKS,
     Hookable,
+    RemovableHandle,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
 )
+from flambeau.nn.modules.state import IncompatibleKeys as _IncompatibleKeys
 from flambeau.nn.modules.state import Stateful
 from flambeau.nn.modules.tree import Tree
 from flambeau.nn.parameter import Buffer, Parameter
+
+# Where PyTorch programs import them from.
+__all__ = [
+    "Module", "RemovableHandle", "_IncompatibleKeys", "register_module_backward_hook",
+    "register_module_buffer_registration_hook", "register_module_forward_hook", "register_module_forward_pre_hook",
+    "register_module_full_backward_hook", "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook", "register_module_parameter_registration_hook",
+]  # fmt: skip
 
 
 class Module(Tree, Stateful, Hookable):
@@ -104,7 +122,7 @@ class Module(Tree, Stateful, Hookable):
                 f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. "
                 f"To express '{name}' as a function of another Tensor, compute the value in the forward() method."
             )
-        self._parameters[name] = self._announce("parameter", name, param)
+        self._parameters[name] = None if param is None else self._announce("parameter", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is part of the state but not learnt; `persistent=False` keeps it out of `state_dict()`.
