@@ -66,11 +66,12 @@ NAMES = {
     "ops.methods": ".apply_ .as_strided_ celu_ .const_data_ptr detach .dim_order elu_ empty_permuted fill get_device "
     "hardtanh_ is_inference "
     "is_nonzero .is_nonzero .is_pinned is_signed leaky_relu_ .map_ multinomial .multinomial "
-    ".new_empty_strided .pin_memory poisson put .put range .resize_ .resize_as_ selu_ .split_with_sizes .squeeze_ "
+    ".new_empty_strided .pin_memory put .put range .resize_ .resize_as_ selu_ .split_with_sizes .squeeze_ "
     ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.normalization": "batch_norm group_norm layer_norm rms_norm",
     "ops.pooling": "adaptive_avg_pool2d avg_pool2d max_pool2d",
+    "ops.poisson": "poisson",
     "ops.random": "Generator default_generator dropout get_rng_state initial_seed manual_seed rand rand_like randint "
     "randint_like randn randn_like randperm seed set_rng_state",
     "ops.ranges": "arange eye linspace logspace",

@@ -14,9 +14,9 @@ from ..core._core import DTYPES, Tensor, new_empty, new_empty_strided
 from . import documents
 from .basic import as_strided, copy_
 from .documents import Derived
-from .factories import default, finish, zeros
+from .factories import default, finish
 from .joining import chunk, split
-from .random import Generator, draw, rand
+from .random import Generator, rand
 from .reduce import sum
 from .shape import squeeze, swapaxes, t, transpose, unsqueeze
 from .table import TABLE
@@ -232,34 +232,6 @@ def empty_permuted(
     return finish(new_empty_strided(size, strides, default(dtype)), requires_grad)
 
 
-def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Whole numbers drawn from Poisson distributions with the given rates, by inversion in float64.
-
-    Rates above 500 are drawn from the normal distribution with the same mean and variance, rounded.
-
-    >>> _ = fb.manual_seed(0)
-    >>> fb.poisson(fb.tensor([1.0, 10.0, 100.0]))
-    tensor([ 1., 16., 80.])
-    """
-    if not input.is_floating_point():
-        raise NotImplementedError(f"poisson: rates are floating numbers, got {input.dtype}; use x.float()")
-    rates = input.detach().double()
-    if not bool((rates >= 0).all()):
-        raise RuntimeError("poisson: rates must be 0 or more, got some that are negative or nan; clamp them first")
-    u = rand(*rates.shape, dtype=DTYPES[9], generator=generator)
-    small = TABLE["minimum"](rates, 500.0)
-    term = (-small).exp()
-    total, out, k = term.clone(), zeros(*rates.shape, dtype=DTYPES[9]), 0
-    while bool(((u > total) & (term > 0)).any()) and k < 2000:
-        k += 1
-        out = out + (u > total).double()
-        term = term * small / k
-        total = total + term
-    normal = draw(new_empty(rates.shape, DTYPES[9]), "normal", 0, 1, generator)
-    large = TABLE["maximum"]((rates + rates.sqrt() * normal).round(), 0.0)
-    return TABLE["where"](rates > 500, large, out).to(input.dtype)
-
-
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor of input's shape and dtype with every element the value.
 
@@ -376,5 +348,5 @@ Tensor.is_pinned, Tensor.pin_memory = is_pinned, pin_memory
 
 __all__ = [
     "celu_", "detach", "elu_", "empty_permuted", "fill", "get_device", "hardtanh_", "is_inference", "is_nonzero",
-    "is_signed", "leaky_relu_", "multinomial", "poisson", "put", "range", "selu_", "threshold_",
+    "is_signed", "leaky_relu_", "multinomial", "put", "range", "selu_", "threshold_",
 ]  # fmt: skip
