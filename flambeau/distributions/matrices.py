@@ -136,7 +136,8 @@ class LKJCholesky(Distribution):
             dtype, shape = self.concentration.dtype, self._extended_shape(sample_shape)
             offset = fb.arange(self.dim - 1, dtype=dtype)
             marginal = self.concentration.unsqueeze(-1) + 0.5 * (self.dim - 2)
-            squared = Beta(offset + 0.5, marginal - 0.5 * offset, False).sample(sample_shape)
+            # Before the diagonal of row k + 1 lies a direction in k dimensions, of squared length Beta(k / 2, ·).
+            squared = Beta(0.5 * (offset + 1), marginal - 0.5 * offset, False).sample(sample_shape)
             squared = fb.nn.functional.pad(squared, [1, 0]).unsqueeze(-1)  # row 0 has nothing before its diagonal
             direction = fb.randn(shape, dtype=dtype).tril(-1)
             length = fb.linalg.vector_norm(direction, dim=-1, keepdim=True).clamp(min=fb.finfo(dtype).tiny)

@@ -101,7 +101,7 @@ class _Counted(Metric):
         own = scores.gather(-1, target.unsqueeze(-1))
         later = fb.arange(scores.shape[-1]) > target.unsqueeze(-1)
         before = ((scores > own) | ((scores == own) & later)).sum(-1)
-        return fb.where(before < self.top_k, target, fb.where(best == target, worst_but(scores, target), best))
+        return fb.where(before < self.top_k, target, fb.where(best == target, another(target, scores.shape[-1]), best))
 
     def averaged(self, numerator: Tensor, denominator: Tensor, state: State) -> Tensor:
         """A ratio of counts by class, averaged."""
@@ -119,9 +119,9 @@ class _Counted(Metric):
         return ratio((each * occurs).sum(), occurs.sum(), self.zero_division)
 
 
-def worst_but(scores: Tensor, target: Tensor) -> Tensor:
-    """A class other than the target."""
-    return (target + 1) % scores.shape[-1]
+def another(target: Tensor, classes: int) -> Tensor:
+    """A class that isn't the target."""
+    return (target + 1) % classes
 
 
 def in_range(name: str, classes: Tensor, count: int) -> Tensor:
