@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: embedsignature=False, binding=False, auto_pickle=False, always_allow_keywords=True
+# cython: embedsignature=True, embedsignature.format=clinic, binding=False, auto_pickle=False, always_allow_keywords=True
 """Everything on the warm path of an eager operation, and nothing else.
 
 One extension in several rooms, each included below:
