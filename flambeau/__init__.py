@@ -60,7 +60,9 @@ strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_c
 newaxis = None
 
 _subpackages = frozenset(
-    ("array_api", "autograd", "cli", "distributions", "fft", "func", "linalg", "metrics", "multiprocessing", "nn")
+    ("__config__", "_dynamo", "_inductor", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed")
+    + ("hub", "jit", "mps", "onnx", "profiler", "random", "version", "xpu")
+    + ("array_api", "autograd", "cli", "distributions", "fft", "func", "linalg", "metrics", "multiprocessing", "nn")
     + ("optim", "serialization", "sparse", "special", "testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))

@@ -16,6 +16,9 @@ from .core._core import Tensor
 
 # Module -> its functions at the top level; a name with a dot before it is an attribute of Tensor.
 NAMES = {
+    "amp.autocast_mode": "autocast clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
+    "is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled set_autocast_cache_enabled "
+    "set_autocast_dtype",
     "array_api.tensor": ".__array_namespace__ .to_device",
     "control": "cond while_loop",
     "mapped": "from_file",
@@ -28,6 +31,7 @@ NAMES = {
     "matrix_exp .matrix_exp matrix_power .matrix_power orgqr .orgqr ormqr .ormqr pca_lowrank pinverse .pinverse qr .qr "
     "slogdet .slogdet svd .svd svd_lowrank trace .trace triangular_solve .triangular_solve vander vdot .vdot",
     "multiprocessing.sharing": ".is_shared .share_memory_",
+    "nn.compiled": "compile",
     "nn.functional": "adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d bilinear channel_shuffle "
     "conv_tbc cosine_embedding_loss cosine_similarity ctc_loss embedding_bag feature_alpha_dropout instance_norm "
     "max_pool1d max_pool1d_with_indices max_pool3d pairwise_distance pixel_shuffle pixel_unshuffle prelu .prelu rrelu "

@@ -25,7 +25,7 @@ LAYERS = [
     ["ops", "sparse", "linalg", "fft", "special", "codegen"],
     ["eager"],
     ["autograd", "compiler"],
-    ["_printing", "serialization", "api", "multiprocessing", "array_api"],
+    ["_printing", "serialization", "api", "multiprocessing", "array_api", "amp", "backends", "cpu", "cuda"],
     ["nn", "optim", "utils", "testing", "func", "distributions", "metrics"],
     ["cli", "__main__"],
 ]

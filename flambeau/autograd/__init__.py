@@ -16,10 +16,11 @@ from .modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 if TYPE_CHECKING:
     from . import forward_ad, functional
     from .numerical import GradcheckError, gradcheck, gradgradcheck
+    from .variable import Variable
 
 __all__ = [
-    "Function", "GradcheckError", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
-    "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
+    "Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional",
+    "grad", "gradcheck", "gradgradcheck", "inference_mode", "no_grad", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
@@ -27,8 +28,10 @@ def __getattr__(name: str) -> Any:
     """Forward mode, functional and gradcheck load when they are asked for: training doesn't."""
     from importlib import import_module
 
-    if name in ("forward_ad", "functional"):
+    if name in ("forward_ad", "functional", "graph", "profiler", "variable"):
         return import_module("." + name, __name__)
+    if name == "Variable":
+        return import_module(".variable", __name__).Variable
     if name in ("GradcheckError", "gradcheck", "gradgradcheck"):
         return getattr(import_module(".numerical", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,18 +23,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flambeau", description="A deep-learning framework with PyTorch's API.")
     parser.add_argument("--version", action="version", version=f"flambeau {__version__}")
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    run = parts.add_parser("run", help=PARTS["run"], description=PARTS["run"])
-    run.add_argument("script", help="a Python file")
-    run.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script finds in sys.argv")
+    run = parts.add_parser("run", help=PARTS["run"], add_help=False)
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
     parts.add_parser("env", help=PARTS["env"], description=PARTS["env"])
     bench = parts.add_parser("bench", help=PARTS["bench"], description=PARTS["bench"], add_help=False)
     bench.add_argument("arguments", nargs=argparse.REMAINDER)
-    # Everything after `bench` is the benchmarks' own, options included, which argparse would otherwise claim.
-    args = argparse.Namespace(part="bench", arguments=argv[1:]) if argv[:1] == ["bench"] else parser.parse_args(argv)
+    # Everything after these is the program's own, options included, which argparse would otherwise claim.
+    whole = argv[:1] in (["bench"], ["run"])
+    args = argparse.Namespace(part=argv[0], arguments=argv[1:]) if whole else parser.parse_args(argv)
     if args.part == "run":
-        from .run import run_script
+        from .run import run_main
 
-        return run_script(args.script, args.arguments)
+        return run_main(args.arguments)
     if args.part == "env":
         from .env import report
 

@@ -1,130 +1,141 @@
-"""Runs a program written for PyTorch: while it runs, `import torch` and its submodules give it flambeau.
+"""Runs a program written for PyTorch as `python program.py` would, with `torch` standing for flambeau.
 
-A finder at the head of sys.meta_path answers for `torch` and everything below, so a PyTorch that is installed is never
-touched. A name that flambeau hasn't got raises an error that says so and names the nearest ones it has. Programs ask
-about CUDA before anything else; where flambeau has no such module, QUESTIONS answers truthfully that there is none.
+The program gets a fresh `__main__`, its own sys.argv and sys.path[0]; its exit status, traceback and signals are its
+own: nothing of flambeau's stands above it. Read next: `names.py` (what `import torch` finds), `children.py`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.abc
+import atexit
 import importlib.machinery
+import importlib.util
+import io
 import os
-import pkgutil
-import runpy
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType, TracebackType
 
-# What programs ask on their way to the CPU, and what PyTorch itself answers where there is no such device.
-QUESTIONS: dict[str, dict[str, Callable[..., Any] | bool]] = {
-    "torch.cuda": {
-        "is_available": lambda: False,
-        "device_count": lambda: 0,
-        "is_bf16_supported": lambda: False,
-        "manual_seed": lambda seed: None,
-        "manual_seed_all": lambda seed: None,
-        "empty_cache": lambda: None,
-    },
-    "torch.backends": {},
-    "torch.backends.cudnn": {
-        "enabled": False,
-        "benchmark": False,
-        "deterministic": True,
-        "is_available": lambda: False,
-    },
-    "torch.backends.mps": {"is_available": lambda: False, "is_built": lambda: False},
-}
+from .child import install
+
+USAGE = """\
+usage: flambeau run [-h] (SCRIPT | -m MODULE) [ARGUMENTS ...]
+
+run a program written for PyTorch: `import torch` gives it flambeau
+
+  SCRIPT      a Python file, or a directory with a __main__.py
+  -m MODULE   a module, as with `python -m`
+  ARGUMENTS   what the program finds in sys.argv
+"""
 
 
-class TorchModule(ModuleType):
-    """`torch`, or one of its submodules, as a view of flambeau's."""
-
-    def __init__(self, name: str, real: ModuleType | None) -> None:
-        super().__init__(name, real.__doc__ if real else None)
-        self.__dict__.update(_real=real, __path__=[], **QUESTIONS.get(name, {}))
-        if name == "torch":
-            import flambeau
-
-            # Programs compare versions: this is the PyTorch whose API is mirrored, and who mirrors it.
-            self.__version__ = f"2.13.0+flambeau{flambeau.__version__}"
-        if real is not None and hasattr(real, "__all__"):
-            self.__all__ = real.__all__
-
-    def __getattr__(self, name: str) -> Any:
-        real = self.__dict__["_real"]
-        full = f"{self.__name__}.{name}"
-        try:
-            value = getattr(real, name)
-        except AttributeError:
-            if name.startswith("__"):
-                raise AttributeError(name) from None
-            if full in QUESTIONS:
-                return importlib.import_module(full)
-            raise AttributeError(missing(full, real)) from None
-        if isinstance(value, ModuleType) and value.__name__.startswith("flambeau."):
-            return importlib.import_module(full)
-        self.__dict__[name] = value
-        return value
-
-    def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *dir(self.__dict__["_real"])})
-
-
-def missing(full: str, real: ModuleType | None) -> str:
-    """What to say about a name that isn't there."""
-    parent, _, name = full.rpartition(".")
-    below = (module.name for module in pkgutil.iter_modules(getattr(real, "__path__", [])))
-    public = [n for n in {*dir(real), *below} if not n.startswith("_")] if real is not None else []
-    near = difflib.get_close_matches(name, public, n=3, cutoff=0.6)
-    names = ", ".join(f"{parent}.{n}" for n in near)
-    hint = f"the nearest it has: {names}" if near else "and nothing of a similar name"
-    return f"flambeau has no {full}; {hint}"
-
-
-class TorchFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds `torch` and all below it in flambeau."""
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
-        if fullname != "torch" and not fullname.startswith("torch."):
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        real_name = "flambeau" + spec.name.removeprefix("torch")
-        try:
-            return TorchModule(spec.name, importlib.import_module(real_name))
-        except ModuleNotFoundError as error:
-            if error.name != real_name and not real_name.startswith(f"{error.name}."):
-                raise
-        # What is a module of PyTorch's may be a plain attribute, or a module kept elsewhere, of flambeau's.
-        parent, _, name = spec.name.rpartition(".")
-        held = getattr(sys.modules[parent].__dict__["_real"], name, None)
-        if isinstance(held, ModuleType) or spec.name in QUESTIONS:
-            return TorchModule(spec.name, held)
-        raise ModuleNotFoundError(missing(spec.name, sys.modules[parent].__dict__["_real"]), name=spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        pass
-
-
-def install() -> None:
-    """Makes `import torch` give flambeau from now on."""
-    if "torch" in sys.modules:
-        raise RuntimeError("flambeau run: torch is already imported in this process; start a fresh one")
-    sys.meta_path.insert(0, TorchFinder())
+def run_main(arguments: list[str]) -> int:
+    """`flambeau run` with these arguments; returns the exit status."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return 0
+    if not arguments or arguments == ["-m"] or (arguments[0].startswith("-") and arguments[0] != "-m"):
+        print(USAGE, end="", file=sys.stderr)
+        return 2
+    if arguments[0] == "-m":
+        return run_module(arguments[1], arguments[2:])
+    return run_script(arguments[0], arguments[1:])
 
 
 def run_script(path: str, arguments: list[str]) -> int:
-    """Runs a Python file as the main program, with torch standing for flambeau."""
-    if not os.path.isfile(path):
-        print(f"flambeau run: there is no file {path!r}", file=sys.stderr)
+    """Runs a Python file, or a directory's __main__.py, as the main program."""
+    folder = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path))
+    file = os.path.join(path, "__main__.py") if os.path.isdir(path) else path
+    if not os.path.isfile(file):
+        print(f"flambeau run: there is no file {file!r}", file=sys.stderr)
         return 2
     install()
     sys.argv = [path, *arguments]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    runpy.run_path(path, run_name="__main__")
+    begin_path_with(folder)
+    with io.open_code(os.path.abspath(file)) as source:
+        text = source.read()
+    main = fresh_main()
+    main.__file__ = file
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
+    return execute(main, lambda: compile(text, file, "exec", dont_inherit=True))
+
+
+def run_module(name: str, arguments: list[str]) -> int:
+    """Runs a module, or a package's __main__, as `python -m` does."""
+    install()
+    sys.argv = ["-m", *arguments]
+    begin_path_with(os.getcwd())
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+    except ModuleNotFoundError as error:
+        print(f"flambeau run: {error}", file=sys.stderr)
+        return 1
+    if spec is None or not isinstance(spec.loader, importlib.abc.InspectLoader):
+        print(f"flambeau run: no module named {name!r} that can be run", file=sys.stderr)
+        return 1
+    loader, place = spec.loader, spec
+    main = fresh_main()
+    main.__spec__, main.__loader__, main.__package__ = place, loader, place.parent
+    if place.origin is not None:
+        main.__file__ = sys.argv[0] = place.origin
+
+    def code() -> CodeType:
+        found = loader.get_code(place.name)
+        if found is None:
+            raise ImportError(f"{place.name} has no code to run")
+        return found
+
+    return execute(main, code)
+
+
+def begin_path_with(folder: str) -> None:
+    """Puts the program's folder where Python puts it, and keeps flambeau within reach."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    spec = importlib.machinery.PathFinder.find_spec("flambeau", sys.path)
+    if spec is None or spec.origin != os.path.join(root, "flambeau", "__init__.py"):
+        sys.path.insert(1, root)  # this one was found in the folder that the program's took the place of
+
+
+def fresh_main() -> ModuleType:
+    main = ModuleType("__main__")
+    main.__dict__.update(__builtins__=__builtins__, __annotations__={}, __spec__=None)
+    sys.modules["__main__"] = main
+    return main
+
+
+def execute(main: ModuleType, code: object) -> int:
+    """Runs the code in the module; an error is shown as Python shows it, without what is flambeau's above it."""
+    interrupted = []
+
+    def end_by_signal() -> None:
+        """Interrupted programs end by the signal itself: a shell that waits for them sees it."""
+        if interrupted:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    atexit.register(end_by_signal)  # first in, so last to run
+    try:
+        exec(code(), main.__dict__)  # type: ignore[operator]
+    except SystemExit:
+        raise
+    except BaseException as error:
+        kind, trace = type(error), below(error.__traceback__)
+        error.__traceback__ = trace
+        sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
+        sys.excepthook(kind, error, trace)
+        if isinstance(error, KeyboardInterrupt):
+            interrupted.append(True)
+        return 1
     return 0
+
+
+def below(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the program's own first line on (none, for a program that didn't compile)."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace

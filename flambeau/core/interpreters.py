@@ -8,12 +8,12 @@ it, and at the bottom of the stack they run eagerly. Imports the core only. Read
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from . import _core
-from ._core import Call
+from ._core import Call, Tensor
 
 
 class Stack(threading.local):
@@ -37,6 +37,10 @@ class Interpreter:
         """What the operation gives; `call()` runs it as the interpreters below understand it."""
         raise NotImplementedError
 
+    def together(self, tensors: Sequence[Tensor | None]) -> list:
+        """Tensors that one operation takes in one dtype, before it compares their dtypes."""
+        return list(tensors)
+
     def __enter__(self) -> Any:
         stack.active = (*stack.active, self)
         _core.change_interpreters(1)
@@ -58,6 +62,14 @@ def interpret(call: Call) -> Any:
     finally:
         stack.active = active
         _core.change_interpreters(1)
+
+
+def together(*tensors: Tensor | None) -> list:
+    """The tensors as the interpreters in force want them for one operation, the innermost one first."""
+    found = list(tensors)
+    for interpreter in reversed(stack.active):
+        found = interpreter.together(found)
+    return found
 
 
 def differentiating() -> bool:

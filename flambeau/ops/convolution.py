@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import Tensor, new_empty, new_empty_strided
+from ..core.interpreters import together
 from .arguments import ntuple
 from .primitive import primitive
 from .reduce import sum
@@ -163,6 +164,8 @@ def conv(
     name: str, n: int, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Cross-correlation of (N, C, …) or (C, …) with (O, C / groups, …)."""
+    if _core.interpreting():
+        x, w, bias = together(x, w, bias)
     check_dtypes(name, x, w, bias)
     if x.is_complex():
         return of_parts(lambda a, b: conv(name, n, a, b, None, stride, padding, dilation, groups), x, w, bias, n)
@@ -197,6 +200,8 @@ def conv_transpose(
     dilation: Any,
 ) -> Tensor:
     """The transpose of `conv` as a linear map: (N, C, …) with a weight (C, O / groups, …)."""
+    if _core.interpreting():
+        x, w, bias = together(x, w, bias)
     check_dtypes(name, x, w, bias)
     if x.is_complex():
         rest = stride, padding, output_padding, groups, dilation

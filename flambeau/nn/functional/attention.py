@@ -10,6 +10,8 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.core import _core
+from flambeau.core.interpreters import together
 from flambeau.nn.functional.padding import pad
 from flambeau.ops import dropout, linear
 from flambeau.ops.attention import attend
@@ -37,6 +39,8 @@ def scaled_dot_product_attention(
     """
     if is_causal and attn_mask is not None:
         raise RuntimeError("scaled_dot_product_attention: got both attn_mask and is_causal=True; give one of them")
+    if _core.interpreting():
+        query, key, value = together(query, key, value)
     if not (query.dtype == key.dtype == value.dtype) or not query.is_floating_point():
         raise RuntimeError(
             "scaled_dot_product_attention: expected query, key and value of one floating dtype, got "

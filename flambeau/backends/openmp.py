@@ -1,0 +1,13 @@
+"""`torch.backends.openmp`: OpenMP, which isn't used. Imports nothing."""
+
+from __future__ import annotations
+
+enabled = False
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+__all__ = ["enabled", "is_available"]
