@@ -6,13 +6,17 @@ order that contract.h fixes. Bits must be equal whatever the target, the strides
 
 import ctypes
 import dataclasses
+import re
 import struct
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from contractions import (
     KC,
     NUMPY,
+    RUNTIME,
     canonical,
     fma32,
     guarded,
@@ -317,3 +321,24 @@ def test_scales_and_a_residual_come_last(bias_shape):
     column = multiply(contraction_matmul.plan("f32", None, "columns"), a, b[:, :1], np.zeros((21, 1), np.float32),
                       np.ascontiguousarray(residual[:, :1]))  # fmt: skip
     same(column, sums[:, :1] + residual[:, :1])
+
+
+@pytest.mark.parametrize(
+    "flags, threads",
+    [
+        (("-fsanitize=address,undefined", "-fno-sanitize-recover=all"), ("1", "4")),
+        (("-fsanitize=thread",), ("3",)),
+    ],
+    ids=["address", "thread"],
+)
+def test_the_sanitizers_find_nothing(tmp_path, flags, threads):
+    """products.c: the driver over kernels in plain C, in a process of its own."""
+    source, program = Path(__file__).parent / "products.c", tmp_path / "products"
+    files = [RUNTIME / f"{name}.c" for name in ("pool", "alloc", "heap", "system", "contract")]
+    command = ["cc", "-std=c11", "-O1", "-g", "-pthread", "-ffp-contract=off", *flags, f"-I{RUNTIME}"]
+    built = subprocess.run([*command, *files, source, "-o", program, "-lm"], capture_output=True, text=True)
+    if built.returncode and re.search("cannot find.*[atu]b?san", built.stderr):
+        pytest.skip("cc has no such sanitizer here")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([program, *threads], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "ok\n", done.stdout + done.stderr
