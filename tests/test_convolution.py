@@ -188,8 +188,9 @@ def test_depthwise_convolutions_of_other_dtypes(dtype, last):
     # Without the window's kernel.
     for got, meant in zip(results, convolve(contraction.plan(dtype), x, w, *how, gy), strict=True):
         same(got, meant)
+    bound = 1e-2 if dtype == "f16" else 1e-12
     for got, expected in zip(results, reference(x, w, gy, *how), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=2e-3 if dtype == "f16" else 1e-12, atol=1e-2 if dtype == "f16" else 1e-12)
+        np.testing.assert_allclose(got, expected, rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("last", [False, True])

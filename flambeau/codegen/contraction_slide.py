@@ -161,34 +161,49 @@ class Slide(Text):
 
     def weight(self) -> None:
         """c[t, lane] += the chain over rows and, in these, the columns congruent to lane modulo 16."""
+        narrow, wide_, end = (f"{name}.{next(self.numbers)}" for name in ("narrow", "wide", "end"))
+        is_narrow = self.emit(f"icmp ule i64 %columns, {VIRTUAL}")
+        self.do(f"br i1 {is_narrow}, label %{narrow}, label %{wide_}")
+        for label, down in ((narrow, True), (wide_, False)):
+            self.label = label
+            self.lines.append(f"{label}:")
+            for half in range(0, VIRTUAL, self.width):
+                self.weight_half(half, down)
+            self.do(f"br label %{end}")
+        self.lines.append(f"{end}:")
+
+    def weight_half(self, half: int, down: bool) -> None:
+        """The lanes of a vector. `down` is for rows of one vector: several of them share what they load."""
         (height, width), (sh, sw), (dh, dw) = self.window.kernel, self.window.stride, self.window.dilation
         taps = [Tap(y * width + x, y * dh, x * dw) for y in range(height) for x in range(width)]
-        columns = self.splat32("%columns32")
-        most = 25 if self.target.registers == 32 else 9
-        for first in range(0, len(taps), most):
-            group = taps[first : first + most]
-            for half in range(0, VIRTUAL, self.width):
+        columns, most = self.splat32("%columns32"), 25 if self.target.registers == 32 else 9
+        for group in (taps[first : first + most] for first in range(0, len(taps), most)):
 
-                def row(r: str, sums: list[str], group: list[Tap] = group, half: int = half) -> list[str]:
-                    lines = self.lines_of("%a", self.sub(self.times(r, sh), "%top"), "%a_row", [group])
-                    other = self.row("%b", r, "%b_row")
+            def rows(r: str, sums: list[str], count: int, group: list[Tap] = group) -> list[str]:
+                moved = [[Tap(t.number, t.row + i * sh, t.column) for t in group] for i in range(count)]
+                lines = self.lines_of("%a", self.sub(self.times(r, sh), "%top"), "%a_row", moved)
+                others = [self.row("%b", self.plus(r, i), "%b_row") for i in range(count)]
 
-                    def step(j: str, sums: list[str]) -> list[str]:
-                        mask = self.below(j, 0, columns)
-                        y = self.masked_load(self.element(other, j), mask)
-                        x = self.loads([group], lines, self.sub(self.times(j, sw), "%left"), sw)
-                        return [
-                            self.multiply_add(x[t.row, t.column], y, s) for t, s in zip(group, sums, strict=True)
-                        ]
+                def step(j: str, sums: list[str]) -> list[str]:
+                    inside = self.below(j, 0, columns)
+                    x = self.loads(moved, lines, self.sub(self.times(j, sw), "%left"), sw)
+                    for row, other in zip(moved, others, strict=True):
+                        y = self.masked_load(self.element(other, j), inside)
+                        sums = [self.multiply_add(x[t.row, t.column], y, s) for t, s in zip(row, sums, strict=True)]
+                    return sums
 
-                    return self.fold(str(half), "%columns", VIRTUAL, sums, step)
+                return step(str(half), sums) if down else self.fold(str(half), "%columns", VIRTUAL, sums, step)
 
-                zero = ["zeroinitializer"] * len(group)
-                for tap, total in zip(group, self.fold("0", "%rows", 1, zero, row), strict=True):
-                    at = self.element("%c", str(tap.number * VIRTUAL + half))
-                    before = self.emit(f"load {self.vector}, ptr {at}, align {self.size}")
-                    after = self.emit(f"fadd {self.vector} {before}, {total}")
-                    self.do(f"store {self.vector} {after}, ptr {at}, align {self.size}")
+            totals, whole = ["zeroinitializer"] * len(group), "0"
+            if down and len(taps) <= 9:
+                whole = self.emit("and i64 %rows, -4")
+                totals = self.fold("0", whole, 4, totals, lambda r, sums: rows(r, sums, 4))
+            totals = self.fold(whole, "%rows", 1, totals, lambda r, sums: rows(r, sums, 1))
+            for tap, total in zip(group, totals, strict=True):
+                at = self.element("%c", str(tap.number * VIRTUAL + half))
+                before = self.emit(f"load {self.vector}, ptr {at}, align {self.size}")
+                after = self.emit(f"fadd {self.vector} {before}, {total}")
+                self.do(f"store {self.vector} {after}, ptr {at}, align {self.size}")
 
     def copy(self) -> None:
         stride = self.window.stride
