@@ -5,7 +5,7 @@ PY = $(VENV)/bin/python
 SETUP = pyproject.toml .ci/bootstrap.py
 SOURCES = setup.py $(wildcard flambeau/core/*.p[yx]* flambeau/core/*.h flambeau/runtime/*.[ch])
 
-.PHONY: build quickstart test lint bench clean
+.PHONY: build quickstart test lint docs bench clean
 
 # What the first set-up installs beside the package, all in one go.
 quickstart: EXTRAS = examples
@@ -23,6 +23,10 @@ test: build $(VENV)/.examples $(VENV)/.dev    ## the whole suite; PYTEST_ARGS="-
 lint: build $(VENV)/.dev               ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+docs: build                            ## the API reference from the docstrings, and the table of PyTorch's names
+	$(PY) docs/api.py
+	$(PY) docs/parity.py
 
 bench: build                           ## BENCH_ARGS="--against /path/to/python" compares with its PyTorch
 	$(PY) -m benchmarks $(BENCH_ARGS)

@@ -135,7 +135,7 @@ def test_pages_name_only_what_exists(page):
     text = page.read_text()
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     wrong = [f"make {t}" for t in re.findall(r"\bmake ([a-z]+)\b(?=[^\n]*[`#\n])", code_of(text)) if t not in targets]
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+    for link in re.findall(r"\]\(([^)#:]+)\)", re.sub(r"```\w*\n.*?```|`[^`\n]+`", "", text, flags=re.S)):
         if not (page.parent / link).exists():
             wrong.append(f"link to {link}")
     for name in re.findall(r"`((?:flambeau|tests|docs|examples|benchmarks|\.ci)/[\w./-]+)`", text):
