@@ -7,8 +7,8 @@
  *
  * The bits of a result's element depend on its own products alone: K is cut into blocks of FB_KC, a block's sum is a
  * chain of fused multiply-adds from +0 in ascending k, the blocks' sums are added in order to +0, bias and activation
- * come last. (K counts words, which hold two operands each in products of bf16: fb_multiplication.) Sizes, batch, tile, strides, number of threads and target don't enter. No sum is -0, so a product of 0 and
- * a finite number may be left out.
+ * come last. Sizes, batch, tile, strides, number of threads and target don't enter. No sum is -0, so a product of 0 and
+ * a finite number may be left out. (K counts words: those of bf16 have two operands in fb_multiply, below.)
  *
  * One kind of sum has blocks of another shape: the weight gradient where groups have one channel on both sides, in
  * floating point. FB_LANES chains run side by side, one per output column modulo FB_LANES; a block is as many whole rows
