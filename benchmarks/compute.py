@@ -87,7 +87,16 @@ _linear("(256, 1024) to 4096", 256, 1024, 4096)
 _linear("(64, 256) to 10", 64, 256, 10)
 
 
-def _conv(name: str, batch: int, channels: tuple[int, int], size: int, kernel: int, stride: int = 1, groups: int = 1):
+def _conv(
+    name: str,
+    batch: int,
+    channels: tuple[int, int],
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    reach: float | None = None,
+):
     out = (size + stride - 1) // stride
     flops = 2.0 * batch * channels[1] * out * out * (channels[0] // groups) * kernel * kernel
 
@@ -98,11 +107,11 @@ def _conv(name: str, batch: int, channels: tuple[int, int], size: int, kernel: i
 
     call = f"conv(x, w, None, {stride}, {kernel // 2}, 1, {groups})"
 
-    @case(f"conv2d {name}", flops=flops)
+    @case(f"conv2d {name}", flops=flops, reach=reach)
     def forward(fb):
         return call, arguments(fb, False)
 
-    @case(f"conv2d {name}, forward + backward", flops=3 * flops)
+    @case(f"conv2d {name}, forward + backward", flops=3 * flops, reach=reach)
     def both(fb):
         names = arguments(fb, True)
         g = fb.rand(batch, channels[1], out, out)
@@ -114,6 +123,22 @@ _conv("1×1, 64 to 256, 56×56, batch 8", 8, (64, 256), 56, 1)
 _conv("7×7 stride 2, 3 to 64, 224×224, batch 4", 4, (3, 64), 224, 7, 2)
 _conv("depthwise 3×3, 128, 56×56, batch 8", 8, (128, 128), 56, 3, groups=128)
 _conv("5×5, 1 to 6, 28×28, batch 64", 64, (1, 6), 28, 5)
+
+# Layers of ResNet-50 and MobileNet: (kernel, stride, channels, size, groups).
+for _kernel, _stride, _channels, _size, _groups in (
+    (7, 2, (3, 64), 224, 1),
+    (3, 1, (64, 64), 56, 1),
+    (3, 2, (128, 128), 56, 1),
+    (1, 2, (256, 512), 56, 1),
+    (3, 1, (512, 512), 7, 1),
+    (3, 1, (32, 32), 112, 32),
+    (3, 2, (96, 96), 112, 96),
+    (3, 1, (384, 384), 14, 384),
+):
+    for _batch in (1, 8):
+        _kind = "depthwise " if _groups > 1 else ""
+        _name = f"layer {_kind}{_kernel}×{_kernel} stride {_stride}, {_channels[0]} to {_channels[1]}, {_size}×{_size}"
+        _conv(f"{_name}, batch {_batch}", _batch, _channels, _size, _kernel, _stride, _groups, reach=0.85)
 
 
 @case("max_pool2d 2×2 of (64, 64, 56, 56)", traffic=4.0 * 64 * 64 * 56 * 56 * 1.25)

@@ -191,7 +191,7 @@ def canonical(a, b):
 
 
 def canonical_lanes(gy, windows):
-    """A weight gradient of one channel to one, [c, taps], of gy [n, c, h, w] and windows [n, c, h, w, taps], float32."""
+    """The weight gradient of one channel to one, [c, taps], of gy [n, c, h, w] and windows [n, c, h, w, taps]."""
     (count, channels, height, width), taps = gy.shape, windows.shape[-1]
     total = np.zeros((16, channels, taps), np.float32)
     rows = max(1, KC // -(-min(width, 16 * KC) // 16))

@@ -29,7 +29,14 @@ from contractions import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.codegen import contraction, contraction_dots, contraction_micro, contraction_pack, native
+from flambeau.codegen import (
+    contraction,
+    contraction_dots,
+    contraction_micro,
+    contraction_pack,
+    contraction_slide,
+    native,
+)
 from flambeau.codegen.target import AVX2, TARGETS, host
 from flambeau.ir.expr import const, maximum
 
@@ -256,6 +263,10 @@ def test_every_target_has_kernels(dtype, target):
     texts = [generator.render(sums, target) for generator in (contraction_micro, contraction_dots)]
     for text in (*texts, contraction_pack.render(dtype, sums, target)):
         assert len(native.compile(text, target)) > 200
+    for kind in (*contraction_slide.KINDS, *contraction_slide.MOVES):
+        window = contraction.Window(kind, (3, 3), (2, 2), (1, 1))
+        if contraction_slide.is_supported(sums, window, target):
+            assert len(native.compile(contraction_slide.render(sums, window, target), target)) > 200
 
 
 def test_out_of_memory_is_reported():

@@ -286,9 +286,7 @@ class Slide(Text):
                 found[t.row, t.column] = self.strided(start, self.plus(column, t.column), limit, step)
         return found
 
-    def sums(
-        self, outputs: list[list[Tap]], lines: dict[int, tuple[str, str]], column: str, step: int
-    ) -> list[str]:
+    def sums(self, outputs: list[list[Tap]], lines: dict[int, tuple[str, str]], column: str, step: int) -> list[str]:
         """The chains of all outputs, added to +0."""
         x, results = self.loads(outputs, lines, column, step), []
         for taps in outputs:
@@ -319,14 +317,15 @@ class Slide(Text):
             return parts[0]
         # The second vector begins one early, so as not to read beyond the last element wanted.
         picks = [2 * i if 2 * i < n else n + 2 * i - (n - 1) for i in range(n)]
-        return self.shuffled(*parts, picks)
+        return self.shuffled(parts[0], parts[1], picks)
 
     def woven(self, parts: list[str]) -> list[str]:
         """Vectors whose elements come from the parts in turn."""
         if len(parts) == 1:
             return parts
         n = self.width
-        return [self.shuffled(*parts, [(half + i) // 2 + i % 2 * n for i in range(n)]) for half in (0, n)]
+        a, b = parts
+        return [self.shuffled(a, b, [(half + i) // 2 + i % 2 * n for i in range(n)]) for half in (0, n)]
 
     # ---- instructions ------------------------------------------------------------------------------------------
 
