@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.ops.optimizer import clamp_many_, scale_many_
+from flambeau.ops.reductions import norm2
 
 
 def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -39,8 +40,12 @@ def get_total_norm(
     tensors = _tensors(tensors)
     if not tensors:
         return fb.tensor(0.0)
-    norms = [t.norm(float(norm_type)) for t in tensors]
-    total = fb.stack([n.to(norms[0].device) for n in norms]).norm(float(norm_type))
+    order = float(norm_type)
+    if order == 2 and not fb.is_grad_enabled() and all(t.is_floating_point() and t.layout == "strided" for t in tensors):
+        norms = [norm2(t, None, False) for t in tensors]  # the reduction itself: there is nothing to record
+    else:
+        norms = [t.norm(order) for t in tensors]
+    total = fb.stack(norms).norm(order)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot "
