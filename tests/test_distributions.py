@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 
@@ -57,7 +58,11 @@ COUNTS = {
     "binomial": (lambda: D.Binomial(7, v(0.2, 0.7)), ss.binom(7, [0.2, 0.7]), (0, 3, 7)),
     "binomial of many": (lambda: D.Binomial(500, v(0.2, 0.7)), ss.binom(500, [0.2, 0.7]), (90, 350)),
     "geometric": (lambda: D.Geometric(v(0.2, 0.7)), ss.geom([0.2, 0.7], -1), (0, 3, 9)),
-    "negative binomial": (lambda: D.NegativeBinomial(v(3.0, 1.5), v(0.2, 0.7)), ss.nbinom([3, 1.5], [0.8, 0.3]), (0, 4)),
+    "negative binomial": (
+        lambda: D.NegativeBinomial(v(3.0, 1.5), v(0.2, 0.7)),
+        ss.nbinom([3, 1.5], [0.8, 0.3]),
+        (0, 4),
+    ),
     "poisson": (lambda: D.Poisson(v(0.7, 4.0)), ss.poisson([0.7, 4]), (0, 3, 9)),
     "poisson of many": (lambda: D.Poisson(v(15.0, 400.0)), ss.poisson([15, 400]), (20, 390)),
 }
@@ -111,15 +116,15 @@ def test_samples_have_the_distribution(name):
     samples = array(make().sample((20000,)))
     for column in range(samples.shape[1] if samples.ndim == 2 else 1):
         xs = samples[:, column]
-        pick = lambda a, column=column: np.broadcast_to(np.asarray(a), samples.shape[1:])[column]  # noqa: E731
+        pick = lambda a, column=column: np.broadcast_to(np.asarray(a), samples.shape[1:])[column]
         if name in COUNTS:
             low, high = int(xs.min()), int(xs.max())
             edges = np.unique(np.quantile(xs, np.linspace(0, 1, 15)).astype(int))
-            cdf = lambda x, pick=pick: pick(theirs.cdf(x))  # noqa: E731
-            inside = [cdf(b) - cdf(a) for a, b in zip(edges, edges[1:], strict=False)]
+            cdf = lambda x, pick=pick: pick(theirs.cdf(x))
+            inside = [cdf(b) - cdf(a) for a, b in itertools.pairwise(edges)]
             expected = np.array([cdf(edges[0]), *inside, 1 - cdf(edges[-1])]) * len(xs)
             found = np.array([np.sum(xs <= edges[0]),
-                              *(np.sum((xs > a) & (xs <= b)) for a, b in zip(edges, edges[1:], strict=False)),
+                              *(np.sum((xs > a) & (xs <= b)) for a, b in itertools.pairwise(edges)),
                               np.sum(xs > edges[-1])])  # fmt: skip
             assert low >= 0 and high == np.max(np.floor(xs))
             used = expected > 1e-9
@@ -127,7 +132,7 @@ def test_samples_have_the_distribution(name):
             statistic = ((found[used] - expected[used]) ** 2 / expected[used]).sum()
             assert ss.chi2.sf(statistic, max(used.sum() - 1, 1)) > 1e-5, name
         else:
-            ours = lambda x, k=column: theirs.cdf(np.repeat(np.asarray(x)[:, None], samples.shape[1], 1))[:, k]  # noqa: E731
+            ours = lambda x, k=column: theirs.cdf(np.repeat(np.asarray(x)[:, None], samples.shape[1], 1))[:, k]
             assert ss.kstest(xs, ours).pvalue > 1e-5, name
 
 
@@ -385,6 +390,7 @@ def test_a_family_of_ones_own():
 def test_modules_have_pytorchs_names():
     from flambeau.distributions.beta import Beta
     from flambeau.distributions.transformed_distribution import TransformedDistribution
+
     from flambeau.distributions.utils import broadcast_all
 
     assert Beta is D.Beta and TransformedDistribution is D.TransformedDistribution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -20,7 +21,7 @@ few = settings(max_examples=30, deadline=None)
 
 @st.composite
 def labelled(draw, classes=st.integers(2, 5), longest=30):
-    """Classes, scores on a coarse grid (so that some are equal), and weights of samples; some classes may be missing."""
+    """Classes, scores on a coarse grid (so that some are equal) and weights; some classes may be missing."""
     c = draw(classes)
     n = draw(st.integers(1, longest))
     seed = draw(st.integers(0, 2**32 - 1))
@@ -44,7 +45,7 @@ def in_pieces(metric, rng, *arrays):
     n = len(arrays[0])
     cuts = sorted({0, n, *rng.integers(0, n + 1, size=3).tolist()})
     here, there = metric(), metric()
-    for k, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for k, (a, b) in enumerate(itertools.pairwise(cuts)):
         (here if k % 2 else there).update(*(t(x[a:b]) for x in arrays))
     sent = metric().load_state_dict({k: fb.tensor(v.tolist(), dtype=v.dtype) for k, v in there.state_dict().items()})
     return here.merge(sent)
@@ -53,7 +54,7 @@ def in_pieces(metric, rng, *arrays):
 @few
 @given(labelled(), st.sampled_from(["micro", "macro", "weighted", None]), st.booleans())
 def test_precision_recall_and_f_scores(sample, average, weighted):
-    c, y, scores, w, rng = sample
+    c, y, _, w, rng = sample
     predicted = rng.integers(0, c, size=len(y))
     w = w if weighted else None
     args = (t(predicted), t(y))
@@ -71,7 +72,7 @@ def test_precision_recall_and_f_scores(sample, average, weighted):
 @few
 @given(labelled(classes=st.just(2)))
 def test_two_classes(sample):
-    _, y, scores, w, rng = sample
+    _, y, scores, w, _ = sample
     score = scores[:, 0]
     found = (score > 0.5).astype(int)
     for ours, theirs in ((M.precision, sk.precision_score), (M.recall, sk.recall_score), (M.f1, sk.f1_score),
@@ -85,7 +86,7 @@ def test_two_classes(sample):
 @few
 @given(labelled(), st.booleans())
 def test_accuracy_and_confusion(sample, weighted):
-    c, y, scores, w, rng = sample
+    c, y, scores, w, _ = sample
     w = w if weighted else None
     weight = None if w is None else t(w)
     predicted = scores.argmax(1)
@@ -104,7 +105,7 @@ def test_accuracy_and_confusion(sample, weighted):
 @few
 @given(labelled(), st.sampled_from(["micro", "macro", "weighted", None]))
 def test_labels(sample, average):
-    c, y, scores, w, rng = sample
+    c, _, scores, w, rng = sample
     truth = rng.integers(0, 2, size=scores.shape)
     found = (scores > 0.5).astype(int)
     for ours, theirs in ((M.precision, sk.precision_score), (M.recall, sk.recall_score), (M.f1, sk.f1_score)):
@@ -121,7 +122,7 @@ def test_labels(sample, average):
 @few
 @given(labelled(classes=st.just(2)), st.booleans())
 def test_curves_and_areas_of_two_classes(sample, weighted):
-    _, y, scores, w, rng = sample
+    _, y, scores, w, _ = sample
     score, w = scores[:, 0], w if weighted else None
     weight = None if w is None else t(w)
     for drop in (False, True):
@@ -142,7 +143,7 @@ def test_curves_and_areas_of_two_classes(sample, weighted):
 @few
 @given(labelled(longest=20), st.sampled_from(["micro", "macro", "weighted", None]))
 def test_areas_of_several_classes(sample, average):
-    c, y, scores, w, rng = sample
+    c, y, scores, _, rng = sample
     y = np.concatenate([y, np.arange(c)])  # every class is there, as scikit-learn needs it
     scores = np.concatenate([scores, rng.random((c, c))])
     one_hot = np.eye(c, dtype=int)[y]
@@ -155,7 +156,7 @@ def test_areas_of_several_classes(sample, average):
 @few
 @given(labelled())
 def test_probabilities(sample):
-    c, y, scores, w, rng = sample
+    c, y, scores, w, _ = sample
     p = np.exp(scores - scores.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     near(M.log_loss(t(p), t(y), weight=t(w)), sk.log_loss(y, p, labels=np.arange(c), sample_weight=w))
@@ -173,14 +174,15 @@ def test_probabilities(sample):
 @few
 @given(labelled(), st.integers(1, 12))
 def test_calibration_error(sample, bins):
-    c, y, scores, w, rng = sample
+    _, y, _, _, rng = sample
     p = rng.random(len(y))
     y = (y == 0).astype(int)
     place = np.minimum((p * bins).astype(int), bins - 1)
     gaps = [(abs((y[place == b] - p[place == b]).sum()), (place == b).sum()) for b in range(bins)]
     near(M.calibration_error(t(p), t(y), bins=bins), sum(g for g, _ in gaps) / len(y))
     near(M.calibration_error(t(p), t(y), bins=bins, norm="max"), max(g / k for g, k in gaps if k))
-    near(M.calibration_error(t(p), t(y), bins=bins, norm="l2"), math.sqrt(sum(g * g / k for g, k in gaps if k) / len(y)))
+    squares = sum(g * g / k for g, k in gaps if k) / len(y)
+    near(M.calibration_error(t(p), t(y), bins=bins, norm="l2"), math.sqrt(squares))
     near(M.calibration_error(t(np.stack([1 - p, p], 1)), t(y), bins=bins),
          M.calibration_error(t(np.maximum(p, 1 - p)), t(np.where(p > 0.5, y, 1 - y)), bins=bins).item())  # fmt: skip
 

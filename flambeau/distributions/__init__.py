@@ -45,7 +45,6 @@ from flambeau.distributions.normal import Cauchy, Gumbel, HalfCauchy, HalfNormal
 from flambeau.distributions.pareto import GeneralizedPareto, Kumaraswamy, Pareto, Weibull
 from flambeau.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from flambeau.distributions.transforms import *
-from flambeau.distributions.transforms import __all__ as _transforms
 from flambeau.distributions.uniform import ContinuousBernoulli, Uniform, VonMises
 
 __all__ = [
@@ -57,7 +56,7 @@ __all__ = [
     "Pareto", "Poisson", "RelaxedBernoulli", "RelaxedOneHotCategorical", "StudentT", "TransformedDistribution",
     "Uniform", "VonMises", "Weibull", "Wishart", "biject_to", "kl_divergence", "register_kl", "transform_to",
 ]  # fmt: skip
-__all__ += _transforms
+__all__ += transforms.__all__
 
 # PyTorch's module names where a family lives under another one here: `from torch.distributions.beta import Beta`.
 _homes = {

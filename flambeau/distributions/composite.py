@@ -117,9 +117,7 @@ class TransformedDistribution(Distribution):
         event_dim = len(base_distribution.event_shape)
         shape = Size((*base_distribution.batch_shape, *base_distribution.event_shape))
         if len(shape) < dim_in:
-            raise ValueError(
-                f"base_distribution needs to have shape with size at least {dim_in}, but got {shape}."
-            )
+            raise ValueError(f"base_distribution needs to have shape with size at least {dim_in}, but got {shape}.")
         forward = whole.forward_shape(shape)
         needed = whole.inverse_shape(forward)
         if needed != shape:  # the transforms' parameters broadcast the base's
@@ -210,9 +208,7 @@ class MixtureSameFamily(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         if not isinstance(mixture_distribution, Categorical):
-            raise ValueError(
-                " The Mixture distribution needs to be an  instance of flambeau.distributions.Categorical"
-            )
+            raise ValueError(" The Mixture distribution needs to be an  instance of flambeau.distributions.Categorical")
         if not isinstance(component_distribution, Distribution):
             raise ValueError(
                 "The Component distribution needs to be an instance of flambeau.distributions.Distribution"
@@ -289,5 +285,3 @@ class MixtureSameFamily(Distribution):
 
     def __repr__(self) -> str:
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
-
-

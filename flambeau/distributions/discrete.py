@@ -31,7 +31,7 @@ class _Binary(Distribution):
 
     @property
     def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.logits
+        return getattr(self, "probs" if "probs" in self.__dict__ else "logits")
 
     @property
     def param_shape(self) -> Size:

@@ -48,8 +48,7 @@ class Gamma(ExponentialFamily):
 
     def rsample(self, sample_shape: Shape = Size()) -> Tensor:
         value = standard_gamma(self.concentration.expand(self._extended_shape(sample_shape))) / self.rate
-        value.detach().clamp_(min=fb.finfo(value.dtype).tiny)  # the value alone: gradients of small ones stay
-        return value
+        return value.clamp(min=fb.finfo(value.dtype).tiny)
 
     def log_prob(self, value: Tensor) -> Tensor:
         value = fb.as_tensor(value, dtype=self.rate.dtype)

@@ -21,7 +21,7 @@ from flambeau import Tensor
 from flambeau.core import _core
 from flambeau.ir import expr as E
 from flambeau.ir.expr import Expr, const, load, maximum, minimum, var, where
-from flambeau.ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Store
+from flambeau.ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from flambeau.ops.primitive import generated, primitive
 
 GRAIN = 256
@@ -101,7 +101,7 @@ def slope_kernel(name: str) -> Kernel:
     # Where the weight is 0 a distance may be ∞.
     step = total + where(E.eq(term, term), term, 0.0)
     fold = Reduce(k, const(0, "i64"), const(NODES, "i64"), (Accumulator(total, const(0.0, "f64")),), (step,), lanes=1)
-    body = (*read, *lets, fold, Store("out", i, total * var("factor", "f64")))
+    body: tuple[Statement, ...] = (*read, *lets, fold, Store("out", i, total * var("factor", "f64")))
     buffers = [Buffer("out", "f64", "w"), *(Buffer(n + "s", "f64") for n in (*operands, "node", "weight"))]
     loop = For(i, const(0, "i64"), var("n"), body, parallel=True, vector=True)
     return Kernel(name + "_slope", (*buffers, Scalar("n")), (loop,))

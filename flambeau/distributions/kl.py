@@ -144,9 +144,11 @@ MEANS: dict[str, dict[type, Callable[..., Tensor]]] = {
 CROSS: dict[type, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
     Beta: (
         ("log", "log1m"),
-        lambda p, q, of: (q.concentration1 - 1) * of("log")
-        + (q.concentration0 - 1) * of("log1m")
-        - q._log_normalizer(q.concentration1, q.concentration0),
+        lambda p, q, of: (
+            (q.concentration1 - 1) * of("log")
+            + (q.concentration0 - 1) * of("log1m")
+            - q._log_normalizer(q.concentration1, q.concentration0)
+        ),
     ),
     ContinuousBernoulli: (
         (),
@@ -155,22 +157,25 @@ CROSS: dict[type, tuple[tuple[str, ...], Callable[..., Tensor]]] = {
     Exponential: ((), lambda p, q, of: q.rate.log() - q.rate * p.mean),
     Gamma: (
         ("log",),
-        lambda p, q, of: q.concentration * q.rate.log()
-        - fb.lgamma(q.concentration)
-        + (q.concentration - 1) * of("log")
-        - q.rate * p.mean,
+        lambda p, q, of: (
+            q.concentration * q.rate.log()
+            - fb.lgamma(q.concentration)
+            + (q.concentration - 1) * of("log")
+            - q.rate * p.mean
+        ),
     ),
     Gumbel: (
         ("exp",),
-        lambda p, q, of: (q.loc - p.mean) / q.scale
-        - q.scale.log()
-        - (q.loc / q.scale).exp() * of("exp", q.scale.reciprocal()),
+        lambda p, q, of: (
+            (q.loc - p.mean) / q.scale - q.scale.log() - (q.loc / q.scale).exp() * of("exp", q.scale.reciprocal())
+        ),
     ),
     Laplace: (("abs",), lambda p, q, of: -(2 * q.scale).log() - of("abs", q.loc) / q.scale),
     Normal: (
         (),
-        lambda p, q, of: -0.5 * (2 * math.pi * q.scale**2).log()
-        - 0.5 * (p.variance + (p.mean - q.loc) ** 2) / q.scale**2,
+        lambda p, q, of: (
+            -0.5 * (2 * math.pi * q.scale**2).log() - 0.5 * (p.variance + (p.mean - q.loc) ** 2) / q.scale**2
+        ),
     ),
     Pareto: (
         ("log",),
@@ -292,9 +297,7 @@ def _bernoulli_poisson(p: Bernoulli, q: Poisson) -> Tensor:
 def _binomial(p: Binomial, q: Binomial) -> Tensor:
     n = p.total_count
     if bool((n < q.total_count).any()):
-        raise NotImplementedError(
-            "KL between Binomials where q.total_count > p.total_count is not implemented"
-        )
+        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
     each = p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p()
     return fb.where(n > q.total_count, math.inf, n * each)
 

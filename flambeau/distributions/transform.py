@@ -1,8 +1,8 @@
 """Transform: a differentiable map with a domain, a codomain, and often an inverse; and maps made of maps.
 
-A transform writes `_call`, and where it has them `_inverse` and `log_abs_det_jacobian`; composition, inverses, the cache
-of the latest value, equality and copies with another cache follow here. Imports flambeau's functions and constraints.
-Read next: `transforms_scalar.py`, `transforms_vector.py`.
+A transform writes `_call`, and where it has them `_inverse` and `log_abs_det_jacobian`; composition, inverses, the
+cache of the latest value, equality and copies with another cache follow here. Imports flambeau's functions and
+constraints. Read next: `transforms_scalar.py`, `transforms_vector.py`.
 """
 
 from __future__ import annotations

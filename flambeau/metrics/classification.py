@@ -244,9 +244,7 @@ class ConfusionMatrix(Metric):
         if normalize not in (None, "true", "pred", "all"):
             raise ValueError(f"ConfusionMatrix: normalize is None, 'true', 'pred' or 'all', got {normalize!r}")
         self.num_classes, self.normalize, self.multilabel = num_classes, normalize, multilabel
-        self._counted = _Counted(
-            num_classes, threshold=threshold, multilabel=multilabel, ignore_index=ignore_index
-        )
+        self._counted = _Counted(num_classes, threshold=threshold, multilabel=multilabel, ignore_index=ignore_index)
 
     def measure(self, input: Any, target: Any, weight: Any = None) -> State:
         indicators = self._counted.indicators(fb.as_tensor(input).detach(), fb.as_tensor(target).detach(), weight)

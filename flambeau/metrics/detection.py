@@ -119,7 +119,7 @@ def interpolated(hits: Tensor, count: int) -> Tensor:
     tp = hits.cumsum(0)
     rank = fb.arange(1, hits.shape[0] + 1, dtype=fb.float64).unsqueeze(-1)
     recall, best = tp / count, (tp / rank).flip(0).cummax(0)[0].flip(0)
-    at = fb.linspace(0, 1, 101, dtype=fb.float64)
+    at = fb.arange(101, dtype=fb.float64) * 0.01
     place = fb.searchsorted(recall.mT.contiguous(), at.expand(hits.shape[1], 101).contiguous())
     padded = fb.cat([best, fb.zeros((1, hits.shape[1]), dtype=fb.float64)])
     return padded.gather(0, place.mT).mean(0)

@@ -118,7 +118,7 @@ def functional(metric: type[Metric], name: str, count: int = 2) -> Callable[...,
             return made.formula(measured)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The value of `{metric.__name__}(**settings)` for one batch."
+    function.__doc__ = f"The value of `{metric.__name__}(**settings)` for one batch. {metric.__doc__}"
     function.__module__ = metric.__module__
     return function
 

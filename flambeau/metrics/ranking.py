@@ -92,9 +92,7 @@ class _Area(_Scored):
     def __init__(self, *, average: str | None = "macro") -> None:
         super().__init__()
         if average not in ("micro", "macro", "weighted", None):
-            raise ValueError(
-                f"{type(self).__name__}: average is 'micro', 'macro', 'weighted' or None, got {average!r}"
-            )
+            raise ValueError(f"{type(self).__name__}: average is 'micro', 'macro', 'weighted' or None, got {average!r}")
         self.average = average
 
     def formula(self, state: State) -> Tensor:
