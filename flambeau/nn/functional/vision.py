@@ -14,6 +14,7 @@ from flambeau import Tensor
 from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.arguments import Size, ntuple
+from flambeau.ops.resampling import linear_places, nearest_places
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -123,35 +124,31 @@ def fold(
     return flat.reshape(input.shape[0], channels, *sizes)[:, :, ph : ph + height, pw : pw + width]
 
 
-def _source(out: int, size: int, scale: float | None, align_corners: bool | None, clamped: bool) -> Tensor:
-    """Where each of `out` output positions lies among `size` input positions."""
-    at = fb.arange(out, dtype=fb.float64)
+def _spacing(out: int, size: int, scale: float | None, align_corners: bool | None) -> tuple[float, float]:
+    """(step, offset): output position i lies at (i + offset) step - offset among `size` input positions."""
     if align_corners:
-        return at * ((size - 1) / (out - 1) if out > 1 else 0.0)
-    at = (at + 0.5) * (size / out if scale is None else 1 / scale) - 0.5
-    return at.clamp(min=0) if clamped else at
+        return (size - 1) / (out - 1) if out > 1 else 0.0, 0.0
+    return size / out if scale is None else 1 / scale, 0.5
 
 
 def _nearest(x: Tensor, dim: int, out: int, scale: float | None, offset: float) -> Tensor:
     size = x.shape[dim]
-    step = fb.tensor(size / out if scale is None else 1 / scale, dtype=fb.float32)
-    at = ((fb.arange(out, dtype=fb.float32) + offset) * step).floor().long()
-    return x.index_select(dim, at.clamp(max=size - 1))
+    step = size / out if scale is None else 1 / scale
+    return x.index_select(dim, nearest_places(out, size, step, offset))
 
 
 def _linear(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
     size = x.shape[dim]
-    at = _source(out, size, scale, align_corners, True)
-    low = at.floor().long().clamp(max=size - 1)
-    part = (at - low).clamp(0, 1).to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
-    high = (low + 1).clamp(max=size - 1)
+    low, high, part = linear_places(out, size, *_spacing(out, size, scale, align_corners), x.dtype)
+    part = part.reshape((-1,) + (1,) * (x.dim() - dim - 1))
     return fb.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
 
 
 def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
     """Keys' kernel with a = -¾."""
     size, a = x.shape[dim], -0.75
-    at = _source(out, size, scale, align_corners, False)
+    step, offset = _spacing(out, size, scale, align_corners)
+    at = (fb.arange(out, dtype=fb.float64) + offset) * step - offset
     low = at.floor()
     t = at - low
 
