@@ -179,3 +179,22 @@ def layer_norm_backward(fb):
 @case("sort, 4 M")
 def sort(fb):
     return "a.sort()", {"a": fb.rand(1 << 22)}
+
+
+def _resnet18(fb):
+    """Parameters of ResNet-18's shapes, with gradients."""
+    shapes, wide = [(64, 3, 7, 7), (64,), (64,)], 64
+    for channels in (64, 64, 128, 128, 256, 256, 512, 512):
+        shapes += [(channels, wide, 3, 3), (channels, channels, 3, 3), *[(channels,)] * 4]
+        if wide != channels:
+            shapes += [(channels, wide, 1, 1), (channels,), (channels,)]
+        wide = channels
+    parameters = [fb.nn.Parameter(fb.randn(*s)) for s in (*shapes, (1000, 512), (1000,))]
+    for p in parameters:
+        p.grad = fb.randn(*p.shape)
+    return parameters
+
+
+@case("AdamW(fused=True) over ResNet-18's parameters", reach=0.5, traffic=7 * 4 * 11.69e6)
+def adamw_resnet(fb):
+    return "optimizer.step()", {"optimizer": fb.optim.AdamW(_resnet18(fb), lr=1e-3, fused=True)}

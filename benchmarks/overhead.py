@@ -156,3 +156,13 @@ def sgd(fb):
 @case("AdamW, 100 tensors of 64", budget=5000)
 def adamw(fb):
     return "optimizer.step()", {"optimizer": fb.optim.AdamW(_parameters(fb, 100), lr=1e-3)}
+
+
+@case("AdamW, 400 tensors of 64", reach=0.1)
+def adamw_many(fb):
+    return "optimizer.step()", {"optimizer": fb.optim.AdamW(_parameters(fb, 400), lr=1e-3)}
+
+
+@case("clip_grad_norm_, 400 tensors of 64", reach=0.5)
+def clipping(fb):
+    return "clip(p, 1.0)", {"clip": fb.nn.utils.clip_grad_norm_, "p": _parameters(fb, 400)}

@@ -30,13 +30,8 @@ def newton_schulz(matrix: Tensor, coefficients: tuple[float, float, float], step
     x = x / x.norm().clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.T
-        x = _addmm(x, _addmm(gram, gram, gram, b, c), x, a, 1.0)
+        x = fb.addmm(x, fb.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.T if tall else x
-
-
-def _addmm(x: Tensor, y: Tensor, z: Tensor, beta: float, alpha: float) -> Tensor:
-    """beta x + alpha y z of bfloat16, rounded once."""
-    return fb.addmm(x.float(), y.float(), z.float(), beta=beta, alpha=alpha).bfloat16()
 
 
 class Muon(Optimizer):

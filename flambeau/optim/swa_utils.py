@@ -33,6 +33,10 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
 
     Raises:
         ValueError: where decay is outside [0, 1].
+
+    >>> average = fb.optim.swa_utils.get_ema_avg_fn(0.9)
+    >>> average(fb.tensor([0.0]), fb.tensor([1.0]), 1)
+    tensor([0.1000])
     """
     if not 0.0 <= decay <= 1.0:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
@@ -45,7 +49,12 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
 
 
 def get_swa_avg_fn() -> Average:
-    """The plain average as an `avg_fn`: average + (current - average) / (n + 1)."""
+    """The plain average as an `avg_fn`: average + (current - average) / (n + 1).
+
+    >>> average = fb.optim.swa_utils.get_swa_avg_fn()
+    >>> average(fb.tensor([1.0]), fb.tensor([4.0]), 2)
+    tensor([2.])
+    """
 
     def average(averaged: Tensor, current: Tensor, num_averaged: Any) -> Tensor:
         with fb.no_grad():
@@ -55,13 +64,25 @@ def get_swa_avg_fn() -> Average:
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
-    """The exponential moving average as a `multi_avg_fn`, written over the averages. Raises as `get_ema_avg_fn`."""
+    """The exponential moving average as a `multi_avg_fn`, written over the averages. Raises as `get_ema_avg_fn`.
+
+    >>> averages = [fb.tensor([0.0])]
+    >>> fb.optim.swa_utils.get_ema_multi_avg_fn(0.9)(averages, [fb.tensor([1.0])], 1)
+    >>> averages
+    [tensor([0.1000])]
+    """
     average = get_ema_avg_fn(decay)
     return _over_lists(lambda n: 1 - decay, average)
 
 
 def get_swa_multi_avg_fn() -> MultiAverage:
-    """The plain average as a `multi_avg_fn`, written over the averages."""
+    """The plain average as a `multi_avg_fn`, written over the averages.
+
+    >>> averages = [fb.tensor([1.0])]
+    >>> fb.optim.swa_utils.get_swa_multi_avg_fn()(averages, [fb.tensor([4.0])], 2)
+    >>> averages
+    [tensor([2.])]
+    """
     return _over_lists(lambda n: 1 / (float(n) + 1), get_swa_avg_fn())
 
 
@@ -143,6 +164,11 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     """Set the running statistics of all batch norms in `model` to those over one pass through `loader`.
 
     A batch is a tensor, or a sequence whose first entry is the input.
+
+    >>> model = fb.nn.BatchNorm1d(1)
+    >>> fb.optim.swa_utils.update_bn([fb.tensor([[1.0], [3.0]])], model)
+    >>> model.running_mean
+    tensor([2.])
     """
     norms = {m: m.momentum for m in model.modules() if isinstance(m, _BatchNorm)}
     if not norms:
