@@ -85,7 +85,17 @@ class save_on_cpu(saved_tensors_hooks):
 
 @contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
-    """Inside, saved_tensors_hooks raise RuntimeError(error_message)."""
+    """Inside, saved_tensors_hooks raise RuntimeError(error_message).
+
+    >>> from flambeau.autograd import graph
+    >>> with graph.disable_saved_tensors_hooks("not here"):
+    ...     try:
+    ...         with graph.saved_tensors_hooks(lambda x: x, lambda x: x):
+    ...             pass
+    ...     except RuntimeError as error:
+    ...         print(error)
+    not here
+    """
     before, active.refusal = active.refusal, error_message
     try:
         yield
@@ -94,7 +104,13 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
 
 
 class GradientEdge(NamedTuple):
-    """Where a tensor's gradient arrives: a node of the tape, and which of its outputs. `autograd.grad` takes it."""
+    """Where a tensor's gradient arrives: a node of the tape, and which of its outputs.
+
+    >>> a, b = fb.ones(2, requires_grad=True).exp().unbind()
+    >>> edge = fb.autograd.graph.get_gradient_edge(b)
+    >>> edge.node.name(), edge.output_nr
+    ('UnbindBackward0', 1)
+    """
 
     node: Any
     output_nr: int
@@ -124,7 +140,17 @@ def at_edge(edge: GradientEdge) -> Tensor:
 
 
 def increment_version(tensor: Tensor | list[Tensor]) -> None:
-    """Says that a tensor was changed in place by means the tape can't see."""
+    """Says that a tensor was changed in place by means the tape can't see.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> y = x.exp()
+    >>> fb.autograd.graph.increment_version(y)
+    >>> try:
+    ...     y.sum().backward()
+    ... except RuntimeError:
+    ...     print("what exp saved may have changed")
+    what exp saved may have changed
+    """
     for t in [tensor] if isinstance(tensor, Tensor) else tensor:
         t._bump_version()
 

@@ -19,7 +19,13 @@ cdef uint64_t RUN = 0
 
 
 cdef class Node:
-    """One recorded operation. Python-level operations get it as `ctx`: attributes may be set on it freely."""
+    """One recorded operation. Python-level operations get it as `ctx`: attributes may be set on it freely.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> node = (x * 3).sum().grad_fn
+    >>> node.name(), [next_node.name() for next_node, _ in node.next_functions]
+    ('SumBackward0', ['MulBackward0'])
+    """
     cdef int kind
     cdef readonly uint64_t seq
     cdef object label           # what errors and repr call it

@@ -157,7 +157,13 @@ class OneHotCategorical(Distribution):
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """OneHotCategorical whose samples have the gradient of the probabilities (Bengio et al., 2013)."""
+    """OneHotCategorical whose samples have the gradient of the probabilities (Bengio et al., 2013).
+
+    >>> p = fb.tensor([0.25, 0.75], requires_grad=True)
+    >>> sample = fb.distributions.OneHotCategoricalStraightThrough(p).rsample()
+    >>> sample.sum().item(), sample.requires_grad
+    (1.0, True)
+    """
 
     has_rsample = True
 

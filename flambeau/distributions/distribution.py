@@ -233,6 +233,9 @@ class ExponentialFamily(Distribution):
     """Families with density exp(⟨t(x), θ⟩ − F(θ) + k(x)), whose entropy follows from the log normaliser F.
 
     θ are `_natural_params`, F is `_log_normalizer(*θ)`, and the mean of k(x) is `_mean_carrier_measure`.
+
+    >>> isinstance(fb.distributions.Normal(0.0, 1.0), fb.distributions.ExponentialFamily)
+    True
     """
 
     @property

@@ -16,7 +16,13 @@ from flambeau.distributions.utils import broadcast_all, lazy_property, sum_right
 
 
 class ExpTransform(Transform):
-    """y = e^x."""
+    """y = e^x.
+
+    >>> t = fb.distributions.ExpTransform()
+    >>> x = fb.tensor([0.0, 1.0])
+    >>> t(x), t.log_abs_det_jacobian(x, t(x))
+    (tensor([1.0000, 2.7183]), tensor([0., 1.]))
+    """
 
     domain = constraints.real
     codomain = constraints.positive
@@ -34,7 +40,12 @@ class ExpTransform(Transform):
 
 
 class PowerTransform(Transform):
-    """y = x^exponent, of positive numbers."""
+    """y = x^exponent, of positive numbers.
+
+    >>> t = fb.distributions.PowerTransform(2.0)
+    >>> t(fb.tensor([3.0])), t.inv(fb.tensor([9.0]))
+    (tensor([9.]), tensor([3.]))
+    """
 
     domain = constraints.positive
     codomain = constraints.positive
@@ -73,7 +84,12 @@ def clipped_sigmoid(x: Tensor) -> Tensor:
 
 
 class SigmoidTransform(Transform):
-    """y = 1 / (1 + e^(−x))."""
+    """y = 1 / (1 + e^(−x)).
+
+    >>> t = fb.distributions.SigmoidTransform()
+    >>> t(fb.tensor([0.0])), t.inv(fb.tensor([0.5]))
+    (tensor([0.5000]), tensor([0.]))
+    """
 
     domain = constraints.real
     codomain = constraints.unit_interval
@@ -93,7 +109,11 @@ class SigmoidTransform(Transform):
 
 
 class SoftplusTransform(Transform):
-    """y = log(1 + e^x)."""
+    """y = log(1 + e^x).
+
+    >>> fb.distributions.SoftplusTransform()(fb.tensor([0.0, 2.0]))
+    tensor([0.6931, 2.1269])
+    """
 
     domain = constraints.real
     codomain = constraints.positive
@@ -111,7 +131,11 @@ class SoftplusTransform(Transform):
 
 
 class TanhTransform(Transform):
-    """y = tanh x."""
+    """y = tanh x.
+
+    >>> fb.distributions.TanhTransform()(fb.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7616])
+    """
 
     domain = constraints.real
     codomain = constraints.interval(-1.0, 1.0)
@@ -130,7 +154,11 @@ class TanhTransform(Transform):
 
 
 class AbsTransform(Transform):
-    """y = |x|; its pseudo-inverse is the identity."""
+    """y = |x|; its pseudo-inverse is the identity.
+
+    >>> fb.distributions.AbsTransform()(fb.tensor([-2.0, 3.0]))
+    tensor([2., 3.])
+    """
 
     domain = constraints.real
     codomain = constraints.positive

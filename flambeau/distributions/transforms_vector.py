@@ -28,7 +28,12 @@ def shifted(x: Tensor) -> Tensor:
 
 
 class ReshapeTransform(Transform):
-    """The elements of an event in another shape; log |dy/dx| is 0."""
+    """The elements of an event in another shape; log |dy/dx| is 0.
+
+    >>> fb.distributions.ReshapeTransform((4,), (2, 2))(fb.arange(4.0))
+    tensor([[0., 1.],
+            [2., 3.]])
+    """
 
     bijective = True
 
@@ -72,7 +77,11 @@ def replaced(shape: Size, old: Size, new: Size) -> Size:
 
 
 class SoftmaxTransform(Transform):
-    """y = e^x / Σ e^x, onto the simplex; its pseudo-inverse is the logarithm."""
+    """y = e^x / Σ e^x, onto the simplex; its pseudo-inverse is the logarithm.
+
+    >>> fb.distributions.SoftmaxTransform()(fb.tensor([0.0, 0.0]))
+    tensor([0.5000, 0.5000])
+    """
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -91,7 +100,12 @@ class SoftmaxTransform(Transform):
 
 
 class StickBreakingTransform(Transform):
-    """Vectors of n numbers one-to-one onto the simplex of n + 1: each breaks its share off what is left of a stick."""
+    """Vectors of n numbers one-to-one onto the simplex of n + 1: each breaks its share off what is left of a stick.
+
+    >>> y = fb.distributions.StickBreakingTransform()(fb.zeros(2))
+    >>> y, y.sum()
+    (tensor([0.3333, 0.3333, 0.3333]), tensor(1.0000))
+    """
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -129,6 +143,10 @@ class CorrCholeskyTransform(Transform):
     """Vectors of D (D − 1) / 2 numbers one-to-one onto Cholesky factors of D × D correlation matrices.
 
     Row i of the factor has unit length: tanh of its numbers, each scaled by what length the ones before it left.
+
+    >>> factor = fb.distributions.CorrCholeskyTransform()(fb.tensor([0.5]))
+    >>> (factor @ factor.mT).diagonal()
+    tensor([1., 1.])
     """
 
     domain = constraints.real_vector
@@ -171,7 +189,12 @@ def on_diagonal(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 class LowerCholeskyTransform(Transform):
-    """Matrices onto lower triangular ones with a positive diagonal: its exp."""
+    """Matrices onto lower triangular ones with a positive diagonal: its exp.
+
+    >>> fb.distributions.LowerCholeskyTransform()(fb.tensor([[0.0, 9.0], [2.0, 1.0]]))
+    tensor([[1.0000, 0.0000],
+            [2.0000, 2.7183]])
+    """
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
@@ -184,7 +207,12 @@ class LowerCholeskyTransform(Transform):
 
 
 class PositiveDefiniteTransform(Transform):
-    """Matrices onto positive definite ones: L Lᵀ with L of `LowerCholeskyTransform`."""
+    """Matrices onto positive definite ones: L Lᵀ with L of `LowerCholeskyTransform`.
+
+    >>> fb.distributions.PositiveDefiniteTransform()(fb.tensor([[0.0, 9.0], [2.0, 0.0]]))
+    tensor([[1., 2.],
+            [2., 5.]])
+    """
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.positive_definite
@@ -237,7 +265,13 @@ class _PiecesTransform(Transform):
 
 
 class CatTransform(_PiecesTransform):
-    """Transforms of consecutive stretches along a dimension, of `lengths`, as `cat` puts them together."""
+    """Transforms of consecutive stretches along a dimension, of `lengths`, as `cat` puts them together.
+
+    >>> D = fb.distributions
+    >>> t = D.CatTransform([D.ExpTransform(), D.AffineTransform(0.0, 10.0)], lengths=[1, 2])
+    >>> t(fb.tensor([0.0, 1.0, 2.0]))
+    tensor([ 1., 10., 20.])
+    """
 
     def __init__(
         self, tseq: Sequence[Transform], dim: int = 0, lengths: Sequence[int] | None = None, cache_size: int = 0
@@ -283,7 +317,14 @@ class CatTransform(_PiecesTransform):
 
 
 class StackTransform(_PiecesTransform):
-    """Transforms of the slices along a dimension, as `stack` puts them together."""
+    """Transforms of the slices along a dimension, as `stack` puts them together.
+
+    >>> D = fb.distributions
+    >>> t = D.StackTransform([D.ExpTransform(), D.AffineTransform(0.0, 10.0)])
+    >>> t(fb.tensor([[0.0], [1.0]]))
+    tensor([[ 1.],
+            [10.]])
+    """
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(tseq, dim, cache_size)

@@ -17,7 +17,15 @@ ITEMSIZE = {
 
 
 class FormatError(RuntimeError):
-    """A file that isn't what it claims to be: truncated, corrupted, forged, or of a kind that can't be read."""
+    """A file that isn't what it claims to be: truncated, corrupted, forged, or of a kind that can't be read.
+
+    >>> import io
+    >>> try:
+    ...     fb.load(io.BytesIO(b"no tensors"))
+    ... except fb.serialization.FormatError:
+    ...     print("no file of tensors")
+    no file of tensors
+    """
 
 
 class Layout(NamedTuple):

@@ -122,7 +122,13 @@ class CrossEntropyLoss(_WeightedLoss):
 
 @dataclass(slots=True, frozen=True)
 class LinearCrossEntropyOptions:
-    """How PyTorch cuts `LinearCrossEntropyLoss` into pieces to save memory; the result here is the same with any."""
+    """How PyTorch cuts `LinearCrossEntropyLoss` into pieces to save memory; the result here is the same with any.
+
+    >>> options = fb.nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+    >>> loss = fb.nn.LinearCrossEntropyLoss(2, 3, options=options)
+    >>> loss(fb.ones(4, 2), fb.tensor([0, 1, 2, 0])).shape
+    flambeau.Size([])
+    """
 
     allow_retain_graph: bool = False
     batch_chunk_size: int | None = None

@@ -99,7 +99,15 @@ def clip_grad_norm(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:  # fmt: skip
-    """The old name of `clip_grad_norm_`."""
+    """The old name of `clip_grad_norm_`.
+
+    >>> p = fb.zeros(2, requires_grad=True)
+    >>> p.grad = fb.tensor([3.0, 4.0])
+    >>> fb.nn.utils.clip_grad_norm(p, 1.0)
+    tensor(5.)
+    >>> p.grad
+    tensor([0.6000, 0.8000])
+    """
     warnings.warn("nn.utils.clip_grad_norm is deprecated; use clip_grad_norm_", FutureWarning, stacklevel=2)
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 

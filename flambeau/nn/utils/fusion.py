@@ -42,6 +42,12 @@ def fuse_conv_bn_weights(
     """Weight and bias of the convolution that equals convolution and batch norm: w s, (b - mean) s + shift.
 
     s = scale / √(var + eps). Args: `transpose` says that the convolution is a transposed one.
+
+    >>> w, b = fb.ones(1, 1, 1), fb.zeros(1)
+    >>> mean, var = fb.tensor([3.0]), fb.tensor([4.0])
+    >>> w, b = fb.nn.utils.fuse_conv_bn_weights(w, b, mean, var, 0.0, fb.ones(1), fb.zeros(1))
+    >>> w.item(), b.item()  # (x - 3) / 2
+    (0.5, -1.5)
     """
     return _folded(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 1 if transpose else 0)
 
@@ -50,7 +56,14 @@ def fuse_linear_bn_weights(
     linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float, bn_w: Tensor,
     bn_b: Tensor,
 ) -> tuple[Parameter, Parameter]:  # fmt: skip
-    """Weight and bias of the linear layer that equals linear layer and batch norm; see `fuse_conv_bn_weights`."""
+    """Weight and bias of the linear layer that equals linear layer and batch norm; see `fuse_conv_bn_weights`.
+
+    >>> w, b = fb.ones(1, 1), fb.zeros(1)
+    >>> mean, var = fb.tensor([3.0]), fb.tensor([4.0])
+    >>> w, b = fb.nn.utils.fuse_linear_bn_weights(w, b, mean, var, 0.0, fb.ones(1), fb.zeros(1))
+    >>> w.item(), b.item()  # (x - 3) / 2
+    (0.5, -1.5)
+    """
     return _folded(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0)
 
 
@@ -87,6 +100,11 @@ def fuse_linear_bn_eval(linear: M, bn: _BatchNorm) -> M:
     Raises:
         AssertionError: where one is in training mode, `bn` keeps no statistics, or its features aren't those of
             `linear`.
+
+    >>> linear, norm = fb.nn.Linear(2, 3).eval(), fb.nn.BatchNorm1d(3).eval()
+    >>> x = fb.ones(4, 2)
+    >>> fb.nn.utils.fuse_linear_bn_eval(linear, norm)(x).allclose(norm(linear(x)))
+    True
     """
     if linear.out_features != bn.num_features and bn.num_features != 1:
         raise AssertionError(

@@ -34,5 +34,10 @@ def convert_conv2d_weight_memory_format(module: M, memory_format: Any) -> M:
 
 
 def convert_conv3d_weight_memory_format(module: M, memory_format: Any) -> M:
-    """Put the weights of all 3-d convolutions in `module` into `memory_format`; returns `module`."""
+    """Put the weights of all 3-d convolutions in `module` into `memory_format`; returns `module`.
+
+    >>> conv = fb.nn.utils.convert_conv3d_weight_memory_format(fb.nn.Conv3d(2, 2, 3), fb.channels_last_3d)
+    >>> conv.weight.stride()
+    (54, 1, 18, 6, 2)
+    """
     return _convert(module, memory_format, (Conv3d, ConvTranspose3d))

@@ -79,6 +79,10 @@ class ParametrizationList(ModuleList):
 
     Raises:
         ValueError: where a result isn't a tensor, or changes its dtype or shape.
+
+    >>> layer = fb.nn.utils.parametrizations.orthogonal(fb.nn.Linear(2, 2))
+    >>> type(layer.parametrizations.weight).__name__, len(layer.parametrizations.weight)
+    ('ParametrizationList', 1)
     """
 
     original: Tensor
@@ -248,7 +252,13 @@ def register_parametrization(
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether the module's tensor of that name, or where None any of its tensors, is parametrized."""
+    """Whether the module's tensor of that name, or where None any of its tensors, is parametrized.
+
+    >>> layer = fb.nn.utils.parametrizations.weight_norm(fb.nn.Linear(2, 2))
+    >>> P = fb.nn.utils.parametrize
+    >>> P.is_parametrized(layer), P.is_parametrized(layer, "bias")
+    (True, False)
+    """
     parametrizations = module.__dict__.get("_modules", {}).get("parametrizations")
     if not isinstance(parametrizations, ModuleDict):
         return False
@@ -263,6 +273,11 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
     Raises:
         ValueError: where it isn't parametrized, or several originals would have to become one.
+
+    >>> layer = fb.nn.utils.parametrizations.orthogonal(fb.nn.Linear(2, 2))
+    >>> layer = fb.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    >>> type(layer.weight).__name__, (layer.weight @ layer.weight.T).allclose(fb.eye(2), atol=1e-6)
+    ('Parameter', True)
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
@@ -291,7 +306,12 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 
 def type_before_parametrizations(module: Module) -> type:
-    """The module's class without its parametrizations."""
+    """The module's class without its parametrizations.
+
+    >>> layer = fb.nn.utils.parametrizations.orthogonal(fb.nn.Linear(2, 2))
+    >>> type(layer).__name__, fb.nn.utils.parametrize.type_before_parametrizations(layer).__name__
+    ('ParametrizedLinear', 'Linear')
+    """
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
 
 
@@ -302,6 +322,12 @@ def transfer_parametrizations_and_params(
 
     Args:
         tensor_name: only this tensor's.
+
+    >>> P = fb.nn.utils.parametrize
+    >>> a, b = fb.nn.utils.parametrizations.orthogonal(fb.nn.Linear(2, 2)), fb.nn.Linear(2, 2)
+    >>> _ = P.transfer_parametrizations_and_params(a, b)
+    >>> fb.equal(a.weight, b.weight)
+    True
     """
     if not is_parametrized(from_module):
         return to_module

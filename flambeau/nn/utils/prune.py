@@ -30,6 +30,17 @@ class BasePruningMethod(ABC):
 
     PRUNING_TYPE says what it looks at where something is pruned already: "unstructured", the elements that are left;
     "structured", the slices along `self.dim` in which some are left; "global", everything.
+
+    >>> class Halve(fb.nn.utils.prune.BasePruningMethod):
+    ...     PRUNING_TYPE = "unstructured"
+    ...     def compute_mask(self, t, default_mask):
+    ...         mask = default_mask.clone()
+    ...         mask.view(-1)[::2] = 0
+    ...         return mask
+    >>> layer = fb.nn.Linear(4, 1)
+    >>> _ = Halve.apply(layer, "weight")
+    >>> layer.weight_mask
+    tensor([[0., 1., 0., 1.]])
     """
 
     PRUNING_TYPE: str
@@ -111,7 +122,14 @@ def _prunes(hook: Any, name: str) -> bool:
 
 
 class PruningContainer(BasePruningMethod):
-    """Several methods for one parameter, one after the other; only the last adds to the mask."""
+    """Several methods for one parameter, one after the other; only the last adds to the mask.
+
+    >>> prune, layer = fb.nn.utils.prune, fb.nn.Linear(2, 1)
+    >>> layer = prune.custom_from_mask(layer, "weight", fb.tensor([[1, 0]]))
+    >>> layer = prune.custom_from_mask(layer, "weight", fb.tensor([[0, 1]]))
+    >>> layer.weight_mask
+    tensor([[0., 0.]])
+    """
 
     def __init__(self, *args: BasePruningMethod) -> None:
         self._pruning_methods: tuple[BasePruningMethod, ...] = ()
@@ -169,7 +187,13 @@ class PruningContainer(BasePruningMethod):
 
 
 class Identity(BasePruningMethod):
-    """Prunes nothing: only makes the parameter and the mask."""
+    """Prunes nothing: only makes the parameter and the mask.
+
+    >>> prune, layer = fb.nn.utils.prune, fb.nn.Linear(2, 1)
+    >>> _ = prune.Identity.apply(layer, "weight")
+    >>> layer.weight_mask
+    tensor([[1., 1.]])
+    """
 
     PRUNING_TYPE = "unstructured"
 
@@ -217,7 +241,11 @@ class _Unstructured(_ByAmount):
 
 
 class RandomUnstructured(_Unstructured):
-    """Prunes elements at random. Args: `amount`, how many, or a fraction."""
+    """Prunes elements at random. Args: `amount`, how many, or a fraction.
+
+    >>> fb.nn.utils.prune.RandomUnstructured(amount=3).prune(fb.ones(4, 2)).sum()
+    tensor(5.)
+    """
 
     def _score(self, t: Tensor) -> Tensor:
         return fb.rand(t.shape, device=t.device)
@@ -228,7 +256,11 @@ class RandomUnstructured(_Unstructured):
 
 
 class L1Unstructured(_Unstructured):
-    """Prunes the elements nearest to 0. Args: `amount`, how many, or a fraction."""
+    """Prunes the elements nearest to 0. Args: `amount`, how many, or a fraction.
+
+    >>> fb.nn.utils.prune.L1Unstructured(amount=2).prune(fb.tensor([0.1, -3.0, 0.2, 4.0]))
+    tensor([ 0., -3.,  0.,  4.])
+    """
 
     def _score(self, t: Tensor) -> Tensor:
         return t.abs()
@@ -272,7 +304,11 @@ class _Structured(_ByAmount):
 
 
 class RandomStructured(_Structured):
-    """Prunes whole slices along `dim` at random. Args: `amount`, how many, or a fraction."""
+    """Prunes whole slices along `dim` at random. Args: `amount`, how many, or a fraction.
+
+    >>> fb.nn.utils.prune.RandomStructured(amount=1, dim=0).prune(fb.ones(3, 2)).sum()
+    tensor(4.)
+    """
 
     def __init__(self, amount: float, dim: int = -1) -> None:
         super().__init__(amount)
@@ -289,7 +325,12 @@ class RandomStructured(_Structured):
 
 
 class LnStructured(_Structured):
-    """Prunes the slices along `dim` with the smallest n-norm. Args: `amount`, how many, or a fraction."""
+    """Prunes the slices along `dim` with the smallest n-norm. Args: `amount`, how many, or a fraction.
+
+    >>> fb.nn.utils.prune.LnStructured(amount=1, n=2, dim=0).prune(fb.tensor([[0.1, 0.2], [3.0, 4.0]]))
+    tensor([[0., 0.],
+            [3., 4.]])
+    """
 
     def __init__(self, amount: float, n: Any, dim: int = -1) -> None:
         super().__init__(amount)
@@ -307,7 +348,13 @@ class LnStructured(_Structured):
 
 
 class CustomFromMask(BasePruningMethod):
-    """Prunes where a given mask is 0."""
+    """Prunes where a given mask is 0.
+
+    >>> prune, layer = fb.nn.utils.prune, fb.nn.Linear(2, 1)
+    >>> _ = prune.CustomFromMask.apply(layer, "weight", mask=fb.tensor([[1, 0]]))
+    >>> layer.weight_mask
+    tensor([[1., 0.]])
+    """
 
     PRUNING_TYPE = "global"
 
@@ -326,13 +373,23 @@ class CustomFromMask(BasePruningMethod):
 
 
 def identity(module: M, name: str) -> M:
-    """Make the parameter a pruned one without pruning anything; returns `module`."""
+    """Make the parameter a pruned one without pruning anything; returns `module`.
+
+    >>> layer = fb.nn.utils.prune.identity(fb.nn.Linear(2, 1), "weight")
+    >>> sorted(name for name, _ in layer.named_parameters()), layer.weight_mask
+    (['bias', 'weight_orig'], tensor([[1., 1.]]))
+    """
     Identity.apply(module, name)
     return module
 
 
 def random_unstructured(module: M, name: str, amount: float) -> M:
-    """Prune elements at random: `amount` of them, or that fraction; returns `module`."""
+    """Prune elements at random: `amount` of them, or that fraction; returns `module`.
+
+    >>> layer = fb.nn.utils.prune.random_unstructured(fb.nn.Linear(4, 4), "weight", amount=0.25)
+    >>> layer.weight_mask.sum()
+    tensor(12.)
+    """
     RandomUnstructured.apply(module, name, amount)
     return module
 
@@ -350,19 +407,36 @@ def l1_unstructured(module: M, name: str, amount: float, importance_scores: Tens
 
 
 def random_structured(module: M, name: str, amount: float, dim: int) -> M:
-    """Prune whole slices along `dim` at random: `amount` of them, or that fraction; returns `module`."""
+    """Prune whole slices along `dim` at random: `amount` of them, or that fraction; returns `module`.
+
+    >>> layer = fb.nn.utils.prune.random_structured(fb.nn.Linear(2, 4), "weight", amount=0.5, dim=0)
+    >>> layer.weight_mask.sum(1).sort().values
+    tensor([0., 0., 2., 2.])
+    """
     RandomStructured.apply(module, name, amount, dim)
     return module
 
 
 def ln_structured(module: M, name: str, amount: float, n: Any, dim: int, importance_scores: Tensor | None = None) -> M:
-    """Prune the slices along `dim` with the smallest n-norm; returns `module`."""
+    """Prune the slices along `dim` with the smallest n-norm; returns `module`.
+
+    >>> layer = fb.nn.Linear(2, 2)
+    >>> layer.weight.data = fb.tensor([[0.1, 0.2], [3.0, 4.0]])
+    >>> fb.nn.utils.prune.ln_structured(layer, "weight", amount=1, n=2, dim=0).weight_mask
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
     LnStructured.apply(module, name, amount, n, dim, importance_scores=importance_scores)
     return module
 
 
 def custom_from_mask(module: M, name: str, mask: Tensor) -> M:
-    """Prune where `mask` is 0; returns `module`."""
+    """Prune where `mask` is 0; returns `module`.
+
+    >>> layer = fb.nn.utils.prune.custom_from_mask(fb.nn.Linear(2, 1), "weight", fb.tensor([[1, 0]]))
+    >>> layer.weight[0, 1].item() == 0
+    True
+    """
     CustomFromMask.apply(module, name, mask)
     return module
 
@@ -379,6 +453,12 @@ def global_unstructured(
 
     Raises:
         TypeError: where `parameters` or `importance_scores` are of a wrong type, or the method is structured.
+
+    >>> prune, a, b = fb.nn.utils.prune, fb.nn.Linear(2, 2), fb.nn.Linear(2, 2)
+    >>> _ = fb.nn.init.constant_(a.weight, 0.1), fb.nn.init.constant_(b.weight, 5.0)
+    >>> prune.global_unstructured([(a, "weight"), (b, "weight")], prune.L1Unstructured, amount=0.5)
+    >>> a.weight_mask.sum().item(), b.weight_mask.sum().item()
+    (0.0, 4.0)
     """
     if not isinstance(parameters, Iterable):
         raise TypeError("global_unstructured(): parameters is not an Iterable")
@@ -403,7 +483,13 @@ def global_unstructured(
 
 
 def remove(module: M, name: str) -> M:
-    """Make a pruned parameter an ordinary one, zeros included; returns `module`. ValueError where it isn't pruned."""
+    """Make a pruned parameter an ordinary one, zeros included; returns `module`. ValueError where it isn't pruned.
+
+    >>> layer = fb.nn.utils.prune.custom_from_mask(fb.nn.Linear(2, 1), "weight", fb.tensor([[1, 0]]))
+    >>> layer = fb.nn.utils.prune.remove(layer, "weight")
+    >>> type(layer.weight).__name__, layer.weight[0, 1].item() == 0
+    ('Parameter', True)
+    """
     for key, hook in module._forward_pre_hooks.items():
         if _prunes(hook, name):
             hook.remove(module)
@@ -413,5 +499,10 @@ def remove(module: M, name: str) -> M:
 
 
 def is_pruned(module: Module) -> bool:
-    """Whether something in the module's tree is pruned."""
+    """Whether something in the module's tree is pruned.
+
+    >>> layer = fb.nn.Linear(2, 1)
+    >>> fb.nn.utils.prune.is_pruned(layer), fb.nn.utils.prune.is_pruned(fb.nn.utils.prune.identity(layer, "weight"))
+    (False, True)
+    """
     return any(isinstance(h, BasePruningMethod) for m in module.modules() for h in m._forward_pre_hooks.values())

@@ -24,6 +24,11 @@ class PackedSequence(_Packed):
 
     `data` holds the elements, `batch_sizes[t]` how many sequences are longer than t, `sorted_indices` the order that
     was made, `unsorted_indices` its inverse.
+
+    >>> packed = fb.nn.utils.rnn.pack_sequence([fb.ones(2, 4), fb.ones(1, 4)])
+    >>> y, h = fb.nn.GRU(4, 3)(packed)
+    >>> type(y).__name__, y.data.shape
+    ('PackedSequence', flambeau.Size([3, 3]))
     """
 
     def __new__(
@@ -45,7 +50,11 @@ class PackedSequence(_Packed):
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
-    """The permutation that undoes this one."""
+    """The permutation that undoes this one.
+
+    >>> fb.nn.utils.rnn.invert_permutation(fb.tensor([2, 0, 1]))
+    tensor([1, 2, 0])
+    """
     if permutation is None:
         return None
     inverse = fb.empty_like(permutation)
@@ -97,7 +106,13 @@ def pack_padded_sequence(
 def pad_packed_sequence(
     sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Undo `pack_padded_sequence`: the padded batch and its lengths, in the original order."""
+    """Undo `pack_padded_sequence`: the padded batch and its lengths, in the original order.
+
+    >>> packed = fb.nn.utils.rnn.pack_sequence([fb.tensor([1, 2, 3]), fb.tensor([4, 5])])
+    >>> fb.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+    (tensor([[1, 2, 3],
+            [4, 5, 0]]), tensor([3, 2]))
+    """
     sizes = sequence.batch_sizes.tolist()
     steps, batch = total_length or len(sizes), sizes[0]
     if steps < len(sizes):
@@ -120,7 +135,12 @@ def pad_packed_sequence(
 def pad_sequence(
     sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
 ) -> Tensor:
-    """Sequences (Lᵢ, …) as one tensor (L, N, …), or (N, L, …) with `batch_first`, filled up with `padding_value`."""
+    """Sequences (Lᵢ, …) as one tensor (L, N, …), or (N, L, …) with `batch_first`, filled up with `padding_value`.
+
+    >>> fb.nn.utils.rnn.pad_sequence([fb.tensor([1, 2, 3]), fb.tensor([4])], batch_first=True)
+    tensor([[1, 2, 3],
+            [4, 0, 0]])
+    """
     if padding_side not in ("left", "right"):
         raise ValueError(f"padding_side should be either 'right' or 'left', got {padding_side!r}")
     longest = max(s.shape[0] for s in sequences)
@@ -132,18 +152,32 @@ def pad_sequence(
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Tensor, batch_first: bool = False) -> list[Tensor]:
-    """The sequences of a padded batch."""
+    """The sequences of a padded batch.
+
+    >>> fb.nn.utils.rnn.unpad_sequence(fb.tensor([[1, 2], [3, 0]]), fb.tensor([2, 1]), batch_first=True)
+    [tensor([1, 2]), tensor([3])]
+    """
     x = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [row[:n] for row, n in zip(x, lengths.tolist(), strict=True)]
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Pack a list of sequences."""
+    """Pack a list of sequences.
+
+    >>> packed = fb.nn.utils.rnn.pack_sequence([fb.tensor([1, 2, 3]), fb.tensor([4, 5])])
+    >>> packed.data, packed.batch_sizes
+    (tensor([1, 4, 2, 5, 3]), tensor([2, 2, 1]))
+    """
     lengths = [s.shape[0] for s in sequences]
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The list of sequences that were packed."""
+    """The list of sequences that were packed.
+
+    >>> packed = fb.nn.utils.rnn.pack_sequence([fb.tensor([1, 2, 3]), fb.tensor([4, 5])])
+    >>> fb.nn.utils.rnn.unpack_sequence(packed)
+    [tensor([1, 2, 3]), tensor([4, 5])]
+    """
     padded, lengths = pad_packed_sequence(packed_sequences)
     return unpad_sequence(padded, lengths)

@@ -152,13 +152,24 @@ def spectral_norm(
 
     Raises:
         RuntimeError: where the parameter already has a spectral norm.
+
+    >>> _ = fb.manual_seed(0)
+    >>> layer = fb.nn.utils.spectral_norm(fb.nn.Linear(3, 3), n_power_iterations=50)
+    >>> y = layer(fb.ones(1, 3))
+    >>> round(fb.linalg.matrix_norm(layer.weight, 2).item(), 3)
+    1.0
     """
     SpectralNorm.apply(module, name, n_power_iterations, output_dim(module) if dim is None else dim, eps)
     return module
 
 
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
-    """Undo `spectral_norm`; returns `module`. ValueError where there is none."""
+    """Undo `spectral_norm`; returns `module`. ValueError where there is none.
+
+    >>> layer = fb.nn.utils.remove_spectral_norm(fb.nn.utils.spectral_norm(fb.nn.Linear(3, 3)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
     for key, hook in module._forward_pre_hooks.items():
         if isinstance(hook, SpectralNorm) and hook.name == name:
             hook.remove(module)

@@ -81,13 +81,24 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
 
     Raises:
         RuntimeError: where the parameter already has a weight norm.
+
+    >>> layer = fb.nn.utils.weight_norm(fb.nn.Linear(3, 2))
+    >>> sorted(name for name, _ in layer.named_parameters())
+    ['bias', 'weight_g', 'weight_v']
+    >>> layer.weight_g.shape
+    flambeau.Size([2, 1])
     """
     WeightNorm.apply(module, name, dim)
     return module
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:
-    """Undo `weight_norm`; returns `module`. ValueError where there is none."""
+    """Undo `weight_norm`; returns `module`. ValueError where there is none.
+
+    >>> layer = fb.nn.utils.remove_weight_norm(fb.nn.utils.weight_norm(fb.nn.Linear(3, 2)))
+    >>> sorted(name for name, _ in layer.named_parameters())
+    ['bias', 'weight']
+    """
     for key, hook in module._forward_pre_hooks.items():
         if isinstance(hook, WeightNorm) and hook.name == name:
             hook.remove(module)
