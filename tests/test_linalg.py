@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -424,3 +425,33 @@ def test_the_nuclear_norm_has_an_older_name():
     assert fb.norm(T(a), "nuc").item() == pytest.approx(np.linalg.norm(a, "nuc"))
     with pytest.raises(RuntimeError, match="two different dimensions"):
         fb.ones(2, 3, 4).norm("nuc")
+
+
+@pytest.mark.parametrize("name", ["inv", "det", "slogdet", "qr", "svd", "eigh", "cholesky", "lu_factor", "eig"])
+def test_a_matrix_has_the_same_bits_alone_and_in_a_batch(name, dtype):
+    b = T(draw(dtype, 30, 7, 7))
+    a = b @ b.mH + 7 * fb.eye(7, dtype=b.dtype)
+    whole, alone = getattr(LA, name)(a), getattr(LA, name)(a[17])
+    for x, y in zip(*((r if isinstance(r, tuple) else (r,)) for r in (whole, alone)), strict=True):
+        assert fb.equal(x[17], y)
+
+
+def test_threads_of_the_library_are_put_back_and_python_threads_get_the_same():
+    from flambeau.linalg.routines import libraries
+
+    a = T(draw("float64", 120, 120))
+    expected = LA.svd(a)
+    before = [library.get() for library in libraries()]
+    found = []
+
+    def work():
+        for _ in range(5):
+            found.append(all(fb.equal(x, y) for x, y in zip(LA.svd(a), expected, strict=True)))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert found == [True] * 20
+    assert [library.get() for library in libraries()] == before and libraries()
