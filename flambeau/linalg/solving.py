@@ -50,6 +50,7 @@ def inverse(ctx, A):
     refuse("inv", info, SINGULAR)
     # Both the matrices that LAPACK sees and their inverses are transposed.
     call("getri", A, n, y, max(1, n), pivots, Scratch(A.dtype))
+    y.add_(0.0)  # getri leaves -0.0 where triangles are empty
     ctx.save(y)
     return y
 
