@@ -281,3 +281,21 @@ def test_convolutions_know_neither_threads_nor_batch():
     y, gx, _ = convolve(contraction.plan("f32"), x[4:5], w, *how, gy[4:5])
     same(y, alone[0][4:5])
     same(gx, alone[1][4:5])
+
+
+def test_depthwise_and_strided_convolutions_know_neither_threads_nor_batch():
+    x, deep, mixing = numbers((5, 24, 40, 37)), numbers((24, 1, 3, 3), seed=1), numbers((24, 24, 3, 3), seed=1)
+    for w, groups, plans in (
+        (deep, 24, depthwise("f32", deep, (2, 2), (1, 1))), (mixing, 1, strided("f32", (2, 2))),
+    ):  # fmt: skip
+        how = groups, (2, 2), (1, 1), (1, 1)
+        library().fb_set_num_threads(1)
+        alone = convolve(plans, x, w, *how)
+        for threads in (2, 3, 5):
+            library().fb_set_num_threads(threads)
+            for one, other in zip(alone, convolve(plans, x, w, *how), strict=True):
+                same(one, other)
+        gy = numbers(alone[0].shape, seed=5)
+        y, gx, _ = convolve(plans, x[3:4], w, *how, gy[3:4])
+        same(y, alone[0][3:4])
+        same(gx, alone[1][3:4])
