@@ -12,7 +12,11 @@ from .autograd.profiler import record_function
 
 
 class ProfilerActivity(Enum):
-    """What is recorded; only the CPU is there."""
+    """What is recorded; only the CPU is there.
+
+    >>> fb.profiler.ProfilerActivity.CPU.name
+    'CPU'
+    """
 
     CPU = 0
     XPU = 1
@@ -20,7 +24,11 @@ class ProfilerActivity(Enum):
 
 
 class ProfilerAction(Enum):
-    """What a step does."""
+    """What a step does.
+
+    >>> [action.name for action in fb.profiler.ProfilerAction]
+    ['NONE', 'WARMUP', 'RECORD', 'RECORD_AND_SAVE']
+    """
 
     NONE = 0
     WARMUP = 1
@@ -29,14 +37,23 @@ class ProfilerAction(Enum):
 
 
 def supported_activities() -> set[ProfilerActivity]:
-    """The CPU."""
+    """The CPU.
+
+    >>> [a.name for a in fb.profiler.supported_activities()]
+    ['CPU']
+    """
     return {ProfilerActivity.CPU}
 
 
 def schedule(
     *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0
 ) -> Callable[[int], ProfilerAction]:
-    """Steps: skip_first once, then wait, warmup and active ones, again and again (repeat times if that isn't 0)."""
+    """Steps: skip_first once, then wait, warmup and active ones, again and again (repeat times if that isn't 0).
+
+    >>> plan = fb.profiler.schedule(wait=1, warmup=1, active=2)
+    >>> [plan(step).name for step in range(4)]
+    ['NONE', 'WARMUP', 'RECORD', 'RECORD_AND_SAVE']
+    """
 
     def action(step: int) -> ProfilerAction:
         cycle, at = divmod(step - skip_first, wait + warmup + active)
@@ -113,7 +130,16 @@ class profile(profiler.profile):
 
 
 def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None) -> Callable[[Any], None]:
-    """An on_trace_ready that writes a trace into a folder."""
+    """An on_trace_ready that writes a trace into a folder.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     handler = fb.profiler.tensorboard_trace_handler(folder, "worker")
+    ...     with fb.profiler.profile(on_trace_ready=handler):
+    ...         y = fb.ones(4).exp()
+    ...     len(os.listdir(folder))
+    1
+    """
 
     def handler(p: profile) -> None:
         os.makedirs(dir_name, exist_ok=True)

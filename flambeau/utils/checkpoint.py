@@ -25,7 +25,11 @@ Contexts = Callable[[], tuple[AbstractContextManager, AbstractContextManager]]
 
 
 class CheckpointError(RuntimeError):
-    """What ran again didn't do what it had done the first time."""
+    """What ran again didn't do what it had done the first time.
+
+    >>> issubclass(fb.utils.checkpoint.CheckpointError, RuntimeError)
+    True
+    """
 
 
 class StopRecomputation(Exception):
@@ -145,7 +149,13 @@ def described(what: tuple) -> str:
 
 
 class CheckpointFunction(Function):
-    """The reentrant form: forward off the tape, backward a backward pass within the backward pass."""
+    """The reentrant form: forward off the tape, backward a backward pass within the backward pass.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> y = fb.utils.checkpoint.checkpoint(lambda t: t.exp(), x, use_reentrant=True)
+    >>> y.grad_fn.name()
+    'CheckpointFunctionBackward'
+    """
 
     @staticmethod
     def forward(ctx: Any, run: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -174,7 +184,13 @@ class CheckpointFunction(Function):
 
 
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Two contexts that do nothing: the default of `context_fn`."""
+    """Two contexts that do nothing: the default of `context_fn`.
+
+    >>> one, two = fb.utils.checkpoint.noop_context_fn()
+    >>> with one, two:
+    ...     print("nothing happens")
+    nothing happens
+    """
     return nullcontext(), nullcontext()
 
 
@@ -251,7 +267,14 @@ def checkpoint_sequential(
 
 @contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """Inside, checkpoints end their second run early (the default) or not, whatever they ask for."""
+    """Inside, checkpoints end their second run early (the default) or not, whatever they ask for.
+
+    >>> x = fb.ones(2, requires_grad=True)
+    >>> with fb.utils.checkpoint.set_checkpoint_early_stop(False):
+    ...     fb.utils.checkpoint.checkpoint(fb.exp, x, use_reentrant=False).sum().backward()
+    >>> x.grad
+    tensor([2.7183, 2.7183])
+    """
     before, setting.early_stop = setting.early_stop, enable
     try:
         yield
