@@ -2,8 +2,9 @@
 
 LOWER names what runs in the lower precision, with convolutions and attention, which ask `together`; FULL names what
 runs in float32. Everything else takes what it gets and promotes as always. Both follow PyTorch's lists for the CPU, but
-for linear algebra and Fourier transforms, which have no half precision here. Casts are operations like others, so gradients
-pass through them, and a parameter is cast once in a region. Imports core and ops. Read next: `core/interpreters.py`.
+for linear algebra and Fourier transforms, which have no half precision here. Casts are operations like others, so that
+gradients pass through them, and a parameter is cast once in a region. Imports core and ops.
+Read next: `core/interpreters.py`.
 """
 
 from __future__ import annotations
@@ -161,47 +162,85 @@ def is_autocast_available(device_type: str) -> bool:
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether this thread is in a region of autocast for that device ("cuda" where none is named, as in PyTorch)."""
+    """Whether this thread is in a region of autocast for that device ("cuda" where none is named, as in PyTorch).
+
+    >>> with fb.amp.autocast("cpu"):
+    ...     fb.is_autocast_enabled("cpu"), fb.is_autocast_enabled("cuda")
+    (True, False)
+    """
     return device_type == "cpu" and state.active is not None
 
 
 def is_autocast_cpu_enabled() -> bool:
-    """is_autocast_enabled("cpu")."""
+    """is_autocast_enabled("cpu").
+
+    >>> with fb.amp.autocast("cpu"):
+    ...     fb.is_autocast_cpu_enabled()
+    True
+    """
     return is_autocast_enabled("cpu")
 
 
 def get_autocast_dtype(device_type: str) -> DType:
-    """The dtype that autocast uses, or would use, for a device."""
+    """The dtype that autocast uses, or would use, for a device.
+
+    >>> fb.get_autocast_dtype("cpu")
+    flambeau.bfloat16
+    """
     return state.active.dtype if device_type == "cpu" and state.active is not None else default_dtype(device_type)
 
 
 def get_autocast_cpu_dtype() -> DType:
-    """get_autocast_dtype("cpu")."""
+    """get_autocast_dtype("cpu").
+
+    >>> fb.get_autocast_cpu_dtype()
+    flambeau.bfloat16
+    """
     return get_autocast_dtype("cpu")
 
 
 def get_autocast_gpu_dtype() -> DType:
-    """get_autocast_dtype("cuda")."""
+    """get_autocast_dtype("cuda").
+
+    >>> fb.get_autocast_gpu_dtype()
+    flambeau.float16
+    """
     return get_autocast_dtype("cuda")
 
 
 def set_autocast_dtype(device_type: str, dtype: DType) -> None:
-    """The dtype of regions that don't name one."""
+    """The dtype of regions that don't name one.
+
+    >>> fb.set_autocast_dtype("cpu", fb.float16)
+    >>> fb.get_autocast_dtype("cpu")
+    flambeau.float16
+    >>> fb.set_autocast_dtype("cpu", fb.bfloat16)
+    """
     setattr(state, "cpu_dtype" if device_type == "cpu" else "cuda_dtype", dtype)
 
 
 def is_autocast_cache_enabled() -> bool:
-    """Whether regions that don't say so keep the casts of parameters."""
+    """Whether regions that don't say so keep the casts of parameters.
+
+    >>> fb.is_autocast_cache_enabled()
+    True
+    """
     return state.cache_enabled
 
 
 def set_autocast_cache_enabled(enabled: bool) -> None:
-    """Whether regions that don't say so keep the casts of parameters."""
+    """Sets whether regions that don't say so keep the casts of parameters.
+
+    >>> fb.set_autocast_cache_enabled(True)
+    """
     state.cache_enabled = enabled
 
 
 def clear_autocast_cache() -> None:
-    """Forgets the casts of parameters that the present region keeps."""
+    """Forgets the casts of parameters that the present region keeps.
+
+    >>> fb.clear_autocast_cache()
+    """
     if state.active is not None:
         state.active.cache.clear()
 
@@ -215,7 +254,21 @@ def cast_tree(x: Any, dtype: DType) -> Any:
 
 
 def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: DType | None = None) -> Any:
-    """Decorates a Function's forward: with cast_inputs it runs outside of autocast, on inputs of that dtype."""
+    """Decorates a Function's forward: with cast_inputs it runs outside of autocast, on inputs of that dtype.
+
+    >>> class Scale(fb.autograd.Function):
+    ...     @staticmethod
+    ...     @fb.amp.custom_fwd(device_type="cpu", cast_inputs=fb.float32)
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     @fb.amp.custom_bwd(device_type="cpu")
+    ...     def backward(ctx, g):
+    ...         return g * 2
+    >>> with fb.amp.autocast("cpu"):
+    ...     Scale.apply(fb.ones(1, dtype=fb.bfloat16)).dtype
+    flambeau.float32
+    """
     if fwd is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
@@ -232,7 +285,22 @@ def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: DType | None =
 
 
 def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
-    """Decorates a Function's backward: it runs in autocast if forward did."""
+    """Decorates a Function's backward: it runs in autocast if forward did.
+
+    >>> class Scale(fb.autograd.Function):
+    ...     @staticmethod
+    ...     @fb.amp.custom_fwd(device_type="cpu")
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     @fb.amp.custom_bwd(device_type="cpu")
+    ...     def backward(ctx, g):
+    ...         return g * 2
+    >>> x = fb.ones(1, requires_grad=True)
+    >>> Scale.apply(x).backward()
+    >>> x.grad
+    tensor([2.])
+    """
     if bwd is None:
         return functools.partial(custom_bwd, device_type=device_type)
 

@@ -1,5 +1,5 @@
-"""`compile`: present, and honest. Kernels are compiled as operations are met, whether a program asks or not; what it gets
-here runs eagerly, with the same bits. Fusing across operations isn't there yet.
+"""`compile`: present, and honest. Kernels are compiled as operations are met, whether a program asks or not; what it
+gets here runs eagerly, with the same bits. Fusing across operations isn't there yet.
 
 Imports nn. Read next: `compiler/trace.py`.
 """

@@ -113,7 +113,10 @@ class Unpickler:
     def find(self, path: str) -> None:
         name = self.names.get(path)
         if name is None:
-            raise self.error(f"names {path!r}, which isn't among what checkpoints of tensors need")
+            raise self.error(
+                f"names {path!r}, which isn't among what checkpoints of tensors need (weights_only=False takes it, from a "
+                "file you trust)"
+            )
         self.push(name)
 
     def stack_global(self) -> None:

@@ -1,4 +1,4 @@
-"""`torch.utils.benchmark`: Timer and its Measurement, over the standard library's timeit. Imports flambeau when asked."""
+"""`torch.utils.benchmark`: Timer and its Measurement, over timeit. Imports flambeau when asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 
 
 class Measurement:
-    """Times of a statement in seconds a run."""
+    """Times of a statement in seconds a run.
+
+    >>> m = fb.utils.benchmark.Measurement(10, [1.0, 3.0], "two blocks of ten")
+    >>> m.median
+    0.2
+    """
 
     def __init__(self, number_per_run: int, raw_times: list[float], label: str) -> None:
         self.number_per_run, self.raw_times, self.label = number_per_run, raw_times, label
@@ -38,7 +43,8 @@ class Measurement:
         return high - low
 
     def __repr__(self) -> str:
-        unit, scale = next(((u, s) for u, s in (("s", 1), ("ms", 1e3), ("us", 1e6)) if self.median * s >= 1), ("ns", 1e9))
+        units = (("s", 1), ("ms", 1e3), ("us", 1e6))
+        unit, scale = next(((u, s) for u, s in units if self.median * s >= 1), ("ns", 1e9))
         runs = f"{len(self.times)} measurement{'s' * (len(self.times) > 1)}, {self.number_per_run} runs each"
         return f"<{type(self).__module__}.Measurement>\n{self.label}\n  Median: {self.median * scale:.2f} {unit}\n  {runs}"
 
