@@ -412,3 +412,30 @@ def test_constraints_check(constraint, inside, outside):
             assert bool(constraint.check(fb.tensor(value, dtype=F64)).all()) is want
     assert repr(C.interval(0, 2)) == "Interval(lower_bound=0, upper_bound=2)"
     assert repr(C.real_vector) == "IndependentConstraint(Real(), 1)"
+
+
+def test_samples_and_densities_under_vmap():
+    """Densities of a batch of parameters are the batch of densities; randomness is as vmap was told."""
+    alpha = v(0.5, 2.0, 2.0)
+
+    def draw(a):
+        return D.Gamma(a, 1.0, validate_args=False).rsample()
+
+    def count(a):
+        return D.Poisson(20 * a, validate_args=False).sample()
+
+    density = fb.func.vmap(lambda a: D.Gamma(a, 1.0, validate_args=False).log_prob(v(0.7)))(alpha)
+    np.testing.assert_allclose(array(density)[:, 0], ss.gamma([0.5, 2, 2]).logpdf(0.7))
+    for f in (draw, count):
+        different = fb.func.vmap(f, randomness="different")(alpha)
+        same = fb.func.vmap(f, randomness="same")(alpha)
+        assert different[1] != different[2] and same[1] == same[2]
+        with pytest.raises(RuntimeError, match="randomness error mode"):
+            fb.func.vmap(f)(alpha)
+
+
+def test_second_derivatives_of_samples_are_refused():
+    alpha = v(2.0).requires_grad_()
+    (slope,) = fb.autograd.grad(D.Gamma(alpha, 1.0).rsample().sum(), alpha, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivatives of gamma"):
+        slope.sum().backward()

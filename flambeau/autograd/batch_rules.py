@@ -552,15 +552,18 @@ def write(level: Batch, call: Call) -> Any:
 
 
 # ---- random numbers
-@rules("dropout_mask")
-def dropout(level: Batch, call: Call) -> Any:
+@rules("dropout_mask", "standard_gamma", "sample_dirichlet", "sample_by_rejection")
+def drawn(level: Batch, call: Call) -> Any:
     level.check_random()
     if level.randomness == "different":
         return level.stand_in(call.op(level.spread(call.args[0]), *call.args[1:]))
     return slices(level, call) if level.batched(call.args[0]) else call()
 
 
-RANDOM: dict[str, Rule] = {"dropout_mask": dropout, "attention": attention}
+RANDOM: dict[str, Rule] = {
+    **dict.fromkeys(("dropout_mask", "standard_gamma", "sample_dirichlet", "sample_by_rejection"), drawn),
+    "attention": attention,
+}
 
 
 # ---- what depends on the elements

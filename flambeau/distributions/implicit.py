@@ -114,7 +114,14 @@ def slope(name: str, *operands: Tensor) -> Tensor:
     return out
 
 
-@primitive(name="standard_gamma_grad")
+def once(ctx: Any, g: Tensor) -> Tensor:
+    raise NotImplementedError(
+        "second derivatives of gamma, beta and Dirichlet samples are not implemented; take first ones without "
+        "create_graph, or detach them"
+    )
+
+
+@primitive(once, name="standard_gamma_grad")
 def gamma_slope(ctx, alpha, sample):
     """d sample / d alpha for samples of Gamma(alpha, 1), elementwise.
 
@@ -125,7 +132,7 @@ def gamma_slope(ctx, alpha, sample):
     return slope("gamma", a, x, fb.digamma(a)).to(sample.dtype)
 
 
-@primitive(name="dirichlet_grad")
+@primitive(once, name="dirichlet_grad")
 def beta_slope(ctx, alpha, beta, sample):
     """d sample / d alpha for samples of Beta(alpha, beta) at a fixed beta, elementwise.
 

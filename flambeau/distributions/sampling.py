@@ -53,28 +53,25 @@ def draws(elements: Tensor | None, n: int, seed: int, call: int, attempt: int) -
     return made  # type: ignore[return-value]
 
 
-def rejection(
-    propose: Callable[..., tuple[Tensor, Tensor]], parameters: tuple[Tensor, ...], generator: Generator | None = None
-) -> Tensor:
+def rejection(propose: Callable[..., tuple[Tensor, Tensor]], key: int, call: int, *parameters: Tensor) -> Tensor:
     """One float64 value for each element of the flat parameters.
 
-    propose(normal, u, v, *parameters) returns (value, accepted); `propose` sees the elements without a value only.
+    propose(normal, u, v, *parameters) returns (value, accepted), and sees only the elements that have no value yet.
     """
     n = parameters[0].numel()
-    seed, call = (generator or current_generator()).draw()
-    out, accepted = propose(*draws(None, n, seed, call, 0), *parameters)
+    out, accepted = propose(*draws(None, n, key, call, 0), *parameters)
     pending = (~accepted).nonzero().reshape(-1)
     for attempt in range(1, ATTEMPTS):
         if not pending.numel():
             break
         here = [p[pending] for p in parameters]
-        value, accepted = propose(*draws(pending, pending.numel(), seed, call, attempt), *here)
+        value, accepted = propose(*draws(pending, pending.numel(), key, call, attempt), *here)
         out[pending[accepted]] = value[accepted]
         pending = pending[~accepted]
     return out
 
 
-def log_gamma_sample(alpha: Tensor, generator: Generator | None = None) -> Tensor:
+def log_gamma_sample(alpha: Tensor, key: int, call: int) -> Tensor:
     """log of standard gamma samples, in float64, so that those of a small alpha don't vanish."""
     flat = alpha.detach().double().reshape(-1)
     small = flat < 1
@@ -87,10 +84,10 @@ def log_gamma_sample(alpha: Tensor, generator: Generator | None = None) -> Tenso
         found = (root > 0) & ((1 - u).log() < 0.5 * x * x + d * (1 - v + v.log()))
         return d.log() + v.log(), found
 
-    out = rejection(propose, (d,), generator)
-    if bool(small.any()):
-        boost = (1 - fb.rand(flat.shape, dtype=fb.float64, generator=generator)).log() / flat
-        out = out + fb.where(small, boost, 0.0)
+    out = rejection(propose, key, call, d)
+    if bool(small.any()):  # X(alpha) is X(alpha + 1) U^(1 / alpha); U is one that no attempt drew
+        u = draws(None, flat.numel(), key, call, ATTEMPTS)[1]
+        out = out + fb.where(small, (1 - u).log() / flat, 0.0)
     return out.reshape(alpha.shape)
 
 
@@ -105,15 +102,20 @@ def gamma_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 
 @primitive(gamma_vjp, name="standard_gamma")
-def standard_gamma(ctx, alpha, generator=None):
+def gamma_samples(ctx, alpha, key, call):
+    """The samples of a call; see `standard_gamma`."""
+    y = as_sample(log_gamma_sample(alpha, key, call).exp(), alpha)
+    ctx.save(alpha, y)
+    return y
+
+
+def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of Gamma(alpha, 1), differentiable in alpha by the implicit function theorem.
 
     >>> fb.distributions.sampling.standard_gamma(fb.tensor([1e8])).sub(1e8).abs().lt(1e5)
     tensor([True])
     """
-    y = as_sample(log_gamma_sample(alpha, generator).exp(), alpha)
-    ctx.save(alpha, y)
-    return y
+    return gamma_samples(alpha, *(generator or current_generator()).draw())
 
 
 def dirichlet_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -125,23 +127,47 @@ def dirichlet_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 
 @primitive(dirichlet_vjp, name="sample_dirichlet")
-def sample_dirichlet(ctx, alpha, generator=None):
+def dirichlet_samples(ctx, alpha, key, call):
+    """The samples of a call; see `sample_dirichlet`."""
+    y = as_sample(fb.softmax(log_gamma_sample(alpha, key, call), -1), alpha)
+    ctx.save(alpha, y)
+    return y
+
+
+def sample_dirichlet(alpha: Tensor, generator: Generator | None = None) -> Tensor:
     """Samples of Dirichlet(alpha) over the last dimension, differentiable in alpha.
 
     >>> fb.distributions.sampling.sample_dirichlet(fb.tensor([[2.0, 3.0]])).sum(-1)
     tensor([1.])
     """
-    y = as_sample(fb.softmax(log_gamma_sample(alpha, generator), -1), alpha)
-    ctx.save(alpha, y)
-    return y
+    return dirichlet_samples(alpha, *(generator or current_generator()).draw())
 
 
-def sample_poisson(rate: Tensor, generator: Generator | None = None) -> Tensor:
-    """Whole numbers with Poisson's distribution: by inversion for rates below 10, else by transformed rejection.
+@primitive(name="sample_by_rejection")
+def rejection_samples(ctx, parameters, key, call, name):
+    """Samples without gradients, with the parameters of the distribution `name` along the last dimension."""
+    columns = parameters.detach().double().reshape(-1, parameters.shape[-1]).unbind(1)
+    values = SAMPLERS[name](key, call, *(c.contiguous() for c in columns))
+    return values.reshape(parameters.shape[:-1]).to(parameters.dtype)
+
+
+def sampler(name: str) -> Callable[..., Tensor]:
+    """The function of a distribution's parameters, which broadcast, that draws from it."""
+
+    def sample(*parameters: Tensor, generator: Generator | None = None) -> Tensor:
+        together = fb.stack(fb.broadcast_tensors(*(p.detach() for p in parameters)), -1)
+        return rejection_samples(together, *(generator or current_generator()).draw(), name)
+
+    sample.__name__ = sample.__qualname__ = "sample_" + name
+    sample.__doc__ = f"Samples of the {name} distribution, without gradients."
+    return sample
+
+
+def poisson(key: int, call: int, mean: Tensor) -> Tensor:
+    """Poisson's distribution: by inversion for means below 10, else by transformed rejection.
 
     Source: Hörmann, The transformed rejection method for generating Poisson random variables (1993), algorithm PTRS.
     """
-    flat = rate.detach().double().reshape(-1)
 
     def propose(_: Tensor, u: Tensor, v: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         large = mean.clamp(min=10)
@@ -155,14 +181,14 @@ def sample_poisson(rate: Tensor, generator: Generator | None = None) -> Tensor:
         inside = (k >= 0) & (us > 0) & ((us >= 0.013) | ((1 - v) <= us))
         return fb.where(mean < 10, inverted(u, mean.clamp(max=10)), k), (mean < 10) | (inside & likely)
 
-    return rejection(propose, (flat,), generator).to(rate.dtype).reshape(rate.shape)
+    return rejection(propose, key, call, mean)
 
 
 def inverted(u: Tensor, mean: Tensor) -> Tensor:
     """The least k whose Poisson distribution function exceeds u, for means up to 10."""
     term = (-mean).exp()
     total, k = term, fb.zeros_like(u)
-    for j in range(1, 64 if bool((mean > 0).any()) else 1):
+    for j in range(1, 64):
         beyond = u >= total
         if not bool(beyond.any()):
             break
@@ -172,13 +198,11 @@ def inverted(u: Tensor, mean: Tensor) -> Tensor:
     return k
 
 
-def sample_binomial(count: Tensor, probs: Tensor, generator: Generator | None = None) -> Tensor:
-    """Whole numbers with the binomial distribution: counted for means below 10, else by transformed rejection.
+def binomial(key: int, call: int, count: Tensor, probs: Tensor) -> Tensor:
+    """The binomial distribution: by inversion for means below 10, else by transformed rejection.
 
     Source: Hörmann, The generation of binomial random variates (1993), algorithm BTRS.
     """
-    n, p = (x.detach().double().reshape(-1) for x in fb.broadcast_tensors(count, probs))
-    rare = fb.minimum(p, 1 - p)
 
     def propose(_: Tensor, u: Tensor, v: Tensor, n: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         small = n * q < 10
@@ -192,14 +216,12 @@ def sample_binomial(count: Tensor, probs: Tensor, generator: Generator | None = 
         inside = (k >= 0) & (k <= size) & (us > 0)
         m, at = ((size + 1) * p).floor(), fb.minimum(k.clamp(min=0), size)
         ratio = (2.83 + 5.1 / b) * spread / (a / (us * us) + b)
-        odds = (p / (1 - p)).log()
         bound = fb.lgamma(m + 1) + fb.lgamma(size - m + 1) - fb.lgamma(at + 1) - fb.lgamma(size - at + 1)
-        likely = ((1 - v) * ratio).log() <= bound + (at - m) * odds
+        likely = ((1 - v) * ratio).log() <= bound + (at - m) * (p / (1 - p)).log()
         return fb.where(small, counted(u, n, q), k), small | (inside & likely)
 
-    k = rejection(propose, (n, rare), generator)
-    shape = fb.broadcast_shapes(count.shape, probs.shape)
-    return fb.where(p > 0.5, n - k, k).to(probs.dtype).reshape(shape)
+    k = rejection(propose, key, call, count, fb.minimum(probs, 1 - probs))
+    return fb.where(probs > 0.5, count - k, k)
 
 
 def counted(u: Tensor, n: Tensor, p: Tensor) -> Tensor:
@@ -217,9 +239,8 @@ def counted(u: Tensor, n: Tensor, p: Tensor) -> Tensor:
     return k
 
 
-def sample_von_mises(concentration: Tensor, shape: tuple[int, ...], generator: Generator | None = None) -> Tensor:
-    """Angles around 0, in float64. Source: Best, Fisher: Efficient Simulation of the von Mises Distribution (1979)."""
-    kappa = concentration.detach().double().expand(shape).reshape(-1)
+def von_mises(key: int, call: int, kappa: Tensor) -> Tensor:
+    """Angles around 0. Source: Best, Fisher: Efficient Simulation of the von Mises Distribution (1979)."""
     tau = 1 + (1 + 4 * kappa * kappa).sqrt()
     rho = (tau - (2 * tau).sqrt()) / (2 * kappa)
     # Below 1e-5 the difference above cancels, above 1e6 it does again; series stand in.
@@ -234,4 +255,8 @@ def sample_von_mises(concentration: Tensor, shape: tuple[int, ...], generator: G
         # The sign of an independent number decides on which side the angle lies.
         return f.clamp(-1, 1).arccos() * fb.where(x < 0, -1.0, 1.0), accepted
 
-    return rejection(propose, (kappa, ratio), generator).reshape(shape)
+    return rejection(propose, key, call, kappa, ratio)
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"poisson": poisson, "binomial": binomial, "von_mises": von_mises}
+sample_poisson, sample_binomial, sample_von_mises = (sampler(name) for name in SAMPLERS)

@@ -197,5 +197,5 @@ class VonMises(Distribution):
     def sample(self, sample_shape: Shape = Size()) -> Tensor:
         with fb.no_grad():
             shape = self._extended_shape(sample_shape)
-            around = sample_von_mises(self.concentration, shape) + self.loc.double() + math.pi
+            around = sample_von_mises(self.concentration.double().expand(shape)) + self.loc.double() + math.pi
             return (around % (2 * math.pi) - math.pi).to(self.loc.dtype)
