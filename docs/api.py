@@ -43,12 +43,17 @@ NAMESPACES = {
     "flambeau.optim": "Optimizers.",
     "flambeau.optim.lr_scheduler": "Schedules of the learning rate.",
     "flambeau.optim.swa_utils": "Averages of weights.",
+    "flambeau.amp": "Mixed precision: autocast and scaled gradients.",
+    "flambeau.utils.checkpoint": "Memory for time: parts that are computed again when their gradients are asked for.",
     "flambeau.utils.data": "Data sets, samplers, loaders.",
     "flambeau.multiprocessing": "Processes that share tensors.",
     "flambeau.distributions": "Probability distributions.",
     "flambeau.metrics": "How good predictions are.",
     "flambeau.serialization": "Files of tensors.",
     "flambeau.testing": "What tests of tensors need.",
+    "flambeau.random": "Seeds and states of random numbers.",
+    "flambeau.profiler": "Where a program's time goes.",
+    "flambeau.utils.benchmark": "How long a statement takes.",
 }
 
 
