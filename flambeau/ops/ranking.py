@@ -34,7 +34,7 @@ SHORT = 64
 BLOCK = 65536
 DIGITS = 256
 # So many of the best are found one by one, each time in a stretch of this length.
-FEW = 16
+FEW = 256
 STRETCH = 128
 GRAIN = 32768
 ZERO = const(0, "i64")
