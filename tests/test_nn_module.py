@@ -434,3 +434,32 @@ def test_set_submodule():
 def test_convert_sync_batchnorm():
     net = nn.SyncBatchNorm.convert_sync_batchnorm(Net())
     assert isinstance(net.seq[1], nn.SyncBatchNorm) and list(net.state_dict()) == STATE_KEYS
+
+
+def test_global_hooks_are_where_programs_import_them_from():
+    from flambeau.nn.modules.module import (
+        register_module_backward_hook,
+        register_module_forward_hook,
+        register_module_full_backward_hook,
+        register_module_parameter_registration_hook,
+    )
+
+    log = []
+    x = fb.ones(2, 3, requires_grad=True)
+    with register_module_forward_hook(lambda m, args, out: log.append(type(m).__name__)):
+        nn.Sequential(nn.Linear(3, 2), nn.ReLU())(x)
+    assert log == ["Linear", "ReLU", "Sequential"]
+    with register_module_parameter_registration_hook(lambda m, name, p: log.append(name)):
+        nn.Conv2d(1, 1, 1, bias=False)  # a name without a parameter isn't announced
+    assert log[3:] == ["weight"]
+    layer = nn.Linear(3, 2)
+    with register_module_backward_hook(lambda m, gi, go: log.append(("old", go[0].shape))):
+        with pytest.raises(RuntimeError, match="cannot be mixed"):
+            register_module_full_backward_hook(lambda m, gi, go: None)
+        layer(x).sum().backward()
+    assert log[4:] == [("old", (2, 2))]
+    with register_module_full_backward_hook(lambda m, gi, go: log.append(("full", gi[0].shape))):
+        with pytest.raises(RuntimeError, match="cannot be mixed"):
+            register_module_backward_hook(lambda m, gi, go: None)
+        layer(x).sum().backward()
+    assert log[5:] == [("full", (2, 3))]

@@ -32,6 +32,7 @@ class SparseAdam(Optimizer):
     """
 
     _takes_sparse = True
+    _counts_in_tensors = False
 
     def __init__(
         self, params: Params, lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
