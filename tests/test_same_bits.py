@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import flambeau as fb
+import flambeau.distributions as D
 import flambeau.linalg as LA
 import flambeau.nn.functional as F
 
@@ -164,6 +165,8 @@ SAMPLES = [
     # random numbers
     lambda x: fb.randn(70_001), lambda x: fb.rand_like(x), lambda x: fb.randperm(70_001),
     lambda x: fb.randint(0, 9, (70_001,)),
+    lambda x: D.Gamma(x.abs() + 0.1, 1.0).rsample(), lambda x: D.Dirichlet(x.abs() + 0.1).rsample(),
+    lambda x: D.Poisson(9 * x.abs()).sample(), lambda x: D.Binomial(40, x.sigmoid()).sample(),
     lambda x: F.dropout(x, 0.3), lambda x: fb.bernoulli(x.sigmoid()), lambda x: fb.multinomial(x.exp(), 5),
     lambda x: fb.poisson(x.exp()),
     lambda x: x.clone().exponential_(), lambda x: fb.normal(x, x.abs()), lambda x: x.clone().cauchy_(),

@@ -248,6 +248,7 @@ def test_equals_the_stack_of_slices(name):
 def test_rules_are_of_primitives():
     for module in pkgutil.iter_modules(flambeau.ops.__path__):
         importlib.import_module(f"flambeau.ops.{module.name}")
+    importlib.import_module("flambeau.distributions")
     assert set(RULES) <= set(PRIMITIVES)
 
 
