@@ -57,8 +57,7 @@ def scaled_product(ctx, a, b, c, alpha, beta):
     """α (a @ b) + β c of floating tensors, rounded once; c broadcasts to the product."""
     ctx.save(a, b)
     ctx.alpha, ctx.beta, ctx.shape = alpha, beta, c.shape
-    shape = (*_core.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    return _core.matrix_product(a, b, c.expand(shape), None, None if alpha == 1 == beta else (alpha, beta))
+    return _core.matrix_product(a, b, c, None, None if alpha == 1 == beta else (alpha, beta))
 
 
 def linear_vjp(ctx: Any, g: Tensor) -> tuple:
@@ -182,7 +181,7 @@ def _int_mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor
     """The product of two int8 matrices in int32.
 
     >>> fb._int_mm(fb.tensor([[100, 100]], dtype=fb.int8), fb.tensor([[100], [-1]], dtype=fb.int8))
-    tensor([[9900]], dtype=int32)
+    tensor([[9900]], dtype=flambeau.int32)
     """
     expects("_int_mm", (2, 2), input, mat2)
     if not input.dtype is mat2.dtype is INT8:
@@ -224,12 +223,8 @@ def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def product_plus(input: Tensor, a: Tensor, b: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
     """β input + α (a @ b), in one pass for floating tensors of one dtype."""
-    shape = (*a.shape[:-1], b.shape[-1])
-    if (
-        beta != 0 and a.is_floating_point() and a.dtype is b.dtype is input.dtype and a.shape[-1] == b.shape[-2]
-        and a.layout == b.layout == input.layout == "strided" and input.ndim <= len(shape)
-        and all(n in (1, size) for n, size in zip(input.shape[::-1], shape[::-1], strict=False))
-    ):  # fmt: skip
+    same = a.dtype is b.dtype is input.dtype and a.layout == b.layout == input.layout == "strided"
+    if beta != 0 and same and a.is_floating_point():
         return into_out(out, scaled_product(a, b, input, alpha, beta))
     return plus(input, matrix_product(a, b), beta, alpha, out)
 
