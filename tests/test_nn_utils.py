@@ -378,3 +378,30 @@ def test_clipping_over_many_layouts():
     nn.utils.clip_grad_value_(params[:5], 0.05)
     for p, b in zip(params[:5], after, strict=False):
         np.testing.assert_allclose(array(p.grad), np.clip(b, -0.05, 0.05), rtol=1e-6)
+
+
+# ---- packed sequences
+
+
+def test_packed_sequences_convert():
+    packed = nn.utils.rnn.pack_sequence([fb.ones(3, 2), fb.zeros(1, 2)])
+    for name, dtype in (("double", fb.float64), ("half", fb.float16), ("long", fb.int64), ("byte", fb.uint8)):
+        other = getattr(packed, name)()
+        assert other.data.dtype == dtype
+        assert other.batch_sizes.tolist() == [2, 1, 1]
+    assert packed.cpu().data.shape == packed.data.shape
+    assert not packed.is_pinned()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda r: r.pad_sequence([]), "empty list"),
+        (lambda r: r.pad_sequence(3), "Expected iterable"),
+        (lambda r: r.pack_padded_sequence(fb.ones(3, 2), [5, 1]), "more than the 3 steps"),
+        (lambda r: r.pack_padded_sequence(fb.ones(3, 2), [2, 3]), "sorted in decreasing order"),
+    ],
+)
+def test_refused_sequences(call, words):
+    with pytest.raises(RuntimeError, match=words):
+        call(nn.utils.rnn)

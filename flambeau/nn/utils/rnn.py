@@ -5,7 +5,7 @@ Imports the tensor core. Read next: `../modules/rnn.py`, which takes packed sequ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import flambeau as fb
@@ -42,6 +42,54 @@ class PackedSequence(_Packed):
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The same with `data` converted or moved."""
         return self._replace(data=self.data.to(*args, **kwargs))
+
+    def double(self) -> PackedSequence:
+        """The same in float64."""
+        return self.to(dtype=fb.float64)
+
+    def float(self) -> PackedSequence:
+        """The same in float32."""
+        return self.to(dtype=fb.float32)
+
+    def half(self) -> PackedSequence:
+        """The same in float16."""
+        return self.to(dtype=fb.float16)
+
+    def long(self) -> PackedSequence:
+        """The same in int64."""
+        return self.to(dtype=fb.int64)
+
+    def int(self) -> PackedSequence:
+        """The same in int32."""
+        return self.to(dtype=fb.int32)
+
+    def short(self) -> PackedSequence:
+        """The same in int16."""
+        return self.to(dtype=fb.int16)
+
+    def char(self) -> PackedSequence:
+        """The same in int8."""
+        return self.to(dtype=fb.int8)
+
+    def byte(self) -> PackedSequence:
+        """The same in uint8."""
+        return self.to(dtype=fb.uint8)
+
+    def cpu(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """The same on the CPU."""
+        return self.to("cpu", *args, **kwargs)
+
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """The same on a CUDA device."""
+        return self._replace(data=self.data.cuda(*args, **kwargs))
+
+    def pin_memory(self) -> PackedSequence:
+        """The same with `data` in memory that doesn't move."""
+        return self._replace(data=self.data.pin_memory())
+
+    def is_pinned(self) -> bool:
+        """Whether `data` is in such memory."""
+        return self.data.is_pinned()
 
     @property
     def is_cuda(self) -> bool:
@@ -88,6 +136,10 @@ def pack_padded_sequence(
     if len(sizes) != x.shape[1]:
         raise RuntimeError(
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(sizes)} (batch_size={x.shape[1]})"
+        )
+    if max(sizes, default=0) > x.shape[0]:
+        raise RuntimeError(
+            f"pack_padded_sequence: length {max(sizes)} is more than the {x.shape[0]} steps of the input"
         )
     if any(n <= 0 for n in sizes):
         raise RuntimeError(
@@ -143,6 +195,13 @@ def pad_sequence(
     """
     if padding_side not in ("left", "right"):
         raise ValueError(f"padding_side should be either 'right' or 'left', got {padding_side!r}")
+    if not isinstance(sequences, Iterable):
+        raise RuntimeError(
+            f"pad_sequence: Expected iterable for input sequences, but got arg of type: {type(sequences)}"
+        )
+    sequences = list(sequences)
+    if not sequences:
+        raise RuntimeError("pad_sequence: received an empty list of sequences")
     longest = max(s.shape[0] for s in sequences)
     rows = []
     for s in sequences:
