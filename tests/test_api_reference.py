@@ -6,6 +6,9 @@ import pathlib
 import re
 
 import pytest
+import test_doctests
+
+import flambeau as fb
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("api", ROOT / "docs" / "api.py")
@@ -25,6 +28,22 @@ def test_every_name_is_explained_by_an_example(namespace):
     dry = [n for n in dry if f"{namespace}.{n}" not in WITHOUT_EXAMPLE]
     assert not silent, f"{namespace}: names without a docstring: {silent}"
     assert not dry, f"{namespace}: names whose docstring shows no example: {dry}"
+
+
+def test_every_example_shown_is_run():
+    """tests/test_doctests.py finds examples by module and by attribute; none that a page shows may slip through."""
+    homes = {api.home(thing) for namespace in api.NAMESPACES for _, thing in api.members(namespace)} - {""}
+    modules = [importlib.import_module(name) for name in homes]
+    run = {inspect.cleandoc(t.docstring) for module in modules for t in test_doctests.examples(module)}
+    for owner in (fb.Tensor, fb):
+        run |= {doc for _, doc in test_doctests.documented(owner, set())}
+    missed = [
+        f"{namespace}.{name}"
+        for namespace in api.NAMESPACES
+        for name, thing in api.members(namespace)
+        if ">>>" in api.docstring(thing) and api.docstring(thing) not in run
+    ]
+    assert not missed
 
 
 def test_exceptions_are_exceptions():
