@@ -231,7 +231,9 @@ def conv_transpose(
 
 
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
-    """Cross-correlation of (N, C, L) or (C, L) with a weight (O, C / groups, K).
+    """Cross-correlation of (N, C, L) or (C, L) with a weight (O, C / groups, K), as `conv2d` has it: (N, O, L').
+
+    L' = ⌊(L + 2 padding - dilation (K - 1) - 1) / stride⌋ + 1.
 
     >>> fb.conv1d(fb.tensor([[[1.0, 2.0, 4.0, 8.0]]]), fb.tensor([[[-1.0, 1.0]]]))
     tensor([[[1., 2., 4.]]])
@@ -251,7 +253,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) 
 
 
 def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
-    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W) with a weight (O, C / groups, kD, kH, kW).
+    """Cross-correlation of (N, C, D, H, W) or (C, D, H, W) with a weight (O, C / groups, kD, kH, kW), as `conv2d`.
 
     >>> fb.conv3d(fb.ones(1, 1, 3, 3, 3), fb.ones(1, 1, 2, 2, 3)).flatten()
     tensor([12., 12., 12., 12.])
@@ -260,7 +262,9 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) 
 
 
 def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv1d, with a weight (C, O / groups, K).
+    """The transpose of conv1d, with a weight (C, O / groups, K): each element adds a multiple of the weight to the result.
+
+    Shapes: (N, C, L) → (N, O, L'), L' = (L - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1.
 
     >>> fb.conv_transpose1d(fb.tensor([[[1.0, 2.0]]]), fb.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
     tensor([[[  1.,  10., 102.,  20., 200.]]])
@@ -269,7 +273,9 @@ def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_paddi
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv2d, with a weight (C, O / groups, kH, kW).
+    """The transpose of conv2d, with a weight (C, O / groups, kH, kW): (N, C, H, W) → (N, O, H', W').
+
+    y[n, o, p · stride - padding + t · dilation] += Σ w[c, o, t] x[n, c, p]; lengths as for `conv_transpose1d`.
 
     >>> fb.conv_transpose2d(fb.tensor([[[[1.0, 2.0]]]]), fb.tensor([[[[1.0, 10.0], [0.0, 5.0]]]]))
     tensor([[[[ 1., 12., 20.],
@@ -279,7 +285,7 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
 
 
 def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv3d, with a weight (C, O / groups, kD, kH, kW).
+    """The transpose of conv3d, with a weight (C, O / groups, kD, kH, kW); lengths as for `conv_transpose1d`.
 
     >>> fb.conv_transpose3d(fb.tensor([2.0]).view(1, 1, 1, 1, 1), fb.ones(1, 1, 1, 2, 2)).squeeze()
     tensor([[2., 2.],
