@@ -262,7 +262,7 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) 
 
 
 def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Tensor:
-    """The transpose of conv1d, with a weight (C, O / groups, K): each element adds a multiple of the weight to the result.
+    """The transpose of conv1d, with a weight (C, O / groups, K): each element adds a multiple of the weight.
 
     Shapes: (N, C, L) → (N, O, L'), L' = (L - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1.
 
