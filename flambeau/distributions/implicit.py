@@ -25,7 +25,8 @@ from flambeau.ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Sc
 from flambeau.ops.primitive import generated, primitive
 
 GRAIN = 256
-NODES, FIRST, LAST = 64, -3.4, 4.2
+# Relative errors stay below 1e-6 for α from 0.01 to 1e5; 64 nodes would give 1e-9.
+NODES, FIRST, LAST = 40, -3.0, 3.9
 TINY = 1e-300
 
 
@@ -42,8 +43,8 @@ def rule() -> tuple[Tensor, Tensor]:
 def gamma_integrand(w: Expr) -> tuple[list[Let], Expr]:
     """x (score at x − score at t) p(t) / p(x) dt/dw for Gamma(a, 1), where the score is log t − ψ(a)."""
     a, x, psi = var("a", "f64"), var("x", "f64"), var("psi", "f64")
-    # Below 1/2 from below in any case: from above, a small x decays as exp(−x e^w), which the rule likes less.
-    below = x <= maximum(a, 0.5)
+    # A little above a also from below: from above, a small x decays as exp(−x e^w), which the rule likes less.
+    below = x <= a + 1.0
     side = where(below, 1.0, const(-1.0, "f64"))
     bend = maximum(a - x, x - a) + E.sqrt(x * 0.5)
     scale = where(below, 1.0 / minimum(a, bend), minimum(1.0 / bend, 1.0 + E.log1p(1.0 / x)))
