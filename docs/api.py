@@ -56,6 +56,20 @@ NAMESPACES = {
     "flambeau.utils.benchmark": "How long a statement takes.",
 }
 
+# Subpackages without a page -> why.
+APART = {
+    "flambeau.array_api": "The names above under the rules of the Python array API standard, which documents them.",
+    "flambeau.types": "Its names are flambeau's own: finfo, iinfo, FloatTensor and its kin.",
+    "flambeau.utils": "Only its parts have names: see their pages.",
+    "flambeau.ir": "How kernels are written down; not for programs. See `docs/architecture.md`.",
+    "flambeau.cli": "The `flambeau` command: `flambeau --help`.",
+    "flambeau.version": "The version, as programs ask for PyTorch's.",
+    "flambeau.accelerator, backends, cpu, cuda, mps, xpu": "Stand-ins for devices, so that programs can ask for them: "
+    "what would need one raises an error that says so.",
+    "flambeau.compiler, jit, onnx, distributed, hub": "Stand-ins for what isn't there yet, so that programs can be "
+    "imported: each name says what it does, or what is missing.",
+}
+
 
 def resolve(namespace: str) -> Any:
     if namespace == "flambeau.Tensor":
@@ -195,6 +209,7 @@ def pages() -> dict[str, str]:
     found = {f"{namespace}.md": page(namespace) for namespace in NAMESPACES}
     index = ["# API reference", "", "Made by `docs/api.py` from the docstrings.", ""]
     index += [f"- [{namespace}]({namespace}.md): {what}" for namespace, what in NAMESPACES.items()]
+    index += ["", "Without a page:", "", *(f"- {namespace}: {why}" for namespace, why in APART.items())]
     return {"index.md": "\n".join(index) + "\n", **found}
 
 

@@ -73,6 +73,14 @@ def test_links_resolve(page):
             assert (page.parent / link).exists(), f"{page.name}: no file {link}"
 
 
+def test_every_subpackage_has_a_page_or_a_reason():
+    apart = {name for names in api.APART for name in names.removeprefix("flambeau.").split(", ")}
+    paged = {n.split(".")[1] for n in api.NAMESPACES if "." in n}
+    found = {n for n in dir(fb) if n[0] != "_" and inspect.ismodule(getattr(fb, n))}
+    assert found <= paged | apart, "give it a page in docs/api.py, or a reason why it has none"
+    assert apart <= found
+
+
 def test_no_page_is_left_over():
     assert {p.name for p in api.FOLDER.glob("*.md")} == {"index.md", *(f"{n}.md" for n in api.NAMESPACES)}
 
