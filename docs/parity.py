@@ -30,9 +30,7 @@ APART = {
     "Complex numbers of two 16-bit floats: PyTorch marks them experimental; complex64 holds all of them.": (
         "complex32|chalf"
     ),
-    "Unsigned integers of more than 8 bits: PyTorch computes little with them; int32 and int64 hold what they hold.": (
-        "uint16|uint32|uint64|hash_tensor"
-    ),
+    "A hash of a tensor's bytes: PyTorch marks it experimental.": "hash_tensor",
     "Block-sparse layouts.": "(to_)?sparse_bs[rc](_tensor)?",
     "Nested (jagged) tensors.": "jagged|to_padded_tensor",
     "Tasks of TorchScript's interpreter.": "fork|wait",

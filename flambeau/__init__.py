@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-(bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128) = DTYPES
+(bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128, uint16, uint32,
+ uint64) = DTYPES  # fmt: skip
 half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
 cfloat, cdouble = complex64, complex128
 dtype = DType

@@ -530,3 +530,38 @@ def test_sixteen_bit_floats_are_summed_in_float32():
     ones = fb.ones(4096, dtype=fb.bfloat16)
     total = fb.zeros(1, dtype=fb.bfloat16).index_add(0, fb.zeros(4096, dtype=fb.int64), ones)
     assert total.item() == 4096
+
+
+# ---- slices that run backwards
+BACKWARDS = (
+    np.s_[::-1], np.s_[::-2], np.s_[4:0:-2], np.s_[0:4:-1], np.s_[:, ::-1], np.s_[..., ::-3], np.s_[::-1, None, ::-1],
+    np.s_[1, ::-1], np.s_[:, 1, 3::-1], np.s_[-2::-1, ..., 1:], np.s_[::-1, [0, 2]], np.s_[[1, 0], ::-1],
+    np.s_[..., [1, 1], ::-2], np.s_[10:-10:-3],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("index", BACKWARDS, ids=str)
+def test_slices_with_negative_steps(index):
+    a = np.arange(5 * 3 * 4.0).reshape(5, 3, 4)
+    x = fb.from_numpy(a.copy())
+    found = x[index]
+    assert found.tolist() == a[index].tolist() and tuple(found.shape) == a[index].shape
+    for value in (7.0, np.arange(a[index].size).reshape(a[index].shape) + 100.0):
+        expected, target = a.copy(), x.clone()
+        expected[index] = value
+        target[index] = fb.tensor(value)
+        assert target.tolist() == expected.tolist()
+    y = fb.from_numpy(a.copy()).requires_grad_()
+    (y[index] * fb.arange(found.numel()).reshape(found.shape)).sum().backward()
+    expected = np.zeros_like(a)
+    np.add.at(expected, index, np.arange(found.numel()).reshape(found.shape))
+    assert y.grad.tolist() == expected.tolist()
+
+
+def test_a_write_backwards_is_recorded():
+    x, v = fb.zeros(4, requires_grad=True), fb.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y[3:1:-1] = v * 3
+    (y * fb.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert y.tolist() == [0, 0, 6, 3]
+    assert x.grad.tolist() == [2, 4, 0, 0] and v.grad.tolist() == [12, 9]

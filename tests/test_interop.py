@@ -264,9 +264,8 @@ def test_dlpack_refuses():
         fb.ones(1).__dlpack__(dl_device=(2, 0))
     with pytest.raises(BufferError, match="negative strides"):
         fb.from_dlpack(np.arange(4)[::-1])
-    for kind in (np.uint16, np.uint64, np.longdouble):
-        with pytest.raises(BufferError):
-            fb.from_dlpack(np.zeros(2, kind))
+    with pytest.raises(BufferError):
+        fb.from_dlpack(np.zeros(2, np.longdouble))
     frozen = np.arange(3.0)
     frozen.flags.writeable = False
     with pytest.warns(UserWarning, match="isn't writable"):

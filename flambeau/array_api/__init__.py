@@ -6,8 +6,8 @@ tensor(2.)
 
 Programs written for the standard run on tensors unchanged. Most functions are flambeau's under other names; where
 PyTorch's meaning differs from the standard's (0-dimensional promotion, `std`'s correction, `sort`'s result, axes) the
-function here is the standard's. uint16, uint32 and uint64 aren't among the dtypes. Loads when it is first asked for.
-Read next: `dtypes.py`, then the file of the function in question.
+function here is the standard's. Loads when it is first asked for. Read next: `dtypes.py`, then the file of the
+function in question.
 Source: https://data-apis.org/array-api/2024.12/.
 """
 
@@ -49,6 +49,9 @@ from .dtypes import (
     isdtype,
     result_type,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from .dtypes import bool_ as bool
 from .info import array_namespace_info as __array_namespace_info__

@@ -14,12 +14,12 @@ from typing import Any
 from .. import ops, types
 from ..core._core import DTYPES, DType, Tensor, get_default_dtype, promote_types
 
-(bool_, uint8, int8, int16, int32, int64, _, _, float32, float64, complex64, complex128) = DTYPES
+bool_, uint8, int8, int16, int32, int64, _, _, float32, float64, complex64, complex128, uint16, uint32, uint64 = DTYPES
 
 KINDS = {
     "bool": (bool_,),
     "signed integer": (int8, int16, int32, int64),
-    "unsigned integer": (uint8,),
+    "unsigned integer": (uint8, uint16, uint32, uint64),
     "real floating": (float32, float64),
     "complex floating": (complex64, complex128),
 }
@@ -90,7 +90,10 @@ def can_cast(from_: DType | Tensor, to: DType, /) -> bool:
     dtype = from_.dtype if isinstance(from_, Tensor) else from_
     if dtype is not to and (category(to) < 2 or category(dtype) < 2) and category(dtype) != category(to):
         return False  # the standard mixes real and complex numbers alone
-    return promote_types(dtype, to) is to
+    try:
+        return promote_types(dtype, to) is to
+    except RuntimeError:
+        return False  # uint64 and signed integers have no common dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def sign(x: Tensor, /) -> Tensor:
     >>> xp.sign(xp.asarray([-2.0, 0.0, float("nan")]))
     tensor([-1.,  0., nan])
     """
-    return ops.where(ops.isnan(x), x, ops.sgn(x)) if category(x.dtype) > 1 else ops.sgn(x)
+    nan = complex("nan+nanj") if category(x.dtype) == 3 else float("nan")
+    return ops.where(ops.isnan(x), nan, ops.sgn(x)) if category(x.dtype) > 1 else ops.sgn(x)
 
 
 def conj(x: Tensor, /) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Any
 from .. import linalg as own
 from .. import ops
 from ..core._core import DType, Tensor, broadcast_shapes
-from .dtypes import category, int64, promoted
+from .dtypes import promoted
 from .manipulation import matrix_transpose
-from .statistics import Axes, reduced
+from .statistics import Axes, accumulator, reduced
 
 Order = int | float | str
 
@@ -131,8 +131,7 @@ def svdvals(x: Tensor, /) -> Tensor:
 
 def trace(x: Tensor, /, *, offset: int = 0, dtype: DType | None = None) -> Tensor:
     """The sum of a diagonal of the last two dimensions."""
-    dtype = dtype or (int64 if category(x.dtype) < 2 else x.dtype)
-    return ops.sum(own.diagonal(x, offset=offset), -1, dtype=dtype)
+    return ops.sum(own.diagonal(x, offset=offset), -1, dtype=accumulator(x, dtype))
 
 
 def vector_norm(x: Tensor, /, *, axis: Axes = None, keepdims: bool = False, ord: Order = 2) -> Tensor:

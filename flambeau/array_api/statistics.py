@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import ops
 from ..core._core import DType, Tensor
-from .dtypes import bool_, category, int64, promoted
+from .dtypes import KINDS, bool_, category, int64, promoted, uint64
 from .manipulation import Axes, wrapped
 
 
@@ -40,8 +40,8 @@ def product(numbers: Any) -> int:
 
 
 def accumulator(x: Tensor, dtype: DType | None) -> DType:
-    """What sums and products are made in: the default integer for integers, else the array's own dtype."""
-    return dtype or (int64 if category(x.dtype) < 2 else x.dtype)
+    """What sums and products are made in: the widest of their kind for integers, else the array's own dtype."""
+    return dtype or (x.dtype if category(x.dtype) > 1 else uint64 if x.dtype in KINDS["unsigned integer"] else int64)
 
 
 # ---- statistics

@@ -20,7 +20,8 @@ from .target import Target, host
 
 # Operands of these dtypes are converted while they are packed, and their products summed in another. Integers wrap
 # around, so the low bits of a wider sum are the sum.
-SUMS = {"f16": "f32", "bf16": "f32", "u8": "i32", "i8": "i32", "i16": "i32"}
+SUMS = {"f16": "f32", "bf16": "f32", "u8": "i32", "i8": "i32", "i16": "i32", "u16": "i32", "u32": "i32",
+        "u64": "i64"}  # fmt: skip
 BIASES = (None, "rows", "columns")
 SCALARS = ("sums_row", "c_row", "bias_row", "n", "m")
 

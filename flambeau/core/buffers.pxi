@@ -12,6 +12,9 @@ cdef const char *buffer_format(int code) noexcept:
     if code == F64: return b"d"
     if code == C64: return b"Zf"
     if code == C128: return b"Zd"
+    if code == U16: return b"H"
+    if code == U32: return b"I"
+    if code == U64: return b"Q"
     return NULL
 
 
@@ -61,7 +64,7 @@ cdef class Lent:
 
 
 cdef dict _FORMATS = {"?": BOOL, "B": U8, "b": I8, "h": I16, "i": I32, "l": I64, "q": I64, "e": F16, "f": F32,
-                      "d": F64, "Zf": C64, "Zd": C128, "F": C64, "D": C128}
+                      "d": F64, "Zf": C64, "Zd": C128, "F": C64, "D": C128, "H": U16, "I": U32, "L": U64, "Q": U64}
 
 
 def from_buffer(obj):

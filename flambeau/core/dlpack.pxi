@@ -51,7 +51,8 @@ cdef DLDataType *dl_types = [
     DLDataType(DL_BOOL, 8, 1), DLDataType(DL_UINT, 8, 1), DLDataType(DL_INT, 8, 1), DLDataType(DL_INT, 16, 1),
     DLDataType(DL_INT, 32, 1), DLDataType(DL_INT, 64, 1), DLDataType(DL_FLOAT, 16, 1), DLDataType(DL_BFLOAT, 16, 1),
     DLDataType(DL_FLOAT, 32, 1), DLDataType(DL_FLOAT, 64, 1), DLDataType(DL_COMPLEX, 64, 1),
-    DLDataType(DL_COMPLEX, 128, 1),
+    DLDataType(DL_COMPLEX, 128, 1), DLDataType(DL_UINT, 16, 1), DLDataType(DL_UINT, 32, 1),
+    DLDataType(DL_UINT, 64, 1),
 ]
 
 
@@ -180,7 +181,7 @@ def from_dlpack_capsule(capsule):
         raise RuntimeError("from_dlpack: the capsule holds no tensor, or was used before; ask the producer for a new one")
     if d.device.device_type != DL_CPU:
         raise BufferError(f"from_dlpack: memory of the CPU is needed, got device type {d.device.device_type}")
-    for i in range(12):
+    for i in range(NDTYPES):
         if dl_types[i].code == d.dtype.code and dl_types[i].bits == d.dtype.bits and d.dtype.lanes == 1:
             code = i
     if code < 0:

@@ -1,7 +1,7 @@
 # The dtypes and PyTorch's promotion table. A dtype is an int code in C and one DType object in Python.
 
 NAMES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
-             "complex64", "complex128")
+         "complex64", "complex128", "uint16", "uint32", "uint64")
 
 cdef enum:
     BOOL = 0
@@ -16,15 +16,22 @@ cdef enum:
     F64 = 9
     C64 = 10
     C128 = 11
-    NDTYPES = 12
+    U16 = 12
+    U32 = 13
+    U64 = 14
+    NDTYPES = 15  # a code and one more fit in four bits of a key
 
-cdef int8_t[12] ITEMSIZE
-ITEMSIZE[:] = [1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16]
+cdef int8_t[15] ITEMSIZE
+ITEMSIZE[:] = [1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16, 2, 4, 8]
 # Category, as promotion orders them: 0 bool, 1 integer, 2 floating, 3 complex.
-cdef int8_t[12] CATEGORY
-CATEGORY[:] = [0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3]
-cdef int8_t[12][12] PROMOTE
+cdef int8_t[15] CATEGORY
+CATEGORY[:] = [0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 1, 1, 1]
+cdef int8_t[15][15] PROMOTE
 cdef int default_dtype = F32
+
+
+cdef inline bint signed(int code) noexcept:
+    return code != BOOL and code != U8 and code < U16
 
 
 @cython.final
@@ -55,7 +62,7 @@ cdef class DType:
 
     @property
     def is_signed(self):
-        return self.code > U8
+        return signed(self.code)
 
     def to_real(self):
         """The dtype of the parts of a complex dtype; a real dtype itself."""
@@ -75,7 +82,8 @@ cdef class DType:
 DTYPES = tuple(
     DType(code, name, ir)
     for code, (name, ir) in enumerate(
-        zip(NAMES, ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128"))
+        zip(NAMES, ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128",
+                   "u16", "u32", "u64"))
     )
 )
 _BY_NAME = {d.name: d for d in DTYPES}
@@ -90,23 +98,36 @@ def dtype_named(str name):
 
 
 cdef int promote_rule(int a, int b):
+    """PyTorch's table, and among integers the array API standard's where PyTorch has none; -1 where neither has."""
+    cdef int narrower
     if a == b:
         return a
-    if a > b:
-        a, b = b, a
-    if a == U8 and b == I8:
-        return I16
-    if a == F16 and b == BF16:
+    if CATEGORY[a] != CATEGORY[b]:
+        if CATEGORY[a] > CATEGORY[b]:
+            a, b = b, a
+        return C128 if a == F64 and b == C64 else b
+    if CATEGORY[a] == 1 and signed(a) != signed(b):
+        if signed(a):
+            a, b = b, a
+        narrower = ITEMSIZE[a]
+        if ITEMSIZE[b] > narrower:
+            return b
+        return I16 if narrower == 1 else I32 if narrower == 2 else I64 if narrower == 4 else -1
+    if (a == F16 and b == BF16) or (a == BF16 and b == F16):
         return F32
-    if a == F64 and b == C64:
-        return C128
-    return b
+    return a if ITEMSIZE[a] > ITEMSIZE[b] else b
 
 
 cdef int _i, _j
 for _i in range(NDTYPES):
     for _j in range(NDTYPES):
         PROMOTE[_i][_j] = promote_rule(_i, _j)
+
+
+cdef int promoted(int a, int b) except -1:
+    if PROMOTE[a][b] < 0:
+        raise RuntimeError(f"{DTYPES[a].name} and {DTYPES[b].name} have no common dtype; convert one with x.to(dtype)")
+    return PROMOTE[a][b]
 
 
 cdef inline int dtype_code(object dtype) except -1:
@@ -120,13 +141,13 @@ cdef inline int dtype_code(object dtype) except -1:
 
 
 def promote_types(a, b):
-    """The dtype that holds the values of both.
+    """The dtype that holds the values of both; uint64 and a signed integer have none.
 
     >>> import flambeau as fb
     >>> fb.promote_types(fb.int32, fb.float16)
     flambeau.float16
     """
-    return DTYPES[PROMOTE[dtype_code(a)][dtype_code(b)]]
+    return DTYPES[promoted(dtype_code(a), dtype_code(b))]
 
 
 def get_default_dtype():

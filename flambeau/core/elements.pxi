@@ -80,6 +80,12 @@ cdef object read_element(const char *p, int code):
         return (<int8_t *> p)[0]
     if code == I16:
         return (<int16_t *> p)[0]
+    if code == U16:
+        return (<uint16_t *> p)[0]
+    if code == U32:
+        return (<uint32_t *> p)[0]
+    if code == U64:
+        return (<uint64_t *> p)[0]
     if code == F16:
         return <double> half_to_float((<uint16_t *> p)[0])
     if code == BF16:
@@ -127,12 +133,12 @@ cdef int write_element(char *p, int code, object x) except -1:
                 raise RuntimeError(f"{x} has no value as {DTYPES[code].name}")
             x = int(x)
         try:
-            i = x
+            i = x if code != U64 or x < 0 else <int64_t> <uint64_t> x
         except OverflowError:
             raise RuntimeError(f"{x} doesn't fit in {DTYPES[code].name}") from None
-        if code == I64:
+        if code == I64 or code == U64:
             (<int64_t *> p)[0] = i
-        elif code == I32:
+        elif code == I32 or code == U32:
             (<int32_t *> p)[0] = <int32_t> i
         elif code == U8:
             (<uint8_t *> p)[0] = <uint8_t> i
@@ -194,7 +200,7 @@ cdef int infer_dtype(object data, int nd) except -1:
         return python_dtype(data) if known is None else (<DType> known).code
     for x in data:
         other = infer_dtype(x, nd - 1)
-        code = other if code < 0 else PROMOTE[code][other]
+        code = other if code < 0 else promoted(code, other)
         if code == C128:
             break
     return default_dtype if code < 0 else code

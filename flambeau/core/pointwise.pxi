@@ -29,6 +29,10 @@ cdef inline int write_slot(int64_t *slot, int code, object x) except -1:
             slot[0] = (<int16_t *> raw)[0]
         elif code == I32:
             slot[0] = (<int32_t *> raw)[0]
+        elif code == U16:
+            slot[0] = (<uint16_t *> raw)[0]
+        elif code == U32:
+            slot[0] = (<uint32_t *> raw)[0]
         else:
             memcpy(slot, raw, 8)
     return 0

@@ -270,7 +270,7 @@ cdef class Tensor:
         >>> fb.ones(1, dtype=fb.uint8).is_signed()
         False
         """
-        return self.code > U8
+        return signed(self.code)
 
     def is_contiguous(self, memory_format=None):
         """Whether the elements stand in memory in order, without gaps, or in the order of a memory format.

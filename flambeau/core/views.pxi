@@ -155,7 +155,7 @@ def shown_by(Tensor out, Tensor self):
 
 
 cdef Tensor basic_index(Tensor self, object index):
-    """The view for integers, slices, None and …; None where the index holds anything else."""
+    """The view for integers, slices, None and …; None where the index holds anything else, or a slice runs backwards."""
     cdef Tensor out = self
     cdef int d = 0, consumed = 0, i
     cdef Py_ssize_t start, stop, step
@@ -186,8 +186,8 @@ cdef Tensor basic_index(Tensor self, object index):
         elif isinstance(x, slice):
             if x.start is not None or x.stop is not None or x.step is not None:
                 start, stop, step = x.indices(out.dims[d])
-                if step < 1:
-                    raise ValueError(f"slice: step must be positive, got {step}; use flip() to reverse")
+                if step < 0:
+                    return None  # no view runs backwards
                 if start != 0 or stop != out.dims[d] or step != 1:
                     out = slice_c(out, d, start, stop, step)
             d += 1

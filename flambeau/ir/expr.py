@@ -25,17 +25,18 @@ DTYPES = {
     "bool": Type("b", 1, 0),
     "u8": Type("u", 1, 1),
     "i8": Type("i", 1, 2),
-    "i16": Type("i", 2, 3),
-    "i32": Type("i", 4, 4),
+    "u16": Type("u", 2, 3),
+    "i16": Type("i", 2, 4),
     "u32": Type("u", 4, 5),
-    "i64": Type("i", 8, 6),
+    "i32": Type("i", 4, 6),
     "u64": Type("u", 8, 7),
-    "f16": Type("f", 2, 8),
-    "bf16": Type("f", 2, 9),
-    "f32": Type("f", 4, 10),
-    "f64": Type("f", 8, 11),
-    "c64": Type("c", 8, 12),
-    "c128": Type("c", 16, 13),
+    "i64": Type("i", 8, 8),
+    "f16": Type("f", 2, 9),
+    "bf16": Type("f", 2, 10),
+    "f32": Type("f", 4, 11),
+    "f64": Type("f", 8, 12),
+    "c64": Type("c", 8, 13),
+    "c128": Type("c", 16, 14),
 }
 
 # Operations every renderer and the interpreter know: name -> number of arguments. Meanings:
@@ -185,12 +186,16 @@ def weak_dtype(value: object, beside: str | None) -> str:
 
 
 def promote(a: str, b: str) -> str:
-    """PyTorch's promotion of two tensor dtypes."""
+    """PyTorch's promotion of two tensor dtypes; of unsigned and signed integers the array API standard's."""
     if a == b:
         return a
     low, high = sorted((a, b), key=lambda d: DTYPES[d].rank)
-    if {low, high} == {"u8", "i8"}:
-        return "i16"
+    if {DTYPES[low].kind, DTYPES[high].kind} == {"u", "i"}:
+        unsigned, signed = (low, high) if DTYPES[low].kind == "u" else (high, low)
+        size = max(2 * DTYPES[unsigned].size, DTYPES[signed].size)
+        if size > 8:
+            raise RuntimeError("uint64 and signed integers have no common dtype; convert one with x.to(dtype)")
+        return {2: "i16", 4: "i32", 8: "i64"}[size]
     if {low, high} == {"f16", "bf16"}:
         return "f32"
     if high == "c64" and low == "f64":
@@ -202,15 +207,20 @@ def as_expr(x: Expr | float | complex, beside: str | None = None) -> Expr:
     return x if isinstance(x, Expr) else const(x, weak_dtype(x, beside))
 
 
+def wrapped(value: int, dtype: str) -> int:
+    """The number of an integer dtype with value's low bits."""
+    bits = DTYPES[dtype].size * 8
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if DTYPES[dtype].kind == "i" and value >> (bits - 1) else value
+
+
 def cast(x: Expr, dtype: str) -> Expr:
     if x.dtype == dtype:
         return x
     if x.op == "const" and dtype not in ("f16", "bf16", "f32", "c64") and DTYPES[x.dtype].kind in "bui":
         if DTYPES[dtype].kind in "bfc":
             return const(x.attr, dtype)  # type: ignore[arg-type]
-        bits = DTYPES[dtype].size * 8
-        value = int(x.attr) & ((1 << bits) - 1)  # type: ignore[call-overload]
-        return const(value - (1 << bits) if DTYPES[dtype].kind == "i" and value >> (bits - 1) else value, dtype)
+        return const(wrapped(int(x.attr), dtype), dtype)  # type: ignore[call-overload]
     return node("cast", dtype, (x,))
 
 
@@ -239,8 +249,7 @@ def binary(op: str, a: Expr | float, b: Expr | float) -> Expr:
         op = "or" if op == "add" else "and"
     if x.op == "const" and y.op == "const" and DTYPES[x.dtype].kind in "iu" and op in ("add", "sub", "mul"):
         value = {"add": x.attr + y.attr, "sub": x.attr - y.attr, "mul": x.attr * y.attr}[op]  # type: ignore[operator]
-        if -(2**63) <= value < 2**63:
-            return const(value, x.dtype)
+        return const(wrapped(value, x.dtype), x.dtype)
     # Only identities that hold bit for bit, -0.0 and NaN included.
     if op == "mul":
         if is_const(x, 1.0):

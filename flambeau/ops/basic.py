@@ -125,8 +125,14 @@ def fill_(ctx, x, value):
     ctx.value_shape = value.shape if isinstance(value, Tensor) else None
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError(f"fill_: a number or a 0-dimensional tensor is needed, got shape {list(value.shape)}")
-    IDENTITY.into((x,), value)
+    IDENTITY.into((x,), storable(value, x))
     return x
+
+
+def storable(value: Any, x: Tensor) -> Any:
+    """A number that x is filled with as kernels take it: what only uint64 holds as the int64 of the same bits."""
+    fits = x.dtype.ir == "u64" and isinstance(value, int) and 2**63 <= value < 2**64
+    return value - 2**64 if fits else value
 
 
 def fill(x: Tensor, value: Any) -> None:

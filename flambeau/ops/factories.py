@@ -12,7 +12,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, device, new_empty, new_empty_strided
 from .arguments import into_out
-from .basic import IDENTITY, empty_in, new_like, to_dtype
+from .basic import IDENTITY, empty_in, new_like, storable, to_dtype
 
 INT64 = DTYPES[5]
 
@@ -72,7 +72,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     if dtype is None and out is None:
         dtype = fill_value.dtype if isinstance(fill_value, Tensor) else _core.from_nested(fill_value).dtype
     made = new_empty((size,) if isinstance(size, int) else tuple(size), default(dtype, out))
-    IDENTITY.into((made,), fill_value)
+    IDENTITY.into((made,), storable(fill_value, made))
     return finish(made, requires_grad, out)
 
 
@@ -125,7 +125,7 @@ def full_like(
             [7., 7.]])
     """
     made = empty_like(input, dtype=dtype, memory_format=memory_format)
-    IDENTITY.into((made,), fill_value)
+    IDENTITY.into((made,), storable(fill_value, made))
     return finish(made, requires_grad)
 
 
@@ -207,10 +207,6 @@ def array_view(data: Any) -> Tensor:
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
     check_numeric("tensor", array)
-    if array.dtype.name in ("uint16", "uint32", "uint64"):
-        if array.size and int(array.max()) >= 2**63:
-            raise RuntimeError(f"tensor: {array.max()} of an array of {array.dtype} doesn't fit in int64")
-        array = array.astype("int64")
     if builtins.any(s < 0 or s % array.itemsize for s in array.strides):
         array = array.copy()
     return _core.from_buffer(array)[0]

@@ -22,6 +22,7 @@ from .ranges import arange
 from .table import TABLE
 
 BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
+UNSIGNED = DTYPES[12:15]
 # As NumPy once did, a list this short that holds slices, sequences or tensors is read as a tuple.
 SHORT_LIST = 32
 FIRST = (0,)
@@ -56,7 +57,9 @@ def index_tensor(x: Any) -> Tensor:
                 "only integers, slices (`:`), ellipsis (`...`), None and long, int, byte or bool tensors are valid "
                 f"indices, got {type(x).__name__}"
             ) from None
-    if x.dtype not in (BOOL, UINT8, INT32, INT64):
+    if x.dtype in UNSIGNED:
+        x = to_dtype(x, INT64)
+    elif x.dtype not in (BOOL, UINT8, INT32, INT64):
         raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {x.dtype}")
     return x.detach()
 
@@ -76,10 +79,26 @@ def takes(entry: Any) -> int:
     return 0 if entry is None or entry is Ellipsis or isinstance(entry, bool) else 1
 
 
-def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
-    """The view that the basic parts of an index make, and for its first dimensions an index tensor, a mask or None."""
+def forwards(items: list[Any], shape: Sequence[int]) -> list[int]:
+    """Turns slices with negative steps round; returns the dimensions of the indexed view that are to be flipped."""
+    turned = []
+    d = kept = 0
+    for k, item in enumerate(items):
+        if isinstance(item, slice) and item.step is not None and item.step < 0:
+            places = range(*item.indices(shape[d]))
+            items[k] = slice(places[-1], places[0] + 1, -places.step) if places else slice(0, 0)
+            turned.append(kept)
+        d += item is not None
+        kept += item is None or isinstance(item, slice)
+    return turned
+
+
+def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None], list[int]]:
+    """The view that the basic parts of an index make; for its first dimensions an index tensor, a mask or None; and the
+    dimensions to be flipped before those apply.
+    """
     if isinstance(index, Tensor) and 0 < index.ndim <= x.ndim and index.dtype in (BOOL, INT64):
-        return x, [index.detach()]
+        return x, [index.detach()], []
     items = [
         i.__index__()
         if is_integer(i)
@@ -112,8 +131,9 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             if i is None or isinstance(i, slice):
                 found.append(None)
     if all(isinstance(b, slice) and b == slice(None) for b in basic):
-        return x, found
-    return x[tuple(basic)], found
+        return x, found, []
+    turned = forwards(basic, x.shape)
+    return x[tuple(basic)], found, turned
 
 
 def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[Places, tuple[Tensor, ...]]:
@@ -155,14 +175,15 @@ def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index] where the index holds index tensors or masks: a copy."""
+    """x[index] where the index holds index tensors, masks or slices that run backwards: a copy."""
     if type(index) is Tensor and index.dtype is INT64 and x.ndim:
         small = None if x.requires_grad and _core.is_grad_enabled() else _core.take_rows(x, index)
         if small is not None:
             return small
         check_range(index, x.size(0), 0)
         return pick(x, places=inserted(x.shape, index.shape, FIRST, 0), indices=(index,))
-    view, entries = prepare(x, index)
+    view, entries, turned = prepare(x, index)
+    view = view.flip(turned) if turned else view
     given = [e for e in entries if e is not None]
     if not given:
         return view
@@ -182,10 +203,19 @@ def as_value(value: Any, x: Tensor) -> Tensor:
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value where the index holds index tensors or masks."""
-    view, entries = prepare(x, index)
-    given = [e for e in entries if e is not None]
+    """x[index] = value where the index holds index tensors, masks or slices that run backwards."""
+    view, entries, turned = prepare(x, index)
     value = as_value(value, x)
+    if turned:
+        part = view.flip(turned)
+        assign(part, entries, value)
+        view.copy_(part.flip(turned))
+    else:
+        assign(view, entries, value)
+
+
+def assign(view: Tensor, entries: Sequence[Tensor | None], value: Tensor) -> None:
+    given = [e for e in entries if e is not None]
     if not given:
         view.copy_(value)
         return

@@ -16,10 +16,11 @@ from ..ir.expr import DTYPES, Expr, cast, const, postorder, promote, substitute,
 from .define import DOMAINS, PointwiseDef, static_names
 
 # dtype codes in the core's order
-NAMES = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128")
+NAMES = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "c64", "c128",
+         "u16", "u32", "u64")  # fmt: skip
 CODES = {name: code for code, name in enumerate(NAMES)}
 PUBLIC = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
-          "complex128")  # fmt: skip
+          "complex128", "uint16", "uint32", "uint64")  # fmt: skip
 ZERO_DIM, NUMBER, DEFAULT = 16, 32, 63
 PART = {"c64": "f32", "c128": "f64"}
 NUMBER_DTYPES = ("bool", "i64", "f32", "c64")

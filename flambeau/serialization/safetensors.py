@@ -21,6 +21,7 @@ from .tensors import ITEMSIZE, FormatError, Layout, Source, Storage
 NAMES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "float16": "F16",
     "bfloat16": "BF16", "float32": "F32", "float64": "F64", "complex64": "C64",
+    "uint16": "U16", "uint32": "U32", "uint64": "U64",
 }  # fmt: skip
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 LONGEST_HEADER = 100_000_000
