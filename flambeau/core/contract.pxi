@@ -87,17 +87,16 @@ cdef int64_t slot_of(int code, double value) noexcept:
 def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None):
     """a @ b of tensors with at least two dimensions, off the tape; batches broadcast.
 
-    A bias of one dimension is added to the columns, one of the result's shape to all of it. `result` is the dtype, if
-    it isn't that of a; `scale` (alpha, beta) of floating dtypes makes it alpha · a @ b + beta · bias.
+    The bias broadcasts to the result. `result` is the dtype, if it isn't that of a; `scale` (alpha, beta) of floating dtypes makes it alpha · a @ b + beta · bias.
     """
     cdef int64_t[64] sizes
     cdef int64_t[64] astep
     cdef int64_t[64] bstep
     cdef int64_t[64] cstep
-    cdef int nb = max(a.ndims, b.ndims) - 2, i, d, kept = 0, to = a.code if result is None else (<DType> result).code
+    cdef int nb = max(a.ndims, b.ndims) - 2, i, d, kept = 0, missing, to = a.code if result is None else (<DType> result).code
     cdef fb_matmul_problem p
     cdef Tensor c
-    cdef int64_t na, nbt, leading = 1, r, rest, batches
+    cdef int64_t na, nbt, leading = 1, r, rest, batches, step
     cdef const fb_multiplication *plan
     cdef int status = 0
     cdef int64_t work
@@ -124,18 +123,24 @@ def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None
     p.bias = NULL
     p.bias_m = p.bias_n = 0
     if bias is not None:
-        if bias.ndims == 1:
-            if bias.dims[0] != p.n:
-                raise RuntimeError(f"linear: bias must have {p.n} elements, got shape {list(bias.shape)}")
+        missing = nb + 2 - bias.ndims
+        for d in range(bias.ndims):
+            if missing < 0 or (bias.dims[d] != 1 and bias.dims[d] != sizes[missing + d]):
+                raise RuntimeError(
+                    f"matmul: what is added has shape {tuple(bias.shape)}, which doesn't broadcast to the product's, "
+                    f"{tuple([sizes[i] for i in range(nb + 2)])}"
+                )
+        if p.n > 1 and (bias.ndims == 0 or bias.dims[bias.ndims - 1] == 1):
+            bias = bias.expand((*bias.shape[:-1], p.n))
+        if p.n > 1 and bias.dims[2 * bias.ndims - 1] != 1:
             bias = make_contiguous(bias)
-        else:
-            if bias.ndims != nb + 2 or any([bias.dims[d] != sizes[d] for d in range(nb + 2)]):
-                raise RuntimeError(f"matmul: bias of shape {list(bias.shape)} isn't the result's")
-            if p.n > 1 and bias.dims[2 * bias.ndims - 1] != 1:
-                bias = make_contiguous(bias)
-            p.bias_m = bias.dims[2 * bias.ndims - 2]
-            for d in range(nb):
-                cstep[d] = bias.dims[bias.ndims + d]
+        missing = nb + 2 - bias.ndims
+        for d in range(missing, nb + 1):
+            step = 0 if bias.dims[d - missing] == 1 else bias.dims[bias.ndims + d - missing]
+            if d < nb:
+                cstep[d] = step
+            else:
+                p.bias_m = step
         p.bias_n = 1
     c = empty(to, nb + 2, sizes)
     if c.count == 0:

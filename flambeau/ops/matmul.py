@@ -97,6 +97,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.ndim == 1:
         y = matmul(input, weight)
         return y if bias is None else y + bias
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise RuntimeError(f"linear: bias must have {weight.shape[0]} elements, got shape {list(bias.shape)}")
     if input.ndim == 1:
         return linear_op(input.unsqueeze(0), weight, bias).squeeze(0)
     return linear_op(input, weight, bias)
