@@ -54,8 +54,9 @@ def annotate(the_type: Any, the_value: T) -> T:
 
 def isinstance(obj: Any, target_type: Any) -> bool:
     """Python's isinstance, for the classes that containers' types stand for (list[int] is list)."""
-    types = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
-    return builtins.isinstance(obj, tuple(getattr(t, "__origin__", t) for t in types))
+    types: tuple[Any, ...] = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
+    origins: Any = tuple(getattr(t, "__origin__", t) for t in types)
+    return builtins.isinstance(obj, origins)
 
 
 class Attribute:

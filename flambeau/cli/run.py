@@ -108,7 +108,7 @@ def fresh_main() -> ModuleType:
 
 def execute(main: ModuleType, code: object) -> int:
     """Runs the code in the module; an error is shown as Python shows it, without what is flambeau's above it."""
-    interrupted = []
+    interrupted: list[bool] = []
 
     def end_by_signal() -> None:
         """Interrupted programs end by the signal itself: a shell that waits for them sees it."""

@@ -170,4 +170,4 @@ __all__ = [
     "memory_allocated", "memory_reserved", "memory_stats", "reset_peak_memory_stats", "seed", "seed_all",
     "set_rng_state_all", "stream",
 ]  # fmt: skip
-__all__ += [*NEEDING]
+__all__ += list(NEEDING)

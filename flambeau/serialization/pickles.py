@@ -114,8 +114,8 @@ class Unpickler:
         name = self.names.get(path)
         if name is None:
             raise self.error(
-                f"names {path!r}, which isn't among what checkpoints of tensors need (weights_only=False takes it, from a "
-                "file you trust)"
+                f"names {path!r}, which isn't among what checkpoints of tensors need (weights_only=False takes it, "
+                "from a file you trust)"
             )
         self.push(name)
 

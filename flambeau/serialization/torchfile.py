@@ -52,7 +52,10 @@ REBUILD_SPARSE = Global("torch._utils", "_rebuild_sparse_tensor")
 LAYOUT, DEVICE, SIZE = Global("torch.serialization", "_get_layout"), Global("torch", "device"), Global("torch", "Size")
 
 
-class Pickler(pickle._Pickler):  # type: ignore[name-defined]
+PythonPickler: Any = pickle._Pickler  # type: ignore[attr-defined]
+
+
+class Pickler(PythonPickler):
     """Python's own pickler (the one in C can't write names of modules that aren't there)."""
 
     def __init__(self, file: Any) -> None:

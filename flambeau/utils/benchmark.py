@@ -46,7 +46,8 @@ class Measurement:
         units = (("s", 1), ("ms", 1e3), ("us", 1e6))
         unit, scale = next(((u, s) for u, s in units if self.median * s >= 1), ("ns", 1e9))
         runs = f"{len(self.times)} measurement{'s' * (len(self.times) > 1)}, {self.number_per_run} runs each"
-        return f"<{type(self).__module__}.Measurement>\n{self.label}\n  Median: {self.median * scale:.2f} {unit}\n  {runs}"
+        median = f"Median: {self.median * scale:.2f} {unit}"
+        return f"<{type(self).__module__}.Measurement>\n{self.label}\n  {median}\n  {runs}"
 
 
 class Timer:

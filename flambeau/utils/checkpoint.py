@@ -80,7 +80,8 @@ class Frame:
     def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict, preserve: bool, check: bool) -> None:
         self.function, self.kwargs, self.check, self.early_stop = function, kwargs, check, setting.early_stop
         self.preserve, self.rng = preserve, default_generator.get_state() if preserve else None
-        self.autocast, self.recompute_context = captured(), nullcontext
+        self.autocast = captured()
+        self.recompute_context: Callable[[], AbstractContextManager] = nullcontext
         self.places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         self.wanted = [args[i].requires_grad for i in self.places]
         self.others = [None if isinstance(x, Tensor) else x for x in args]
