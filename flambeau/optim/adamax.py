@@ -10,7 +10,8 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.optim.optimizer import Optimizer, Params, check_settings, decayed, new_step
+from flambeau.ops import optimizer_rules as rules
+from flambeau.optim.optimizer import Optimizer, Params, check_settings, count_steps, decay_numbers, new_step
 
 
 class Adamax(Optimizer):
@@ -37,17 +38,17 @@ class Adamax(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        beta1, beta2 = group["betas"]
-        for p, g in zip(params, grads, strict=True):
-            g = decayed(p, g, group["weight_decay"], group["maximize"])
-            state = self.state[p]
-            if not state:
-                state.update(step=new_step(), exp_avg=fb.zeros_like(p), exp_inf=fb.zeros_like(p))
-            step = state["step"].add_(1).item()
-            m = state["exp_avg"].mul_(beta1).add_(g * (1 - beta1))
-            u = state["exp_inf"]
-            u.copy_(fb.maximum(u * beta2, g.abs() + group["eps"]))
-            p.sub_(m / u * (float(group["lr"]) / (1 - beta1**step)))
+        (beta1, beta2), lr = map(float, group["betas"]), float(group["lr"])
+        states = _states(self, params, "exp_avg", "exp_inf")
+        op, decay = rules.adamax(group["maximize"], group["weight_decay"] != 0), decay_numbers(group)
+        rules.update_by_rules(
+            (
+                op,
+                (*decay, lr / (1 - beta1**t), beta1, 1 - beta1, beta2, group["eps"]),
+                (p, g, s["exp_avg"], s["exp_inf"]),
+            )
+            for p, g, s, t in zip(params, grads, states, count_steps(states), strict=True)
+        )
 
 
 class NAdam(Optimizer):
@@ -77,23 +78,17 @@ class NAdam(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        (beta1, beta2), lr, psi = group["betas"], float(group["lr"]), group["momentum_decay"]
-        for p, g in zip(params, grads, strict=True):
-            g = _decayed(p, g, group, lr)
-            state = self.state[p]
-            if not state:
-                state.update(
-                    step=new_step(), mu_product=fb.ones((), dtype=fb.float32),
-                    exp_avg=fb.zeros_like(p), exp_avg_sq=fb.zeros_like(p),
-                )  # fmt: skip
-            step = state["step"].add_(1).item()
-            mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (t * psi)) for t in (step, step + 1))
-            product = state["mu_product"].mul_(mu).item()
-            m = state["exp_avg"].mul_(beta1).add_(g * (1 - beta1))
-            v = state["exp_avg_sq"].mul_(beta2).add_(g * g * (1 - beta2))
-            denominator = (v / (1 - beta2**step)).sqrt() + group["eps"]
-            p.sub_(g / denominator * (lr * (1 - mu) / (1 - product)))
-            p.sub_(m / denominator * (lr * mu_next / (1 - product * mu_next)))
+        (beta1, beta2), lr, psi = map(float, group["betas"]), float(group["lr"]), group["momentum_decay"]
+        states = _states(self, params, "exp_avg", "exp_avg_sq", "mu_product")
+        op = rules.nadam(group["maximize"], group["weight_decay"] != 0, group["decoupled_weight_decay"])
+        rows = []
+        for p, g, s, t in zip(params, grads, states, count_steps(states), strict=True):
+            mu, following = (beta1 * (1 - 0.5 * 0.96 ** (k * psi)) for k in (t, t + 1))
+            product = s["mu_product"].mul_(mu).item()
+            of_g, of_m = lr * (1 - mu) / (1 - product), lr * following / (1 - product * following)
+            numbers = beta1, 1 - beta1, beta2, 1 - beta2, 1 - beta2**t, group["eps"], of_g, of_m
+            rows.append((op, (*decay_numbers(group), *numbers), (p, g, s["exp_avg"], s["exp_avg_sq"])))
+        rules.update_by_rules(rows)
 
 
 class RAdam(Optimizer):
@@ -124,28 +119,28 @@ class RAdam(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        (beta1, beta2), lr = group["betas"], float(group["lr"])
-        for p, g in zip(params, grads, strict=True):
-            g = _decayed(p, g, group, lr)
-            state = self.state[p]
-            if not state:
-                state.update(step=new_step(), exp_avg=fb.zeros_like(p), exp_avg_sq=fb.zeros_like(p))
-            step = state["step"].add_(1).item()
-            m = state["exp_avg"].mul_(beta1).add_(g * (1 - beta1))
-            v = state["exp_avg_sq"].mul_(beta2).add_(g * g * (1 - beta2))
-            correction = 1 - beta2**step
-            most = 2 / (1 - beta2) - 1
-            rho = most - 2 * step * beta2**step / correction
-            direction = m * (lr / (1 - beta1**step))
+        (beta1, beta2), lr = map(float, group["betas"]), float(group["lr"])
+        states = _states(self, params, "exp_avg", "exp_avg_sq")
+        chosen = group["maximize"], group["weight_decay"] != 0, group["decoupled_weight_decay"]
+        rows = []
+        for p, g, s, t in zip(params, grads, states, count_steps(states), strict=True):
+            correction, most = 1 - beta2**t, 2 / (1 - beta2) - 1
+            rho, rate = most - 2 * t * beta2**t / correction, lr / (1 - beta1**t)
             if rho > 5.0:
-                rectified = math.sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho))
-                direction = direction * (rectified * math.sqrt(correction)) / (v.sqrt() + group["eps"])
-            p.sub_(direction)
+                square = (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
+                rate *= math.sqrt(square * correction)
+            numbers = (*decay_numbers(group), beta1, 1 - beta1, beta2, 1 - beta2, group["eps"], rate)
+            rows.append((rules.radam(*chosen, rho > 5.0), numbers, (p, g, s["exp_avg"], s["exp_avg_sq"])))
+        rules.update_by_rules(rows)
 
 
-def _decayed(p: Tensor, g: Tensor, group: dict[str, Any], lr: float) -> Tensor:
-    decay = group["weight_decay"]
-    if decay and group["decoupled_weight_decay"]:
-        p.mul_(1 - lr * decay)
-        decay = 0
-    return decayed(p, g, decay, group["maximize"])
+def _states(optimizer: Optimizer, params: list[Tensor], *keys: str) -> list[dict[str, Any]]:
+    """The parameters' states, made where there is none yet."""
+    states = [optimizer.state[p] for p in params]
+    for p, state in zip(params, states, strict=True):
+        if not state:
+            state["step"] = new_step()
+            if "mu_product" in keys:
+                state["mu_product"] = fb.ones((), dtype=fb.float32)
+            state.update({key: fb.zeros_like(p) for key in keys if key != "mu_product"})
+    return states

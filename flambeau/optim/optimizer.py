@@ -17,6 +17,7 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.core import _core
 from flambeau.nn.modules.hooks import Hook, RemovableHandle
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -389,6 +390,16 @@ def check_settings(differentiable: bool = False, **minima: Any) -> None:
 def new_step() -> Tensor:
     """A step counter: PyTorch keeps it as a 0-d float32 tensor on the CPU."""
     return fb.tensor(0.0, dtype=fb.float32)
+
+
+def count_steps(states: list[dict[str, Any]]) -> list[float]:
+    """Counts each parameter's steps up by one; the numbers of steps now."""
+    return _core.count_up([s["step"] for s in states])
+
+
+def decay_numbers(group: dict[str, Any]) -> tuple[float, float]:
+    """The first numbers of each update rule: the weight decay, and what a decoupled one leaves of a parameter."""
+    return float(group["weight_decay"]), 1 - float(group["lr"]) * float(group["weight_decay"])
 
 
 def decayed(param: Tensor, grad: Tensor, weight_decay: float, maximize: bool) -> Tensor:

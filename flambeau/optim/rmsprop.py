@@ -9,7 +9,8 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.optim.optimizer import Optimizer, Params, check_settings, decayed, new_step
+from flambeau.ops import optimizer_rules as rules
+from flambeau.optim.optimizer import Optimizer, Params, check_settings, count_steps, decay_numbers, new_step
 
 
 class RMSprop(Optimizer):
@@ -40,26 +41,23 @@ class RMSprop(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        lr, alpha, eps, momentum = float(group["lr"]), group["alpha"], group["eps"], group["momentum"]
-        for p, g in zip(params, grads, strict=True):
-            g = decayed(p, g, group["weight_decay"], group["maximize"])
-            state = self.state[p]
+        momentum, centered, alpha = group["momentum"] > 0, bool(group["centered"]), float(group["alpha"])
+        keys = ["square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * momentum]
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
             if not state:
                 state["step"] = new_step()
                 state["square_avg"] = fb.zeros_like(p)
-                if momentum > 0:
+                if momentum:
                     state["momentum_buffer"] = fb.zeros_like(p)
-                if group["centered"]:
+                if centered:
                     state["grad_avg"] = fb.zeros_like(p)
-            state["step"].add_(1)
-            v = state["square_avg"].mul_(alpha).add_(g * g * (1 - alpha))
-            if group["centered"]:
-                mean = state["grad_avg"].mul_(alpha).add_(g * (1 - alpha))
-                v = v - mean * mean
-            direction = g / (v.sqrt() + eps)
-            if momentum > 0:
-                direction = state["momentum_buffer"].mul_(momentum).add_(direction)
-            p.sub_(direction * lr)
+        count_steps(states)
+        op = rules.rmsprop(group["maximize"], group["weight_decay"] != 0, momentum, centered)
+        numbers = (*decay_numbers(group), float(group["lr"]), alpha, 1 - alpha, group["eps"], float(group["momentum"]))
+        rules.update_by_rules(
+            (op, numbers, (p, g, *[s[k] for k in keys])) for p, g, s in zip(params, grads, states, strict=True)
+        )
 
 
 class Adagrad(Optimizer):
@@ -97,25 +95,27 @@ class Adagrad(Optimizer):
                 self.state[p] = {"step": new_step(), "sum": start}
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        for p, g in zip(params, grads, strict=True):
-            if g.layout != "strided":
-                if group["weight_decay"]:
-                    raise RuntimeError("weight_decay option is not compatible with sparse gradients")
-                g = g.coalesce()
-            g = decayed(p, g, group["weight_decay"], group["maximize"])
-            state = self.state[p]
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
             if not state:
-                state.update(
-                    step=new_step(), sum=fb.full_like(p, group["initial_accumulator_value"], requires_grad=False)
-                )
-            state["step"].add_(1)
-            lr = float(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
-            total = state["sum"].add_(g * g)
+                start = fb.full_like(p, group["initial_accumulator_value"], requires_grad=False)
+                state.update(step=new_step(), sum=start)
+        op, rows = rules.adagrad(group["maximize"], group["weight_decay"] != 0), []
+        for p, g, state, step in zip(params, grads, states, count_steps(states), strict=True):
+            rate = float(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
             if g.layout == "strided":
-                p.sub_(g / (total.sqrt() + group["eps"]) * lr)
+                rows.append((op, (*decay_numbers(group), rate, group["eps"]), (p, g, state["sum"])))
             else:
-                scale = 1 / (total.sparse_mask(g).values().sqrt() + group["eps"])
-                p.add_(fb.sparse_coo_tensor(g.indices(), g.values() * scale, g.shape, is_coalesced=True), alpha=-lr)
+                self._update_sparse(group, p, g.coalesce(), state["sum"], rate)
+        rules.update_by_rules(rows)
+
+    def _update_sparse(self, group: dict[str, Any], p: Tensor, g: Tensor, total: Tensor, rate: float) -> None:
+        if group["weight_decay"]:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        g = -g if group["maximize"] else g
+        total.add_(g * g)
+        scale = 1 / (total.sparse_mask(g).values().sqrt() + group["eps"])
+        p.add_(fb.sparse_coo_tensor(g.indices(), g.values() * scale, g.shape, is_coalesced=True), alpha=-rate)
 
 
 class Adadelta(Optimizer):
@@ -143,14 +143,14 @@ class Adadelta(Optimizer):
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
-        rho, eps = group["rho"], group["eps"]
-        for p, g in zip(params, grads, strict=True):
-            g = decayed(p, g, group["weight_decay"], group["maximize"])
-            state = self.state[p]
+        rho, states = float(group["rho"]), [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
             if not state:
                 state.update(step=new_step(), square_avg=fb.zeros_like(p), acc_delta=fb.zeros_like(p))
-            state["step"].add_(1)
-            v = state["square_avg"].mul_(rho).add_(g * g * (1 - rho))
-            delta = (state["acc_delta"] + eps).sqrt() / (v + eps).sqrt() * g
-            state["acc_delta"].mul_(rho).add_(delta * delta * (1 - rho))
-            p.sub_(delta * float(group["lr"]))
+        count_steps(states)
+        op = rules.adadelta(group["maximize"], group["weight_decay"] != 0)
+        numbers = (*decay_numbers(group), float(group["lr"]), rho, 1 - rho, group["eps"])
+        rules.update_by_rules(
+            (op, numbers, (p, g, s["square_avg"], s["acc_delta"]))
+            for p, g, s in zip(params, grads, states, strict=True)
+        )
