@@ -34,7 +34,6 @@ from flambeau.distributions.utils import euler_constant, sum_rightmost
 Formula = Callable[[Any, Any], Tensor]
 _KL_REGISTRY: dict[tuple[type, type], Formula] = {}
 _found: dict[tuple[type, type], Formula | None] = {}
-softplus = fb.nn.functional.softplus
 
 
 def register_kl(type_p: type, type_q: type) -> Callable[[Formula], Formula]:
@@ -291,6 +290,7 @@ def _beta(p: Beta, q: Beta) -> Tensor:
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
+    softplus = fb.nn.functional.softplus
     heads = p.probs * (softplus(-q.logits) - softplus(-p.logits))
     tails = (1 - p.probs) * (softplus(q.logits) - softplus(p.logits))
     heads = fb.where(p.probs == 0, 0.0, fb.where(q.probs == 0, math.inf, heads))
