@@ -38,9 +38,6 @@ APART = {
         "DFIterDataPipe|DataChunk|IterDataPipe|MapDataPipe|argument_validation|functional_datapipe|"
         "guaranteed_datapipes_determinism|non_deterministic|runtime_validation.*"
     ),
-    "A chunked path for large vocabularies, chosen by the caller: `linear_cross_entropy` is computed whole.": (
-        "LinearCrossEntropyOptions"
-    ),
     "Swapping of a module's tensors for others under their names: values are copied or, with `assign`, replaced.": (
         "module_load|swap_in_optimizer_params_and_state"
     ),
