@@ -90,6 +90,15 @@ def members(namespace: str) -> Iterator[tuple[str, Any]]:
             yield name, thing
 
 
+def constants(namespace: str) -> list[str]:
+    """`name`: value, for what a module offers that isn't called: dtypes, layouts, numbers."""
+    owner = resolve(namespace)
+    named = [] if inspect.isclass(owner) else sorted(getattr(owner, "__all__", None) or ())
+    values = [(name, getattr(owner, name)) for name in named if not name.startswith("_")]
+    plain = [(n, v) for n, v in values if not callable(v) and not isinstance(v, ModuleType) and " at 0x" not in repr(v)]
+    return [f"`{n}` = `{v!r}`" for n, v in plain]
+
+
 def home(thing: Any) -> str:
     return getattr(thing, "__module__", "") or ""
 
@@ -201,6 +210,8 @@ def page(namespace: str) -> str:
     for name, thing in entries:
         known = own.setdefault(id(thing), name)
         lines += entry(name, thing, known if known != name else None, namespace == "flambeau.Tensor", shown)
+    if fixed := constants(namespace):
+        lines += ["## Constants", "", " · ".join(fixed), ""]
     return "\n".join(line.rstrip() for line in "\n".join(lines).split("\n")).rstrip() + "\n"
 
 
