@@ -103,6 +103,38 @@ def test_products_by_name():
     close(fb.tensordot(ta, tv, dims=0), np.multiply.outer(a, v))
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 1), (1, 5), (3, 5), (2, 3, 5), (2, 1, 5), (2, 3, 1)], ids=str)
+@pytest.mark.parametrize("beta, alpha", [(1, 1), (2, 0.5)])
+def test_what_is_added_broadcasts(shape, beta, alpha):
+    a, b = random(2, 3, 4, dtype="float64"), random(2, 4, 5, seed=1, dtype="float64")
+    c = np.asarray(random(*shape, seed=2, dtype="float64"))
+    args = [tensor(x, True) for x in (c, a, b)]
+    close(fb.baddbmm(*args, beta=beta, alpha=alpha), beta * c + alpha * (a @ b))
+    assert gradcheck(lambda *xs: fb.baddbmm(*xs, beta=beta, alpha=alpha), args)
+    if len(shape) < 3:
+        args = [tensor(x, True) for x in (c, a[0], b[0])]
+        close(fb.addmm(*args, beta=beta, alpha=alpha), beta * c + alpha * (a[0] @ b[0]))
+        assert gradgradcheck(lambda *xs: fb.addmm(*xs, beta=beta, alpha=alpha), args)
+        each = fb.func.vmap(lambda c, x, y: fb.addmm(c, x, y, beta=beta, alpha=alpha), in_dims=(None, 0, 0))
+        close(each(tensor(c), tensor(a), tensor(b)), beta * c + alpha * (a @ b))
+
+
+def test_addmm_rounds_once():
+    x, y, c = (tensor(random(6, 6, seed=i)).to(fb.bfloat16) for i in range(3))
+    exact = 0.3 * c.double() + 1.7 * (x.double() @ y.double())
+    rounded = exact.to(fb.bfloat16)
+    assert (fb.addmm(c, x, y, beta=0.3, alpha=1.7) != rounded).sum() <= 1  # a tie of float32 sums, at most
+
+
+def test_int_mm():
+    a, b = (np.random.default_rng(i).integers(-128, 128, s).astype(np.int8) for i, s in ((0, (9, 40)), (1, (40, 7))))
+    y = fb._int_mm(tensor(a), tensor(b))
+    assert y.dtype is fb.int32
+    np.testing.assert_array_equal(y.numpy(), a.astype(np.int32) @ b.astype(np.int32))
+    with pytest.raises(RuntimeError, match=r"_int_mm: takes two int8 matrices, got .*uint8"):
+        fb._int_mm(tensor(a), tensor(b).to(fb.uint8))
+
+
 def test_beta_zero_ignores_what_is_there():
     a = fb.ones(2, 2)
     assert fb.addmm(fb.full((2, 2), float("nan")), a, a, beta=0).tolist() == [[2, 2], [2, 2]]
