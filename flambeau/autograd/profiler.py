@@ -71,10 +71,11 @@ class Recorder(Interpreter):
 class profile:
     """Inside, operations of this thread are recorded.
 
+    >>> x = fb.ones(2)
     >>> with fb.autograd.profiler.profile() as p:
-    ...     _ = fb.ones(2) + 1
+    ...     _ = (x + 1).exp()
     >>> [e.key for e in p.key_averages()]
-    ['aten::fill_', 'aten::add']
+    ['aten::add', 'aten::exp']
     """
 
     def __init__(self, enabled: bool = True, **kwargs: Any) -> None:
