@@ -335,7 +335,7 @@ def test_extreme_parameters_stay_within_the_support():
         (
             lambda: D.Exponential(1.0).log_prob(fb.tensor([-1.0])),
             r"Expected value argument \(Tensor of shape \(1,\)\) to be within the support "
-            r"\(GreaterThanEq\(lower_bound=0.0\)\) of the distribution Exponential\(rate: tensor\(1.\)\), but found",
+            r"\(GreaterThanEq\(lower_bound=0.0\)\) of the distribution Exponential\(rate: 1.0\), but found",
         ),
         (lambda: D.Normal(0.0, 1.0).log_prob(1.0), "The value argument to log_prob must be a Tensor"),
         (lambda: D.Normal(fb.zeros(3), 1.0).log_prob(fb.zeros(2)), "Value is not broadcastable with batch_shape"),

@@ -203,3 +203,9 @@ def test_only_the_edges_of_a_large_tensor_are_read():
             raise AssertionError("the whole tensor was read")
 
     assert _printing.tensor_repr(Watched()) == "tensor([     0,      1,      2,  ..., 999997, 999998, 999999])"
+
+
+def test_a_number_in_a_formatted_string_is_a_number():
+    """As in PyTorch: `f"{loss}"` of a tensor without dimensions shows its value, other tensors themselves."""
+    assert f"{fb.tensor(0.5)} {fb.tensor(3)} {fb.tensor(0.25, requires_grad=True)}" == "0.5 3 0.25"
+    assert f"{fb.tensor(0.5):.2f} {fb.tensor([0.5])}" == "0.50 tensor([0.5000])"

@@ -751,7 +751,8 @@ cdef class Tensor:
     def __format__(self, spec):
         if spec and self.ndims:
             raise TypeError(f"a format such as {spec!r} needs a 0-dimensional tensor, got shape {list(self.shape)}; use x.item()")
-        return format(self.item(), spec) if spec else repr(self)
+        # As PyTorch has it: f"{loss}" shows the number, f"{parameter}" the tensor.
+        return format(self.item(), spec) if spec or not self.ndims and type(self) is Tensor else repr(self)
 
     def __getitem__(self, index):
         cdef Tensor found = basic_index(self, index)
