@@ -31,9 +31,16 @@ from contractions import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.codegen import contraction_matmul, contraction_micro, contraction_products, contraction_words
+from flambeau.codegen import (
+    contraction_complex,
+    contraction_matmul,
+    contraction_micro,
+    contraction_products,
+    contraction_words,
+    native,
+)
 from flambeau.codegen.contraction import loaded
-from flambeau.codegen.target import AVX2, AVX512, AVX512_DOT, host
+from flambeau.codegen.target import AVX2, AVX512, AVX512_DOT, TARGETS, host
 
 pytestmark = needs_cc
 X86 = host().name.startswith("x86-64")
@@ -297,6 +304,14 @@ def test_nothing_is_read_beyond_the_operands(dtype):
             plan = contraction_matmul.plan(dtype)
             guarded_c = multiply(plan, a, b, guarded(np.zeros((m, n), a.dtype)))
             np.testing.assert_array_equal(guarded_c, multiply(plan, a.copy(), b.copy(), np.zeros((m, n), a.dtype)))
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_every_target_has_kernels(target):
+    texts = [contraction_complex.render(sums, target) for sums in ("f32", "f64")]
+    texts += [contraction_micro.render("f32", target, "bf16"), contraction_words.render("bf16", "f32", 2, target)]
+    for text in texts:
+        assert len(native.compile(text, target)) > 200
 
 
 def slots(dtype, *values):

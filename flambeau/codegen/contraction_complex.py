@@ -61,7 +61,8 @@ class Complexes(Packer):
             for lane, row in enumerate(rows):
                 p = self.source_at(row, k)
                 x = self.emit(f"load {self.word}, ptr {p}, align {DTYPES[self.dtype].size}")
-                value = self.emit(f"insertelement {t} {value}, {self.word} {x}, i64 {lane}")
+                # One element fills a short vector, and is none itself.
+                value = x if half == 1 else self.emit(f"insertelement {t} {value}, {self.word} {x}, i64 {lane}")
             both = self.emit(f"bitcast {t} {value} to {wide(self.register, n)}")
             self.store_both(both, i, k, mask)
 
