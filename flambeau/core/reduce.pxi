@@ -151,6 +151,10 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
     return outs[0] if op.nout == 1 else tuple(outs)
 
 
+def called_as(ctx, input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """What sum and mean are called with: `inspect.signature` looks here."""
+
+
 cdef class LinearReduction:
     """sum and mean: a Reduction whose gradient is spread evenly, recorded without a Python call."""
     cdef readonly str name
@@ -168,6 +172,10 @@ cdef class LinearReduction:
     @property
     def __name__(self):
         return self.name
+
+    @property
+    def __signature__(self):
+        return hooks["signature"](called_as)
 
     def __repr__(self):
         return f"<op {self.name}>"
