@@ -16,9 +16,9 @@ from .core._core import Tensor
 
 # Module -> its functions at the top level; a name with a dot before it is an attribute of Tensor.
 NAMES = {
-    "amp.autocast_mode": "autocast clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype "
-    "is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled set_autocast_cache_enabled "
-    "set_autocast_dtype",
+    "amp.autocast_mode": "autocast clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
+    "get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
+    "set_autocast_cache_enabled set_autocast_dtype",
     "array_api.tensor": ".__array_namespace__ .to_device",
     "control": "cond while_loop",
     "mapped": "from_file",
@@ -107,7 +107,8 @@ NAMES = {
     "is_deterministic_algorithms_warn_only_enabled is_storage is_warn_always_enabled set_anomaly_enabled "
     "set_default_device set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision "
     "set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms",
-    "sparse": "hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor sspaddmm",
+    "sparse": "dsmm hspmm smm sparse_compressed_tensor sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor spmm "
+    "sspaddmm",
     "sparse.convert": "._coalesced_ ._indices ._nnz ._values .ccol_indices ccol_indices_copy .coalesce .col_indices "
     "col_indices_copy .crow_indices crow_indices_copy .dense_dim .indices indices_copy .is_coalesced .row_indices "
     "row_indices_copy .sparse_dim .sparse_mask .sparse_resize_ .sparse_resize_and_clear_ .to_dense .to_sparse "

@@ -527,3 +527,61 @@ def test_metadata_survives(tmp_path):
     save_file({"w": fb.ones(1)}, tmp_path / "x.safetensors", {"licence": 'a "quoted" word'})
     with Source(tmp_path / "x.safetensors") as source:
         assert safetensors.read(source).metadata == {"format": "pt", "licence": 'a "quoted" word'}
+
+
+# What PyTorch reads. PyTorch itself isn't asked here: zipfile and pickletools take the file apart.
+def test_torch_format_names_only_pytorchs_own_functions(tmp_path):
+    import pickletools
+
+    base = fb.arange(12.0).reshape(3, 4)
+    state = {
+        "t": base.T, "row": base[1:], "p": fb.nn.Parameter(fb.ones(2)),
+        "half": fb.ones(3).bfloat16(),
+        "n": (1, 2.5, "x"), "sparse": fb.eye(3).to_sparse(),
+        "csr": fb.eye(3).to_sparse_csr(), "dtype": fb.float16, "size": base.shape,
+        "device": fb.device("cpu"), "empty": fb.empty(0, 3), "model": fb.nn.Linear(2, 2).state_dict(),
+    }  # fmt: skip
+    fb.save(state, tmp_path / "x.pt", format="torch")
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        assert archive.testzip() is None
+        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert archive.read("archive/version") == b"3\n" and archive.read("archive/byteorder") == b"little"
+        pickled = archive.read("archive/data.pkl")
+        assert archive.read("archive/data/0") == base.numpy().tobytes()
+    named = {arg.replace(" ", ".") for op, arg, _ in pickletools.genops(pickled) if op.name == "GLOBAL"}
+    assert named <= {
+        "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch._utils._rebuild_sparse_tensor",
+        "torch.serialization._get_layout", "torch.FloatStorage", "torch.BFloat16Storage", "torch.LongStorage",
+        "torch.float16", "torch.Size", "torch.device", "collections.OrderedDict",
+    }  # fmt: skip
+    again = fb.load(tmp_path / "x.pt")
+    assert again["t"].equal(base.T) and again["t"].stride() == base.T.stride()
+    assert again["t"].data_ptr() + 16 == again["row"].data_ptr()
+    assert isinstance(again["p"], fb.nn.Parameter) and again["half"].dtype is fb.bfloat16
+    assert again["n"] == (1, 2.5, "x")
+    assert again["sparse"].to_dense().equal(fb.eye(3)) and again["csr"].layout == "sparse_csr"
+    assert (again["dtype"], again["size"], again["device"]) == (fb.float16, base.shape, fb.device("cpu"))
+    assert list(again["model"]) == ["weight", "bias"] and again["empty"].shape == (0, 3)
+
+
+def test_data_begins_at_multiples_of_64(tmp_path):
+    fb.save([fb.ones(3), fb.ones(100), fb.ones(1)], tmp_path / "x.pt", format="torch")
+    raw = (tmp_path / "x.pt").read_bytes()
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        for info in archive.infolist():
+            at = info.header_offset
+            assert (at + 30 + sum(struct.unpack("<HH", raw[at + 26 : at + 30]))) % 64 == 0, info.filename
+
+
+def test_whole_models_load_where_the_user_says_so(tmp_path):
+    model = fb.nn.Sequential(fb.nn.Linear(2, 3), fb.nn.ReLU())
+    fb.save(model, tmp_path / "x.pt", format="torch")
+    with pytest.raises(fb.serialization.FormatError, match="weights_only=False"):
+        fb.load(tmp_path / "x.pt")
+    again = fb.load(tmp_path / "x.pt", weights_only=False)
+    assert type(again) is fb.nn.Sequential and again(fb.ones(1, 2)).equal(model(fb.ones(1, 2)))
+    with pytest.raises(TypeError, match="save"):
+        fb.save({"f": lambda x: x}, tmp_path / "y.pt", format="torch")
+    assert not (tmp_path / "y.pt").exists()
+    with pytest.raises(ValueError, match="'safetensors' or 'torch'"):
+        fb.save({}, tmp_path / "y.pt", format="zip")

@@ -80,6 +80,19 @@ def backward(
             t.grad = g.clone() if t.grad is None else t.grad + g
 
 
+def is_edge(x: Any) -> bool:
+    return hasattr(x, "output_nr") and hasattr(x, "node")
+
+
+def edges(inputs: list) -> list[Tensor]:
+    """Inputs as tensors, where some are named by a GradientEdge."""
+    if not any(is_edge(x) for x in inputs):
+        return inputs
+    from .graph import at_edge
+
+    return [at_edge(x) if is_edge(x) else x for x in inputs]
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -98,7 +111,7 @@ def grad(
     >>> fb.autograd.grad(g, x)
     (tensor(12.),)
     """
-    roots, wanted = listed(outputs), listed(inputs)
+    roots, wanted = listed(outputs), edges(listed(inputs) if not is_edge(inputs) else [inputs])
     for i, t in enumerate(wanted):
         if not t.requires_grad:
             raise RuntimeError(f"grad: input {i} does not require grad; call requires_grad_() on it before it is used")

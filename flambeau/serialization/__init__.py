@@ -28,7 +28,7 @@ def save(
 
     obj: tensors, numbers, strings, bytes, None, dtypes, devices and sizes in dicts, lists, tuples and sets. A name that
     ends in .safetensors takes a flat dict of tensors. Views of one storage share it again after `load`.
-    format: "safetensors", or "torch" for a file that PyTorch reads, which is what `flambeau run` writes where nothing is
+    format: "safetensors", or "torch" for a file that PyTorch reads, which `flambeau run` writes where nothing is
     said; that one takes other objects too, pickled as PyTorch does. pickle_module, pickle_protocol and
     _use_new_zipfile_serialization are PyTorch's arguments and change nothing.
     A path is replaced atomically: a kill or a full disk leaves the old file as it was. Raises TypeError naming the

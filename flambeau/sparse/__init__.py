@@ -11,6 +11,8 @@ what operations mean; all else is made of those. Imports core and ops.
 """
 
 from ..core._core import DTYPES
+from ..ops.matmul import mm as dsmm
+from ..ops.matmul import mm as spmm
 from .construct import (
     Legacy,
     from_scipy,
