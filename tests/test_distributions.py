@@ -395,3 +395,19 @@ def test_modules_have_pytorchs_names():
 
     assert Beta is D.Beta and TransformedDistribution is D.TransformedDistribution
     assert [x.shape for x in broadcast_all(fb.zeros(3, 1), fb.zeros(2))] == [(3, 2), (3, 2)]
+
+
+def test_one_set_of_weights_serves_a_batch_of_mixtures():
+    fb.manual_seed(9)
+    loc = fb.tensor([[-5.0, 0.0, 5.0], [10.0, 20.0, 30.0]], dtype=F64)
+    d = D.MixtureSameFamily(D.Categorical(v(1.0, 2.0, 1.0)), D.Normal(loc, fb.ones(2, 3, dtype=F64)))
+    x = d.sample((4000,))
+    assert d.batch_shape == (2,) and x.shape == (4000, 2) and d.log_prob(x).shape == (4000, 2)
+    np.testing.assert_allclose(array(d.mean), [0, 20])
+    np.testing.assert_allclose(array(d.variance), [13.5, 51])
+    np.testing.assert_allclose(array(x.mean(0)), [0, 20], atol=0.6)
+    np.testing.assert_allclose(array(x.var(0)), [13.5, 51], rtol=0.08)
+    # Each mixture of the batch chooses for itself.
+    middle = (x - v(0.0, 20.0)).abs() < 3
+    assert 0 < (middle[:, 0] != middle[:, 1]).double().mean() < 1
+    np.testing.assert_allclose(array(d.cdf(v(0.0, 20.0))), [0.5, 0.5], atol=1e-6)

@@ -439,3 +439,14 @@ def test_second_derivatives_of_samples_are_refused():
     (slope,) = fb.autograd.grad(D.Gamma(alpha, 1.0).rsample().sum(), alpha, create_graph=True)
     with pytest.raises(NotImplementedError, match="second derivatives of gamma"):
         slope.sum().backward()
+
+
+def test_divergences_are_infinite_beyond_the_support_on_either_side():
+    beta, wide = D.Beta(v(2.0), v(3.0)), D.Uniform(v(-5.0), v(5.0))
+    for low, high in ((-0.5, 0.5), (0.5, 1.5)):
+        p = D.Uniform(v(low), v(high))
+        for q in (beta, D.ContinuousBernoulli(v(0.3)), D.Uniform(v(0.0), v(1.0))):
+            assert D.kl_divergence(p, q).item() == math.inf
+        assert D.kl_divergence(p, wide).item() == pytest.approx(math.log(10))
+    assert D.kl_divergence(D.Uniform(v(-0.5), v(0.5)), D.Exponential(v(1.0))).item() == math.inf
+    assert D.kl_divergence(D.Uniform(v(0.5), v(7.0)), D.Exponential(v(1.0))).isfinite()
