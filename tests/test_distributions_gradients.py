@@ -450,3 +450,9 @@ def test_divergences_are_infinite_beyond_the_support_on_either_side():
         assert D.kl_divergence(p, wide).item() == pytest.approx(math.log(10))
     assert D.kl_divergence(D.Uniform(v(-0.5), v(0.5)), D.Exponential(v(1.0))).item() == math.inf
     assert D.kl_divergence(D.Uniform(v(0.5), v(7.0)), D.Exponential(v(1.0))).isfinite()
+
+
+def test_zeros_go_to_the_middle():
+    np.testing.assert_allclose(array(T.StickBreakingTransform()(fb.zeros(3, dtype=F64))), 0.25)
+    np.testing.assert_allclose(array(T.CorrCholeskyTransform()(fb.zeros(3, dtype=F64))), np.eye(3))
+    np.testing.assert_allclose(array(T.SoftmaxTransform()(fb.zeros(4, dtype=F64))), 0.25)
