@@ -91,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_subpackages, "__version__"})
+    return sorted({*__all__, *(n for n in _subpackages if n[0] != "_"), "__version__"})
