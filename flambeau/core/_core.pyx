@@ -21,11 +21,12 @@ One extension in several rooms, each included below:
     strided.pxi    the same for operands that broadcast or aren't contiguous
     reduce.pxi     reductions: layout, blocks, launch
     rows.pxi       formulas over the rows and columns of a matrix
+    planned.pxi    kernels whose launches are remembered by what decides them
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
     sparse.pxi     what an operation becomes when an operand is sparse
     contract.pxi   matrix products and convolutions, for the C driver
-    moves.pxi      small moves of bytes: zeros, joins, rows
+    moves.pxi      small moves of bytes: zeros, joins, rows; indices looked at
     dlpack.pxi     memory exchanged with other array libraries
     shared.pxi     memory that processes share
 A cache miss leaves through one hook to `flambeau.eager`. Imports nothing of flambeau.
@@ -35,6 +36,7 @@ cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF, Py_DECREF, Py_REFCNT, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM, PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_FromDouble, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.buffer cimport Py_buffer, PyObject_GetBuffer, PyBuffer_Release, PyBuffer_FillInfo, PyBUF_WRITABLE, PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_ANY_CONTIGUOUS
@@ -97,6 +99,7 @@ include "pointwise.pxi"
 include "strided.pxi"
 include "reduce.pxi"
 include "rows.pxi"
+include "planned.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
 include "sparse.pxi"

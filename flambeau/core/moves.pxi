@@ -1,8 +1,10 @@
 # Small moves of bytes for which a kernel launch per piece would cost more than the move: filling with zero bits,
-# joining contiguous tensors, taking rows. Larger ones are left to kernels, which use all threads.
+# joining contiguous tensors, taking rows, looking whether indices are in range. Larger ones are left to kernels, which
+# use all threads.
 
 cdef enum:
     MOVE_LIMIT = 1 << 18  # bytes
+    LOOK_LIMIT = 1 << 12  # elements
 
 
 def zeros_tensor(shape, dtype):
@@ -101,3 +103,15 @@ def take_rows(Tensor x, Tensor index):
     for i in range(index.count):
         memcpy(out.ptr + i * row, x.ptr + at[i] * row, row)
     return out
+
+
+def surely_within(Tensor index, int64_t low, int64_t high):
+    """Whether a small contiguous int64 tensor holds numbers in [low, high) only; False also where that wasn't asked."""
+    cdef const int64_t *at = <const int64_t *> index.ptr
+    cdef int64_t i, least = low, most = high - 1
+    if fb_interpreters or index.code != I64 or not index.contig or index.sparse or index.count > LOOK_LIMIT:
+        return False
+    for i in range(index.count):
+        least = min(least, at[i])
+        most = max(most, at[i])
+    return least >= low and most < high
