@@ -327,7 +327,14 @@ def load_legacy(source: Source, map_location: Any = None, trusted: bool = False)
     _, at = unpickle(at)
     system, at = unpickle(at)
     start = at
-    _, at = unpickle(at, ignored, note)
+    try:
+        _, at = unpickle(at, ignored, note)
+    except FormatError as error:
+        if not trusted:
+            raise
+        raise source.error(
+            "whole pickled objects are read from PyTorch's present format only; save it again with PyTorch 1.6 or later"
+        ) from error
     keys, at = unpickle(at)
     if type(keys) is not list or not set(map(str, keys)) <= set(sizes):
         raise source.error("the list of storages doesn't match the object")
