@@ -6,13 +6,14 @@ Imports core and neighbours in ops. Read next: `picking.py` (what reads and writ
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
 from .arguments import out_of, wrap
 from .basic import to_dtype, zeros_like_shape
-from .indirect import along, as_index, check_range, extent, inserted, write
+from .indirect import PLANS, Ints, Places, along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
 from .picking import pick, put, written, written_
 from .primitive import primitive
@@ -27,23 +28,28 @@ INT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = DTYPES[5], DTYPES[6], DTYPES[7], DT
 
 
 # ---- one index tensor of the result's shape
-def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Tensor]:
-    """The dimension and the index of gather and scatter, checked; 0-dimensional tensors count as vectors."""
-    index, dim = as_index(name, index), wrap(dim, x.ndim)
-    if max(index.ndim, 1) != max(x.ndim, 1):
+@functools.lru_cache(maxsize=PLANS)
+def whole_places(name: str, shape: Ints, index_shape: Ints, dim: int) -> tuple[Places, int, int]:
+    """Where gather and scatter find elements, the dimension and its length; 0-dimensional tensors count as vectors."""
+    dim = wrap(dim, len(shape))
+    if max(len(index_shape), 1) != max(len(shape), 1):
         raise RuntimeError(
-            f"{name}: the index must have as many dimensions as x, got {list(index.shape)} for x {list(x.shape)}"
+            f"{name}: the index must have as many dimensions as x, got {list(index_shape)} for x {list(shape)}"
         )
-    if index.ndim == 0:
-        index = index.reshape(1)
-    shape = tuple(x.shape) or (1,)
-    for d, (i, n) in enumerate(zip(index.shape, shape, strict=True)):
-        if i > n and d != dim and index.numel():
+    for d, (i, n) in enumerate(zip(index_shape, shape, strict=False)):
+        if i > n and d != dim and 0 not in index_shape:
             raise RuntimeError(
-                f"{name}: the index {list(index.shape)} may exceed x {list(x.shape)} only in dimension {dim}"
+                f"{name}: the index {list(index_shape)} may exceed x {list(shape)} only in dimension {dim}"
             )
-    check_range(index, shape[dim], dim, False)
-    return dim, index
+    return along(index_shape or (1,), dim), dim, (shape or (1,))[dim]
+
+
+def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Places, Tensor]:
+    """The places and the index of gather and scatter, checked."""
+    index = as_index(name, index)
+    places, dim, size = whole_places(name, x.shape, index.shape, dim)
+    check_range(index, size, dim, False)
+    return places, index if index.ndim else index.reshape(1)
 
 
 @out_of
@@ -57,8 +63,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     tensor([[1., 1.],
             [4., 3.]])
     """
-    dim, whole = whole_index("gather", input, dim, index)
-    return as_shaped(pick(flat_at_least(input), places=along(whole.shape, dim), indices=(whole,)), index)
+    places, whole = whole_index("gather", input, dim, index)
+    return as_shaped(pick(flat_at_least(input), places=places, indices=(whole,)), index)
 
 
 @out_of
@@ -88,15 +94,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 
 def scattered(op: Any, name: str, x: Tensor, dim: int, index: Tensor, src: Any, how: str) -> Tensor:
-    dim, index = whole_index(name, x, dim, index)
-    return op(
-        flat_at_least(x),
-        source_for(name, x, src, index),
-        places=along(index.shape, dim),
-        indices=(index,),
-        how=how,
-        name=name,
-    )
+    places, index = whole_index(name, x, dim, index)
+    values = source_for(name, x, src, index)
+    return op(flat_at_least(x), values, places=places, indices=(index,), how=how, name=name)
 
 
 def flat_at_least(x: Tensor) -> Tensor:
@@ -111,6 +111,8 @@ def source_for(name: str, x: Tensor, src: Any, index: Tensor) -> Tensor:
     """What scatter writes: a number as a tensor, or the part of src that index covers."""
     if not isinstance(src, Tensor):
         return number(src, x)
+    if src.shape == index.shape:
+        return src
     if src.ndim == 0:
         src = src.reshape(1)
     if src.ndim != index.ndim or index.numel() and any(i > n for i, n in zip(index.shape, src.shape, strict=True)):

@@ -12,13 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..core._core import DTYPES, Op, Reduction, Tensor, launch, new_empty, plain_copy
+from ..core._core import DTYPES, Op, Plan, Reduction, Step, Tensor, new_empty, plain_copy, surely_within
 from ..ir import expr as E
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, var, where
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Scalar, Statement, Store
 from .basic import contiguous_strides
 from .define import PointwiseDef
-from .primitive import generated
+from .primitive import generated, planned
 from .reductions import Fold, ReductionDef, highest, lowest
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
@@ -30,7 +30,7 @@ SHORT = 8
 # Ranges of destinations among which a write of few columns is divided.
 PARTS = 8
 GRAIN = 32768
-# How many plans are remembered, so that small reads and writes don't think twice.
+# How many choices of places are remembered, so that small reads and writes don't think twice.
 PLANS = 4096
 # Data are moved as bits, so one kernel serves all dtypes of a size.
 BITS = {1: "u8", 2: "i16", 4: "i32", 8: "i64", 16: "c128"}
@@ -110,7 +110,6 @@ def as_index(name: str, index: Any) -> Tensor:
         raise TypeError(f"{name}: the index must be a tensor of integers, got {type(index).__name__}")
     if index.dtype not in (INT32, INT64):
         raise IndexError(f"{name}: the index must be int32 or int64, got {index.dtype}; use index.long()")
-    index = index.detach()
     if index.dtype is INT64:
         return index
     wide = new_empty(index.shape, INT64)
@@ -132,6 +131,8 @@ def extent(index: Tensor) -> tuple[int, int]:
 
 def check_range(index: Tensor, size: int, dim: int, wraps: bool = True) -> None:
     """Raises IndexError unless every index is a place of a dimension of length `size`."""
+    if surely_within(index, -size if wraps else 0, size):
+        return
     low, high = extent(index)
     if low < (-size if wraps else 0) or high >= size:
         raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}")
@@ -180,15 +181,6 @@ def loops(places: Places, result: Ints, source: Ints, index: Ints) -> list[Dim]:
                 continue
         found.append(d)
     return found
-
-
-class Plan(NamedTuple):
-    """A kernel and how to launch it: the numbers it takes after its tensors, parallel units, units at a time."""
-
-    kernel: int
-    numbers: tuple[int, ...]
-    units: int
-    grain: int
 
 
 def step_class(stride: int) -> int:
@@ -260,10 +252,10 @@ def read_kernel(dtype: str, dims: int, classes: tuple[int, int, int], unit: bool
     return Kernel("read", params, (For(t, const(0, "i64"), rows, (*lets, columns), parallel=True),))
 
 
-@functools.lru_cache(maxsize=PLANS)
-def read_plan(places: Places, itemsize: int, source: Ints, index: Ints, size: int, stride: int) -> Plan:
-    """How to read, given the strides of source and index."""
-    dims = loops(places, contiguous_strides(places.shape), source, index) or [Dim(1, 1, 0, 0, False)]
+@planned(strided=True)
+def read_planned(source: Tensor, index: Tensor, places: Places, size: int, stride: int) -> Plan:
+    """The elements of `source` at places, given what `steps` says of the index."""
+    dims = loops(places, contiguous_strides(places.shape), source.stride(), index.stride()) or [Dim(1, 1, 0, 0, False)]
     if len(dims) > 1 and dims[-1].size < SHORT <= dims[-2].size:
         dims[-2:] = dims[:-3:-1]
     inner = dims[-1]
@@ -271,20 +263,17 @@ def read_plan(places: Places, itemsize: int, source: Ints, index: Ints, size: in
     units = -(-inner.size // CHUNK)
     for d in dims[:-1]:
         units *= d.size
-    kernel = read_kernel(BITS[itemsize], len(dims), classes, stride == 1)
-    return Plan(kernel, numbers(dims, size, stride), units, max(1, GRAIN // min(inner.size, CHUNK)))
+    kernel = read_kernel(BITS[source.itemsize], len(dims), classes, stride == 1)
+    count = math.prod(places.shape)
+    grain = max(1, GRAIN // max(1, min(inner.size, CHUNK)))
+    step = Step(kernel, (2, 0, 1), numbers(dims, size, stride), units if count else 0, grain, count)
+    return Plan([(places.shape, source.dtype)], step)
 
 
 def read(source: Tensor, places: Places, indices: Sequence[Tensor]) -> Tensor:
     """The elements of `source` that index tensors, already checked, choose; off the tape."""
-    result = new_empty(places.shape, source.dtype)
-    count = result.numel()
-    if count:
-        strides = source.stride()
-        index, size, stride, _ = steps(indices, source, places.dims)
-        kernel, numbers, units, grain = read_plan(places, source.itemsize, strides, index.stride(), size, stride)
-        launch(kernel, (result, source, index, *numbers), units, grain, count)
-    return result
+    index, size, stride, _ = steps(indices, source, places.dims)
+    return read_planned(source, index, places, size, stride)
 
 
 # ---- writing
@@ -344,13 +333,13 @@ def write_kernel(
     )
 
 
-@functools.lru_cache(maxsize=PLANS)
-def write_plan(
-    places: Places, dtype: str, combine: str, values: Ints, target: Ints, index: Ints, to: tuple[int, int, int]
+@planned(strided=True)
+def write_planned(
+    target: Tensor, values: Tensor, index: Tensor, places: Places, combine: str, size: int, stride: int, span: int
 ) -> Plan:
-    """How to write, given the strides of values, target and index."""
+    """`values` combined into elements of `target`, given what `steps` says of the index."""
     count = math.prod(places.shape)
-    dims = loops(places, values, target, index)
+    dims = loops(places, values.stride(), target.stride(), index.stride())
     free, fixed = [d for d in dims if not d.fixed], [d for d in dims if d.fixed]
     columns = bool(free) and (free[-1].source == 1 or not fixed)
     inner = free[-1] if columns else Dim(1, 0, 0, 0, False)
@@ -361,24 +350,20 @@ def write_plan(
     # Each range reads the whole index: that pays where a row is long and there are few other things to divide.
     moves = all(d.indices == 0 for d in free)
     parts = PARTS if moves and inner.size >= 32 and units < PARTS and count >= 2 * GRAIN else 1
+    dtype = BITS[target.itemsize] if combine == "set" else target.dtype.ir
     kernel = write_kernel(dtype, combine, len(free), len(fixed), columns, parts > 1, classes)
-    size, stride, span = to
     rest = (*numbers([*free, *fixed], size, stride), span, parts, units * parts)
-    return Plan(kernel, rest, units * parts, max(1, GRAIN * units // count) if parts == 1 else 1)
+    grain = max(1, GRAIN * units // count) if parts == 1 else 1
+    return Plan((), Step(kernel, (0, 1, 2), rest, units * parts, grain, count))
 
 
 def write(target: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, combine: str = "set") -> None:
     """Combines `values`, which have the places' shape, into elements of `target`; indices are checked already."""
-    count = values.numel()
-    if count == 0:
+    if values.numel() == 0:
         return
     if values.untyped_storage() is target.untyped_storage():
         own = new_empty(values.shape, values.dtype)
         plain_copy(own, values)
         values = own
-    strides = target.stride()
-    index, *to = steps(indices, target, places.dims)
-    dtype = BITS[target.itemsize] if combine == "set" else target.dtype.ir
-    plan = write_plan(places, dtype, combine, values.stride(), strides, index.stride(), tuple(to))
-    kernel, numbers, units, grain = plan
-    launch(kernel, (target, values, index, *numbers), units, grain, count)
+    index, size, stride, span = steps(indices, target, places.dims)
+    write_planned(target, values, index, places, combine, size, stride, span)

@@ -29,7 +29,7 @@ def pick(ctx, x, *, places, indices):
     """The elements of x at the places that index tensors choose."""
     ctx.shape, ctx.places = x.shape, places
     ctx.save(*indices)
-    return read_places(x.detach(), places, indices)
+    return read_places(x, places, indices)
 
 
 def put_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def put(ctx, values, *, shape, places, indices):
 def combine(x: Tensor, places: Places, indices: Sequence[Tensor], values: Tensor, how: str) -> None:
     """Writes off the tape; 16-bit floats are accumulated in float32 and rounded once."""
     if how == "set" or x.dtype not in (FLOAT16, BFLOAT16):
-        write(x, places, indices, values.detach(), how)
+        write(x, places, indices, values, how)
         return
     wide, wide_values = new_empty(x.shape, FLOAT32), new_empty(values.shape, FLOAT32)
     plain_copy(wide, x)
@@ -85,7 +85,7 @@ def write_values(ctx: Any, x: Tensor, values: Tensor, places: Places, indices: A
         raise RuntimeError(f"{name}: x is {x.dtype} and what is written {values.dtype}; use values.to({x.dtype})")
     ctx.places, ctx.how, ctx.op_name, ctx.values_shape = places, how, name, values.shape
     ctx.save(*indices)
-    combine(x.detach(), places, indices, values.detach().expand(places.shape), how)
+    combine(x, places, indices, values if values.shape == places.shape else values.expand(places.shape), how)
     return x
 
 

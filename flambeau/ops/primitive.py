@@ -1,7 +1,8 @@
 """How an op that isn't pointwise is declared: a forward in Python over kernels, and its backward in terms of other ops.
 
 `@primitive` makes an op of `forward(ctx, *arguments)`; `ctx.save(...)` keeps tensors for `vjp(ctx, *gradients)`.
-`@generated` makes a kernel builder compile once per key. Imports core and ir.
+`@generated` makes a kernel builder compile once per key, `@planned` remembers how kernels are launched. Imports core
+and ir.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import _core
-from ..core._core import Primitive, Tensor
+from ..core._core import Plan, Planned, Primitive, Tensor
 
 if TYPE_CHECKING:
     from ..ir.kernel import Kernel
@@ -58,3 +59,12 @@ def generated(build: Callable[..., Kernel]) -> Callable[..., int]:
         return _core.hooks["compile"](build(*key))
 
     return functools.wraps(build)(address)
+
+
+def planned(*, strided: bool = False) -> Callable[[Callable[..., Plan]], Planned]:
+    """Turns build(*tensors and parameters) -> Plan into a function that runs the plan, off the tape.
+
+    build is asked once for tensors of the same dtypes and shapes and equal parameters; it sees contiguous tensors or,
+    where plans are `strided`, any, and is asked for each of their strides.
+    """
+    return functools.partial(Planned, strided=strided)

@@ -10,7 +10,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import Tensor, new_empty
 from .gather import as_shaped, flat_at_least, number, source_for, vector_index, whole_index
-from .indirect import along, inserted
+from .indirect import inserted
 from .picking import combine, pick, written
 from .primitive import primitive
 from .reductions import highest, lowest
@@ -117,24 +117,17 @@ def scatter_reduce(
     tensor([3., 2.])
     """
     checked("scatter_reduce", reduce, input, src)
-    dim, index = whole_index("scatter_reduce", input, dim, index)
+    places, index = whole_index("scatter_reduce", input, dim, index)
     src = source_for("scatter_reduce", input, src, index)
-    y = reduced(
-        flat_at_least(input),
-        src,
-        places=along(index.shape, dim),
-        indices=(index,),
-        how=reduce,
-        include_self=include_self,
-    )
+    y = reduced(flat_at_least(input), src, places=places, indices=(index,), how=reduce, include_self=include_self)
     return as_shaped(y, input)
 
 
 def multiplied(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """scatter with reduce='multiply'."""
-    dim, index = whole_index("scatter", x, dim, index)
+    places, index = whole_index("scatter", x, dim, index)
     src = source_for("scatter", x, src, index).expand(index.shape)
-    y = reduced(flat_at_least(x), src, places=along(index.shape, dim), indices=(index,), how="prod", include_self=True)
+    y = reduced(flat_at_least(x), src, places=places, indices=(index,), how="prod", include_self=True)
     return as_shaped(y, x)
 
 
