@@ -11,7 +11,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
 from .arguments import out_of, wrap
-from .basic import to_dtype, zeros_like_shape
+from .basic import storable, to_dtype, zeros_like_shape
 from .indirect import along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
 from .picking import pick, put, written, written_
@@ -123,7 +123,7 @@ def source_for(name: str, x: Tensor, src: Any, index: Tensor) -> Tensor:
 
 def number(value: Any, like: Tensor) -> Tensor:
     out = new_empty((), like.dtype)
-    TABLE["identity"].into((out,), value)
+    TABLE["identity"].into((out,), storable(value, out))
     return out
 
 
