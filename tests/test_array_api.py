@@ -333,7 +333,10 @@ def test_clip(data):
 
 
 # ---- creation
-@given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-4, 4).filter(bool), st.sampled_from((None, *INTEGERS[4:], *FLOATS)))
+@given(
+    st.integers(-9, 9), st.integers(-9, 9), st.integers(-4, 4).filter(bool),
+    st.sampled_from((None, *INTEGERS[4:], *FLOATS)),
+)  # fmt: skip
 @quick
 def test_arange(start, stop, step, dtype):
     kwargs = {} if dtype is None else {"dtype": getattr(fb, dtype)}

@@ -14,8 +14,8 @@ import pytest
 
 from flambeau import array_api as xp
 
-REAL = (math.nan, -math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5, 1e-30,
-        -1e30)  # fmt: skip
+REAL = (math.nan, -math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, -2.5,
+        1e-30, -1e30)  # fmt: skip
 LINES = [
     tuple(part.strip() for part in line.split(" | "))
     for line in (Path(__file__).parent / "data" / "array_api_special_cases.txt").read_text().splitlines()

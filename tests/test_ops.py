@@ -221,26 +221,27 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads):
 
 # ---- dtypes of results
 PROMOTED = """
-bool  uint8  int8  int16 int32 int64 float16 bfloat16 float32 float64 complex64  complex128 uint16 uint32 uint64
-      uint8  int16 int16 int32 int64 float16 bfloat16 float32 float64 complex64  complex128 uint16 uint32 uint64
-             int8  int16 int32 int64 float16 bfloat16 float32 float64 complex64  complex128 int32  int64  -
-                   int16 int32 int64 float16 bfloat16 float32 float64 complex64  complex128 int32  int64  -
-                         int32 int64 float16 bfloat16 float32 float64 complex64  complex128 int32  int64  -
-                               int64 float16 bfloat16 float32 float64 complex64  complex128 int64  int64  -
-                                     float16 float32  float32 float64 complex64  complex128 float16 float16 float16
-                                             bfloat16 float32 float64 complex64  complex128 bfloat16 bfloat16 bfloat16
-                                                      float32 float64 complex64  complex128 float32 float32 float32
-                                                              float64 complex128 complex128 float64 float64 float64
-                                                                      complex64  complex128 complex64 complex64 complex64
-                                                                                 complex128 complex128 complex128 complex128
-                                                                                            uint16 uint32 uint64
-                                                                                                   uint32 uint64
-                                                                                                          uint64
-"""  # PyTorch's table; of unsigned with other integers the array API standard's, which leaves out uint64 with signed ones
+bool u8   i8   i16  i32  i64  f16  bf16 f32  f64  c64  c128 u16  u32  u64
+     u8   i16  i16  i32  i64  f16  bf16 f32  f64  c64  c128 u16  u32  u64
+          i8   i16  i32  i64  f16  bf16 f32  f64  c64  c128 i32  i64  -
+               i16  i32  i64  f16  bf16 f32  f64  c64  c128 i32  i64  -
+                    i32  i64  f16  bf16 f32  f64  c64  c128 i32  i64  -
+                         i64  f16  bf16 f32  f64  c64  c128 i64  i64  -
+                              f16  f32  f32  f64  c64  c128 f16  f16  f16
+                                   bf16 f32  f64  c64  c128 bf16 bf16 bf16
+                                        f32  f64  c64  c128 f32  f32  f32
+                                             f64  c128 c128 f64  f64  f64
+                                                  c64  c128 c64  c64  c64
+                                                       c128 c128 c128 c128
+                                                            u16  u32  u64
+                                                                 u32  u64
+                                                                      u64
+"""  # PyTorch's table; among integers where it has none the array API standard's, which has none for uint64 with signed
 
 
 def test_promotion_of_tensors():
-    rows = [[getattr(fb, n, None) for n in line.split()] for line in PROMOTED.strip().splitlines()]
+    named = {d.ir: d for d in DTYPES}
+    rows = [[named.get(n) for n in line.split()] for line in PROMOTED.strip().splitlines()]
     for (i, a), (j, b) in itertools.combinations_with_replacement(enumerate(DTYPES), 2):
         expected = rows[i][j - i]
         if expected is None:

@@ -107,6 +107,10 @@ def test_ways_in_and_out(dtype):
     y = fb.zeros(3, dtype=dtype)
     y[1], y[2:] = top(dtype), top(dtype) - 1
     assert y.tolist() == [0, top(dtype), top(dtype) - 1]
+    y[fb.tensor([0])], y[y == 0] = top(dtype) - 2, 0
+    assert y.tolist() == [top(dtype) - 2, top(dtype), top(dtype) - 1]
+    assert fb.nn.functional.pad(y[:1], (1, 0), value=top(dtype)).tolist() == [top(dtype), top(dtype) - 2]
+    assert y.clamp(max=top(dtype) - 1).tolist() == [top(dtype) - 2, top(dtype) - 1, top(dtype) - 1]
     assert str(top(dtype)) in repr(y) and f"dtype=flambeau.{dtype.name}" in repr(y)
     file = io.BytesIO()
     fb.save({"x": x}, file)

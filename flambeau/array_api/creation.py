@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import dlpack, ops
 from ..core._core import DType, Tensor, get_default_dtype
-from .dtypes import category, default_complex, int64
+from .dtypes import category, default_complex, int64, uint64
 
 Shape = int | Sequence[int]
 
@@ -37,8 +37,8 @@ def arange(
 
 def asarray(obj: Any, /, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """Numbers, nested sequences, buffers and other libraries' arrays as an array; copy=False never copies."""
-    if isinstance(obj, int) and not -(2**63) <= obj < 2**63:
-        raise OverflowError(f"asarray: {obj} doesn't fit the default integer, {int64}")
+    if isinstance(obj, int) and not -(2**63) <= obj < (2**64 if dtype is uint64 else 2**63):
+        raise OverflowError(f"asarray: {obj} doesn't fit {dtype or f'the default integer, {int64}'}")
     return ops.asarray(obj, dtype=dtype, device=device, copy=copy)
 
 

@@ -17,8 +17,8 @@ from .statements import ROUNDED, round_float
 Emit = Callable[[str], str]
 
 REGISTER = {
-    "bool": "i1", "u8": "i8", "i8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64",
-    "f16": "float", "bf16": "float", "f32": "float", "f64": "double",
+    "bool": "i1", "u8": "i8", "i8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32",
+    "i64": "i64", "u64": "i64", "f16": "float", "bf16": "float", "f32": "float", "f64": "double",
 }  # fmt: skip
 MEMORY = REGISTER | {"bool": "i8", "f16": "i16", "bf16": "i16"}
 SUFFIX = {"float": "f32", "double": "f64"}

@@ -18,9 +18,9 @@ from .functions import expand
 from .kernel import Buffer, For, If, Kernel, Let, Reduce, Statement, Store, rewrite
 
 NUMPY: dict[str, Any] = {
-    "bool": np.bool_, "u8": np.uint8, "i8": np.int8, "i16": np.int16, "u16": np.uint16, "i32": np.int32, "u32": np.uint32,
-    "i64": np.int64, "u64": np.uint64, "f16": np.float32, "bf16": np.float32, "f32": np.float32, "f64": np.float64,
-    "c64": np.complex64, "c128": np.complex128,
+    "bool": np.bool_, "u8": np.uint8, "i8": np.int8, "i16": np.int16, "u16": np.uint16, "i32": np.int32,
+    "u32": np.uint32, "i64": np.int64, "u64": np.uint64, "f16": np.float32, "bf16": np.float32, "f32": np.float32,
+    "f64": np.float64, "c64": np.complex64, "c128": np.complex128,
 }  # fmt: skip
 MEMORY = NUMPY | {"f16": np.uint16, "bf16": np.uint16}
 

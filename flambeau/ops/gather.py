@@ -12,7 +12,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
 from .arguments import out_of, wrap
-from .basic import to_dtype, zeros_like_shape
+from .basic import storable, to_dtype, zeros_like_shape
 from .indirect import PLANS, Ints, Places, along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
 from .picking import pick, put, written, written_
@@ -63,6 +63,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     tensor([[1., 1.],
             [4., 3.]])
     """
+    small = _core.take_along(input, dim, index)
+    if small is not None:
+        return small
     places, whole = whole_index("gather", input, dim, index)
     return as_shaped(pick(flat_at_least(input), places=places, indices=(whole,)), index)
 
@@ -125,7 +128,7 @@ def source_for(name: str, x: Tensor, src: Any, index: Tensor) -> Tensor:
 
 def number(value: Any, like: Tensor) -> Tensor:
     out = new_empty((), like.dtype)
-    TABLE["identity"].into((out,), value)
+    TABLE["identity"].into((out,), storable(value, out))
     return out
 
 
@@ -205,10 +208,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[5, 6],
             [1, 2]])
     """
-    if dim == 0 and not (_core.is_grad_enabled() and input.requires_grad):
-        small = _core.take_rows(input, index)
-        if small is not None:
-            return small
+    small = _core.take_rows(input, index) if dim == 0 and index.ndim == 1 else None
+    if small is not None:
+        return small
     dim, index = vector_index("index_select", input, dim, index)
     source = flat_at_least(input)
     return as_shaped(pick(source, places=inserted(source.shape, index.shape, (dim,), dim), indices=(index,)), input)
@@ -349,6 +351,9 @@ def embedding(
     """
     if weight.ndim != 2:
         raise RuntimeError(f"embedding: the weight must be a matrix, got shape {list(weight.shape)}")
+    small = _core.take_rows(weight, indices)
+    if small is not None:
+        return small
     indices = as_index("embedding", indices)
     check_range(indices, weight.shape[0], 0, False)
     places = inserted(weight.shape, indices.shape, (0,), 0)

@@ -14,7 +14,7 @@ from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import const, load, var
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .arguments import wrap
-from .basic import IDENTITY
+from .basic import IDENTITY, storable
 from .gather import index_select
 from .indirect import BITS
 from .masks import columns
@@ -190,7 +190,7 @@ def constant_pad(ctx, x, padding, value):
     y = new_empty(shape, x.dtype)
     whole = y.numel() <= SMALL
     if whole and y.numel():
-        IDENTITY.into((y,), value)
+        IDENTITY.into((y,), storable(value, y))
     inside = y
     for d, (a, b) in enumerate(pairs):
         if a == b == 0:
@@ -200,7 +200,7 @@ def constant_pad(ctx, x, padding, value):
         for start, length in () if whole else ((0, min(before, n)), (max(n - after, 0), min(after, n))):
             part = inside.narrow(d, start, length)
             if part.numel():
-                IDENTITY.into((part,), value)
+                IDENTITY.into((part,), storable(value, part))
         inside = inside.narrow(d, min(before, n), max(n - before - after, 0))
         x = x.narrow(d, min(max(-a, 0), x.shape[d]), max(x.shape[d] - max(-a, 0) - max(-b, 0), 0))
     if inside.numel() and x.numel():
