@@ -79,33 +79,69 @@ def join_small(ctx, tensors, dim, bint stacked):
     return out
 
 
+cdef bint takes_small(Tensor x, Tensor index, int64_t n, int64_t nbytes) except -1:
+    """Whether elements of x, recorded by no one, at an index in [0, n) are to be moved here."""
+    return (
+        x.contig and not x.sparse and nbytes <= MOVE_LIMIT and not (fb_grad_enabled and requires_grad(x))
+        and surely_within(index, 0, n)
+    )
+
+
 def take_rows(Tensor x, Tensor index):
     """x[index] along the first dimension for a small result; None where x, index or the size ask for a kernel."""
     cdef int64_t[64] sizes
-    cdef int64_t row = ITEMSIZE[x.code], k, i, n
+    cdef int64_t row = ITEMSIZE[x.code], i
     cdef int d
     cdef Tensor out
-    cdef const int64_t *at
-    if fb_interpreters or not x.contig or x.ndims < 1 or index.code != I64 or index.ndims != 1 or not index.contig:
+    cdef const int64_t *at = <const int64_t *> index.ptr
+    if x.ndims < 1 or x.ndims + index.ndims > 64:
         return None
-    sizes[0] = index.count
+    memcpy(sizes, index.dims, index.ndims * sizeof(int64_t))
     for d in range(1, x.ndims):
-        sizes[d] = x.dims[d]
+        sizes[index.ndims + d - 1] = x.dims[d]
         row *= x.dims[d]
-    if row * index.count > MOVE_LIMIT:
+    if not takes_small(x, index, x.dims[0], row * index.count):
         return None
-    n = x.dims[0]
-    at = <const int64_t *> index.ptr
-    for i in range(index.count):
-        if at[i] < 0 or at[i] >= n:
-            return None
-    out = empty(x.code, x.ndims, sizes)
+    out = empty(x.code, index.ndims + x.ndims - 1, sizes)
     for i in range(index.count):
         memcpy(out.ptr + i * row, x.ptr + at[i] * row, row)
     return out
 
 
-def surely_within(Tensor index, int64_t low, int64_t high):
+def take_along(Tensor x, dim, Tensor index):
+    """x at index along a dimension, the other dimensions being those of x, for a small result; None for any other."""
+    cdef int64_t outer = 1, inner = ITEMSIZE[x.code], o, k, j, length
+    cdef int d, e
+    cdef Tensor out
+    cdef const int64_t *at = <const int64_t *> index.ptr
+    cdef char *source = x.ptr
+    cdef char *target
+    if x.ndims < 1 or index.ndims != x.ndims:
+        return None
+    d = wrap_dim(dim, x.ndims)
+    length = index.dims[d]
+    for e in range(x.ndims):
+        if e != d and x.dims[e] != index.dims[e]:
+            return None
+        if e < d:
+            outer *= x.dims[e]
+        elif e > d:
+            inner *= x.dims[e]
+    if not takes_small(x, index, x.dims[d], index.count * ITEMSIZE[x.code]):
+        return None
+    out = empty(x.code, x.ndims, index.dims)
+    target = out.ptr
+    k = ITEMSIZE[x.code]
+    for o in range(outer):
+        for j in range(length * (inner // k)):
+            memcpy(target, source + at[j] * inner + j % (inner // k) * k, k)
+            target += k
+        at += length * (inner // k)
+        source += x.dims[d] * inner
+    return out
+
+
+cpdef bint surely_within(Tensor index, int64_t low, int64_t high) except -1:
     """Whether a small contiguous int64 tensor holds numbers in [low, high) only; False also where that wasn't asked."""
     cdef const int64_t *at = <const int64_t *> index.ptr
     cdef int64_t i, least = low, most = high - 1

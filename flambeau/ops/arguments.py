@@ -30,6 +30,20 @@ def ntuple(value: Any, n: int, what: str) -> tuple[int, ...]:
     return values
 
 
+def remembered(function: Callable[..., Any]) -> Any:
+    """functools.lru_cache for functions of shapes and parameters; lists count as tuples."""
+    known = functools.lru_cache(4096)(function)
+
+    @functools.wraps(function)
+    def of(*args: Any) -> Any:
+        try:
+            return known(*args)
+        except TypeError:
+            return known(*[tuple(a) if isinstance(a, list) else a for a in args])
+
+    return of
+
+
 def to(x: Tensor, dtype: Any) -> Tensor:
     """x itself if it has the dtype, else converted."""
     return x if x.dtype is dtype else to_dtype(x, dtype)

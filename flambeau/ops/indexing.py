@@ -177,7 +177,7 @@ def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index] where the index holds index tensors, masks or slices that run backwards: a copy."""
     if type(index) is Tensor and index.dtype is INT64 and x.ndim:
-        small = None if x.requires_grad and _core.is_grad_enabled() else _core.take_rows(x, index)
+        small = _core.take_rows(x, index)
         if small is not None:
             return small
         check_range(index, x.size(0), 0)

@@ -108,10 +108,10 @@ def as_index(name: str, index: Any) -> Tensor:
     """An index tensor as int64."""
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}: the index must be a tensor of integers, got {type(index).__name__}")
-    if index.dtype not in (INT32, INT64):
-        raise IndexError(f"{name}: the index must be int32 or int64, got {index.dtype}; use index.long()")
     if index.dtype is INT64:
         return index
+    if index.dtype is not INT32:
+        raise IndexError(f"{name}: the index must be int32 or int64, got {index.dtype}; use index.long()")
     wide = new_empty(index.shape, INT64)
     plain_copy(wide, index)
     return wide

@@ -6,17 +6,17 @@ the outputs, so results don't depend on threads.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty
+from ..core._core import DTYPES, Plan, Step, Tensor
 from ..ir.expr import DTYPES as IR
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .arguments import ntuple
+from .arguments import ntuple, remembered
 from .gather import gather
 from .matmul import matmul
-from .primitive import generated, primitive
+from .primitive import generated, planned, primitive
 from .ranges import arange
 from .reduce import mean
 from .typed import computation
@@ -150,8 +150,44 @@ def sizes_of(x: Tensor, out: tuple[int, int]) -> tuple[int, int, int, int, int]:
     return x.numel() // max(1, h * w), h, w, *out
 
 
-def pool_launch(address: int, tensors: tuple, sizes: tuple, rows: int, work: int) -> None:
-    _core.launch(address, (*tensors, *sizes), rows, max(1, WORK * rows // max(1, work)), work)
+def pool_step(address: int, tensors: tuple[int, ...], sizes: tuple, rows: int, work: int) -> Step:
+    return Step(address, tensors, sizes, rows if work else 0, max(1, WORK * rows // max(1, work)), work)
+
+
+@planned()
+def unpool_planned(g: Tensor, at: Tensor, plane: tuple[int, int]) -> Plan:
+    shape = (*g.shape[:-2], *plane)
+    planes = math.prod(shape[:-2])
+    work = (math.prod(shape) + 8 * g.numel()) if math.prod(shape) else 0
+    step = pool_step(unpool_kernel(g.dtype.ir), (0, 1, 2), (planes, *plane, *g.shape[-2:]), planes, work)
+    return Plan([(shape, g.dtype)], step)
+
+
+@planned()
+def max_planned(x: Tensor, geometry: tuple, out: tuple[int, int], ceil_mode: bool) -> Plan:
+    shape, sizes = (*x.shape[:-2], *out), sizes_of(x, out)
+    work = math.prod(shape) * geometry[0][0] * geometry[0][1]
+    step = pool_step(max_kernel(x.dtype.ir, geometry, ceil_mode), (0, 1, 2), sizes, sizes[0] * out[0], work)
+    return Plan([(shape, x.dtype), (shape, INT32)], step)
+
+
+@planned()
+def mean_planned(x: Tensor, out: tuple[int, int], geometry: tuple, include_pad: bool, divisor: int | None) -> Plan:
+    shape, sizes = (*x.shape[:-2], *out), sizes_of(x, out)
+    work = math.prod(shape) * geometry[0][0] * geometry[0][1]
+    address = mean_kernel(x.dtype.ir, geometry, include_pad, divisor)
+    return Plan([(shape, x.dtype)], pool_step(address, (0, 1), sizes, sizes[0] * out[0], work))
+
+
+@planned()
+def mean_back_planned(
+    g: Tensor, plane: tuple[int, int], geometry: tuple, include_pad: bool, divisor: int | None
+) -> Plan:
+    shape = (*g.shape[:-2], *plane)
+    planes = math.prod(shape[:-2])
+    address = mean_back_kernel(g.dtype.ir, geometry, include_pad, divisor)
+    step = pool_step(address, (0, 1), (planes, *plane, *g.shape[-2:]), planes * plane[0], 4 * math.prod(shape))
+    return Plan([(shape, g.dtype)], step)
 
 
 def unpool_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -163,75 +199,53 @@ def unpool_vjp(ctx: Any, g: Tensor) -> Tensor:
 @primitive(unpool_vjp, name="max_unpool")
 def unpool(ctx, g, at, plane):
     """g written back to the places that maxima came from; several in one place add up."""
-    g = g.contiguous()
-    x = new_empty((*g.shape[:-2], *plane), g.dtype)
     ctx.save(at)
-    sizes = sizes_of(x, tuple(g.shape[-2:]))
-    if x.numel():
-        pool_launch(unpool_kernel(g.dtype.ir), (g, at, x), sizes, sizes[0], x.numel() + 8 * g.numel())
-    return x
+    return unpool_planned(g, at, plane)
 
 
 def max_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor:
     (at,) = ctx.saved
-    return unpool(g, at, ctx.plane)
+    return unpool(g, at, tuple(ctx.shape[-2:]))
 
 
 @primitive(max_vjp, name="max_pool2d_with_indices")
 def max_pool(ctx, x, geometry, out, ceil_mode):
     """Maxima of windows, and their places as int32."""
-    x = x.contiguous()
-    y, at = new_empty((*x.shape[:-2], *out), x.dtype), new_empty((*x.shape[:-2], *out), INT32)
-    sizes = sizes_of(x, out)
-    if y.numel():
-        work = y.numel() * geometry[0][0] * geometry[0][1]
-        pool_launch(max_kernel(x.dtype.ir, geometry, ceil_mode), (x, y, at), sizes, sizes[0] * out[0], work)
-    ctx.plane = tuple(x.shape[-2:])
+    y, at = max_planned(x, geometry, out, ceil_mode)
+    ctx.shape = x.shape
     ctx.save(at)
     return y, at
 
 
 def mean_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return mean_back(g, ctx.plane, ctx.geometry, ctx.include_pad, ctx.divisor)
+    return mean_back(g, tuple(ctx.shape[-2:]), ctx.geometry, ctx.include_pad, ctx.divisor)
 
 
 @primitive(mean_vjp, name="avg_pool2d_windows")
 def mean_pool(ctx, x, out, geometry, include_pad, divisor):
     """Means of windows."""
-    x = x.contiguous()
-    y = new_empty((*x.shape[:-2], *out), x.dtype)
-    ctx.plane, ctx.geometry, ctx.include_pad, ctx.divisor = tuple(x.shape[-2:]), geometry, include_pad, divisor
-    sizes = sizes_of(x, out)
-    if y.numel():
-        address = mean_kernel(x.dtype.ir, geometry, include_pad, divisor)
-        pool_launch(address, (x, y), sizes, sizes[0] * out[0], y.numel() * geometry[0][0] * geometry[0][1])
-    return y
+    ctx.shape, ctx.geometry, ctx.include_pad, ctx.divisor = x.shape, geometry, include_pad, divisor
+    return mean_planned(x, out, geometry, include_pad, divisor)
 
 
 def mean_back_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return mean_pool(g, ctx.out, ctx.geometry, ctx.include_pad, ctx.divisor)
+    return mean_pool(g, tuple(ctx.shape[-2:]), ctx.geometry, ctx.include_pad, ctx.divisor)
 
 
 @primitive(mean_back_vjp, name="avg_pool2d_backward")
 def mean_back(ctx, g, plane, geometry, include_pad, divisor):
     """The transpose of taking means of windows."""
-    g = g.contiguous()
-    x = new_empty((*g.shape[:-2], *plane), g.dtype)
-    out = tuple(g.shape[-2:])
-    ctx.out, ctx.geometry, ctx.include_pad, ctx.divisor = out, geometry, include_pad, divisor
-    sizes = sizes_of(x, out)
-    if x.numel():
-        address = mean_back_kernel(g.dtype.ir, geometry, include_pad, divisor)
-        pool_launch(address, (g, x), sizes, sizes[0] * plane[0], 4 * x.numel())
-    return x
+    ctx.shape, ctx.geometry, ctx.include_pad, ctx.divisor = g.shape, geometry, include_pad, divisor
+    return mean_back_planned(g, plane, geometry, include_pad, divisor)
 
 
+@remembered
 def windows(
-    name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    name: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> tuple[tuple, tuple[int, int]]:
     """(geometry, output size) of a pooling, checked."""
-    if x.ndim not in (3, 4):
-        raise RuntimeError(f"{name}: expected (C, H, W) or (N, C, H, W), got shape {list(x.shape)}")
+    if len(shape) not in (3, 4):
+        raise RuntimeError(f"{name}: expected (C, H, W) or (N, C, H, W), got shape {list(shape)}")
     kernel = ntuple(kernel_size, 2, f"{name}: kernel_size")
     strides = kernel if stride is None or stride in ([], ()) else ntuple(stride, 2, f"{name}: stride")
     pads, dilations = ntuple(padding, 2, f"{name}: padding"), ntuple(dilation, 2, f"{name}: dilation")
@@ -240,7 +254,7 @@ def windows(
             f"{name}: kernel_size, stride and dilation must be positive, got {kernel}, {strides}, {dilations}"
         )
     out = []
-    for size, k, s, p, d in zip(x.shape[-2:], kernel, strides, pads, dilations, strict=True):
+    for size, k, s, p, d in zip(shape[-2:], kernel, strides, pads, dilations, strict=True):
         if p < 0 or p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(
                 f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel={k}"
@@ -261,8 +275,8 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     >>> fb.ops.max_pool2d(fb.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
     tensor([[[4.]]])
     """
-    geometry, out = windows("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
-    if input.numel() and input.shape[-1] * input.shape[-2] >= 2**31:
+    geometry, out = windows("max_pool2d", input.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    if input.numel() >= 2**31 and input.shape[-1] * input.shape[-2] >= 2**31:
         raise RuntimeError("max_pool2d: planes of 2^31 elements or more can't be pooled")
     y, at = max_pool(input, geometry, out, ceil_mode)
     return (y, at.long()) if return_indices else y
@@ -278,7 +292,7 @@ def avg_pool2d(
     """
     if divisor_override == 0:
         raise RuntimeError("avg_pool2d: divisor_override must not be zero")
-    geometry, out = windows("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
+    geometry, out = windows("avg_pool2d", input.shape, kernel_size, stride, padding, 1, ceil_mode)
     return mean_pool(input, out, geometry, bool(count_include_pad), divisor_override)
 
 

@@ -7,13 +7,12 @@ the length alone. Imports core, ir and neighbours in ops. Read next: `reductions
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core._core import DTYPES, Tensor, launch, new_empty
+from ..core._core import DTYPES, Plan, Step, Tensor
 from ..ir import expr as E
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, idiv, irem, isnan, load, minimum, var, where
@@ -24,7 +23,7 @@ from .joining import cat
 from .picking import scatter_into_zeros
 from .pointwise_arithmetic import parts
 from .pointwise_complex import make
-from .primitive import generated, primitive
+from .primitive import generated, planned, primitive
 from .reductions import Exprs, Fold, highest, lowest
 from .table import TABLE
 from .typed import CODES
@@ -43,7 +42,7 @@ cummin_result = return_type("cummin", "values indices")
 WIDER = {"f16": "f32", "bf16": "f32", "f32": "f64", "c64": "c128"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """body(elements, place) -> Fold, and the dtypes written for those of the inputs.
 
@@ -144,7 +143,8 @@ def narrowed(x: Expr, dtype: str) -> Expr:
 def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, reverse: bool, rows: int = 1) -> Kernel:
     """One pass over (outer, length, inner); t counts outer, blocks (but in WHOLE and CARRY) and chunks of columns.
 
-    `rows`: so many rows go side by side, each by itself, as one alone waits for each of its additions.
+    `rows`: so many rows go side by side, each by itself, as one alone waits for each of its additions; the first is
+    row `begin`.
     """
     t, r, i = var("t"), var("r"), var("i")
     length, inner, blocks, chunks = var("length"), var("inner"), var("blocks"), var("chunks")
@@ -153,7 +153,7 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
     inside = tuple(e.dtype for e in fold.initial)
     lets: list[Statement] = [Let(var("chunk"), irem(t, chunks)), Let(var("rest"), idiv(t, chunks))]
     start, stop = const(0, "i64"), blocks if stage == CARRY else length
-    outer: Expr = var("rest") * rows
+    outer: Expr = var("begin") + var("rest") * rows
     if stage in (SUMS, FINAL):
         lets += [Let(var("block"), irem(var("rest"), blocks)), Let(var("row"), idiv(var("rest"), blocks))]
         lets += [Let(var("start"), var("block") * REDUCE_BLOCK)]
@@ -207,66 +207,46 @@ def scan_kernel(name: str, dtypes: tuple[str, ...], stage: int, column: bool, re
         loop: tuple[Statement, ...] = (For(i, first, minimum(inner, first + COLUMNS), (reduce, *after), vector=True),)
     else:
         loop = (reduce, *after)
-    params += [Scalar(n) for n in ("length", "inner", "blocks", "chunks", "extent")]
+    params += [Scalar(n) for n in ("length", "inner", "blocks", "chunks", "begin", "extent")]
     return Kernel(
         f"{name}_scan", tuple(params), (For(t, const(0, "i64"), var("extent"), (*lets, *loop), parallel=True),)
     )
 
 
-class Plan:
-    """How to scan tensors of some dtypes and one shape, so that small scans don't think twice."""
+@planned()
+def run(which: Scan, dim: int, reverse: bool, *xs: Tensor) -> Plan:
+    """The scan of tensors of one shape along a dimension; off the tape."""
+    shape, dtypes = xs[0].shape, tuple(x.dtype.ir for x in xs)
+    made = [(shape, DTYPES[CODES[d]]) for d in which.outputs(dtypes)]
+    work = math.prod(shape)
+    if not work:
+        return Plan(made)
+    outer, length, inner = math.prod(shape[:dim]), (shape[dim] if shape else 1), math.prod(shape[dim + 1 :])
+    blocks, chunks, column = -(-length // REDUCE_BLOCK), -(-inner // COLUMNS), inner != 1
 
-    def __init__(self, name: str, dtypes: tuple[str, ...], shape: tuple[int, ...], dim: int, reverse: bool):
-        self.key, self.shape = (name, dtypes), shape
-        self.column, self.reverse = math.prod(shape[dim + 1 :]) != 1, reverse
-        self.outputs = [DTYPES[CODES[d]] for d in SCANS[name].outputs(dtypes)]
-        self.length, self.work = (shape[dim] if shape else 1), math.prod(shape)
-        self.outer, self.inner = math.prod(shape[:dim]), math.prod(shape[dim + 1 :])
-        self.blocks, self.chunks = -(-self.length // REDUCE_BLOCK), -(-self.inner // COLUMNS)
-        together = 0 if self.column or self.blocks > 1 else self.outer // ROWS * ROWS
-        self.together = together
-        self.only = self.stage(WHOLE, together // ROWS, ROWS) if together and together == self.outer else None
+    def step(stage: int, tensors: Sequence[int], units: int, rows: int = 1, begin: int = 0) -> Step:
+        address = scan_kernel(which.name, dtypes, stage, column, reverse, rows)
+        numbers = length, inner, blocks, chunks, begin, units
+        return Step(address, tensors, numbers, units, max(1, GRAIN * units // work), work)
 
-    def stage(self, stage: int, units: int, rows: int = 1) -> tuple[int, tuple[int, ...], int, int, int]:
-        """A kernel, its numbers, and the rest of a launch."""
-        address = scan_kernel(*self.key, stage, self.column, self.reverse, rows)
-        numbers = self.length, self.inner, self.blocks, self.chunks, units
-        return address, numbers, units, max(1, GRAIN * units // self.work), self.work
-
-    def go(self, buffers: tuple[Tensor, ...], stage: int, units: int, rows: int = 1) -> None:
-        address, numbers, *rest = self.stage(stage, units, rows)
-        launch(address, (*buffers, *numbers), *rest)
-
-    def __call__(self, xs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        outs = tuple([new_empty(self.shape, dtype) for dtype in self.outputs])
-        if self.only is not None:
-            address, numbers, *rest = self.only
-            launch(address, (*xs, *outs, *numbers), *rest)
-        elif self.work and self.blocks == 1:
-            if self.together:
-                self.go((*xs, *outs), WHOLE, self.together // ROWS, ROWS)
-            # Columns never go together, so what is left begins after whole rows.
-            left, begin = self.outer - self.together, self.together * self.length
-            rest_of = (b.reshape(-1).narrow(0, begin, left * self.length * self.inner) for b in (*xs, *outs))
-            self.go(tuple(rest_of), WHOLE, left * self.chunks)
-        elif self.work:
-            name, dtypes = self.key
-            fold = SCANS[name].body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r"))
-            shape, inside = (self.outer, self.blocks, self.inner), [DTYPES[CODES[e.dtype]] for e in fold.initial]
-            sums, before = (tuple(new_empty(shape, dtype) for dtype in inside) for _ in range(2))
-            self.go((*xs, *sums), SUMS, self.outer * self.blocks * self.chunks)
-            self.go((*sums, *before), CARRY, self.outer * self.chunks)
-            self.go((*xs, *outs, *before), FINAL, self.outer * self.blocks * self.chunks)
-        return outs
-
-
-plan = functools.lru_cache(4096)(Plan)
-
-
-def run(which: Scan, xs: tuple[Tensor, ...], dim: int, reverse: bool = False) -> tuple[Tensor, ...]:
-    """The scan of contiguous tensors of one shape along a dimension; off the tape."""
-    xs = tuple([x.detach().contiguous() for x in xs])
-    return plan(which.name, tuple([x.dtype.ir for x in xs]), xs[0].shape, dim, reverse)(xs)
+    n, m = len(xs), len(made)
+    if blocks == 1:
+        together = 0 if column else outer // ROWS
+        rest = outer - together * ROWS
+        steps = [step(WHOLE, range(n + m), together, ROWS)] if together else []
+        steps += [step(WHOLE, range(n + m), rest * chunks, 1, outer - rest)] if rest else []
+        return Plan(made, *steps)
+    fold = which.body(tuple(var(f"x{c}", d) for c, d in enumerate(dtypes)), var("r"))
+    parts = [((outer, blocks, inner), DTYPES[CODES[e.dtype]]) for e in fold.initial]
+    sums = range(n + m, n + m + len(parts))
+    before = range(sums.stop, sums.stop + len(parts))
+    return Plan(
+        [*made, *parts, *parts],
+        step(SUMS, [*range(n), *sums], outer * blocks * chunks),
+        step(CARRY, [*sums, *before], outer * chunks),
+        step(FINAL, [*range(n + m), *before], outer * blocks * chunks),
+        keep=m,
+    )
 
 
 # ---- the ops
@@ -293,7 +273,7 @@ def cumsum_vjp(ctx: Any, g: Tensor) -> Tensor:
 def cumulative_sum(ctx, x, dim, reverse=False):
     """y_k = Σ_{i ≤ k} x_i, or i ≥ k in reverse."""
     ctx.dim, ctx.reverse = dim, reverse
-    return run(running_sum, (x,), dim, reverse)[0]
+    return run(running_sum, dim, reverse, x)
 
 
 def recurrence_vjp(ctx: Any, g: Tensor) -> tuple:
@@ -308,7 +288,7 @@ def recurrence_vjp(ctx: Any, g: Tensor) -> tuple:
 def linear_recurrence(ctx, b, a, dim, reverse=False):
     """y_k = b_k + a_k y_{k-1}, y_{-1} = 0; or from the other end, with y_{k+1}."""
     ctx.dim, ctx.reverse = dim, reverse
-    (y,) = run(recurrence, (b, a), dim, reverse)
+    y = run(recurrence, dim, reverse, b, a)
     ctx.save(a, y)
     return y
 
@@ -328,7 +308,7 @@ def cumprod_vjp(ctx: Any, g: Tensor) -> Tensor:
 def cumulative_product(ctx, x, dim):
     """y_k = Π_{i ≤ k} x_i."""
     ctx.dim = dim
-    (y,) = run(running_product, (x,), dim)
+    y = run(running_product, dim, False, x)
     ctx.save(x, y)
     return y
 
@@ -359,7 +339,7 @@ def complex_logcumsumexp_vjp(g: Tensor, x: Tensor, y: Tensor, dim: int) -> Tenso
 def cumulative_logsumexp(ctx, x, dim):
     """y_k = log Σ_{i ≤ k} exp(x_i)."""
     ctx.dim = dim
-    (y,) = run(running_logsumexp, (x,), dim)
+    y = run(running_logsumexp, dim, False, x)
     ctx.save(x, y)
     return y
 
@@ -386,7 +366,7 @@ def with_places(ctx: Any, which: Scan, x: Tensor, dim: int) -> tuple[Tensor, Ten
         raise RuntimeError(
             f"{'cummax' if which is running_max else 'cummin'}: complex numbers have no order, got {x.dtype}"
         )
-    values, places = run(which, (x,), dim)
+    values, places = run(which, dim, False, x)
     ctx.dim, ctx.shape = dim, x.shape
     ctx.save(places)
     return values, places
