@@ -87,57 +87,60 @@ cdef bint takes_small(Tensor x, Tensor index, int64_t n, int64_t nbytes) except 
     )
 
 
-def take_rows(Tensor x, Tensor index):
+def take_rows(Tensor x, index):
     """x[index] along the first dimension for a small result; None where x, index or the size ask for a kernel."""
     cdef int64_t[64] sizes
     cdef int64_t row = ITEMSIZE[x.code], i
     cdef int d
-    cdef Tensor out
-    cdef const int64_t *at = <const int64_t *> index.ptr
-    if x.ndims < 1 or x.ndims + index.ndims > 64:
+    cdef Tensor out, places
+    cdef const int64_t *at
+    if not isinstance(index, Tensor) or x.ndims < 1 or x.ndims + (<Tensor> index).ndims > 64:
         return None
-    memcpy(sizes, index.dims, index.ndims * sizeof(int64_t))
+    places = <Tensor> index
+    memcpy(sizes, places.dims, places.ndims * sizeof(int64_t))
     for d in range(1, x.ndims):
-        sizes[index.ndims + d - 1] = x.dims[d]
+        sizes[places.ndims + d - 1] = x.dims[d]
         row *= x.dims[d]
-    if not takes_small(x, index, x.dims[0], row * index.count):
+    if not takes_small(x, places, x.dims[0], row * places.count):
         return None
-    out = empty(x.code, index.ndims + x.ndims - 1, sizes)
-    for i in range(index.count):
+    out = empty(x.code, places.ndims + x.ndims - 1, sizes)
+    at = <const int64_t *> places.ptr
+    for i in range(places.count):
         memcpy(out.ptr + i * row, x.ptr + at[i] * row, row)
     return out
 
 
-def take_along(Tensor x, dim, Tensor index):
+def take_along(Tensor x, dim, index):
     """x at index along a dimension, the other dimensions being those of x, for a small result; None for any other."""
-    cdef int64_t outer = 1, inner = ITEMSIZE[x.code], o, k, j, length
+    cdef int64_t outer = 1, inner = 1, o, j, length, size = ITEMSIZE[x.code]
     cdef int d, e
-    cdef Tensor out
-    cdef const int64_t *at = <const int64_t *> index.ptr
+    cdef Tensor out, places
+    cdef const int64_t *at
     cdef char *source = x.ptr
     cdef char *target
-    if x.ndims < 1 or index.ndims != x.ndims:
+    if not isinstance(index, Tensor) or x.ndims < 1 or (<Tensor> index).ndims != x.ndims:
         return None
+    places = <Tensor> index
     d = wrap_dim(dim, x.ndims)
-    length = index.dims[d]
     for e in range(x.ndims):
-        if e != d and x.dims[e] != index.dims[e]:
+        if e != d and x.dims[e] != places.dims[e]:
             return None
         if e < d:
             outer *= x.dims[e]
         elif e > d:
             inner *= x.dims[e]
-    if not takes_small(x, index, x.dims[d], index.count * ITEMSIZE[x.code]):
+    if not takes_small(x, places, x.dims[d], places.count * size):
         return None
-    out = empty(x.code, x.ndims, index.dims)
+    out = empty(x.code, x.ndims, places.dims)
+    at = <const int64_t *> places.ptr
     target = out.ptr
-    k = ITEMSIZE[x.code]
+    length = places.dims[d] * inner
     for o in range(outer):
-        for j in range(length * (inner // k)):
-            memcpy(target, source + at[j] * inner + j % (inner // k) * k, k)
-            target += k
-        at += length * (inner // k)
-        source += x.dims[d] * inner
+        for j in range(length):
+            memcpy(target, source + (at[j] * inner + j % inner) * size, size)
+            target += size
+        at += length
+        source += x.dims[d] * inner * size
     return out
 
 

@@ -7,7 +7,7 @@ unique. Imports core, ir and neighbours in ops. Read next: `sorting.py` (who ask
 
 from __future__ import annotations
 
-from ..core._core import DTYPES, Tensor, launch, new_empty
+from ..core._core import DTYPES, Plan, Step, Tensor, launch, new_empty
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import (
     Expr,
@@ -26,7 +26,7 @@ from ..ir.expr import (
     where,
 )
 from ..ir.kernel import LANES, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .primitive import generated, primitive
+from .primitive import generated, planned, primitive
 
 INT32, INT64 = DTYPES[4], DTYPES[5]
 # Rows up to this length are ranked by comparing all pairs.
@@ -203,29 +203,43 @@ def move_kernel(dtype: str, first: bool) -> Kernel:
     return Kernel("move_digits", params, (For(t, ZERO, var("extent"), (*block(), move), parallel=True),))
 
 
-@primitive()
-def keys_of(ctx, name, x, descending=False):
+@planned()
+def keys_planned(x: Tensor, descending: bool) -> Plan:
+    count, dtype = x.numel(), INT64 if key_dtype(x.dtype.ir) == "u64" else INT32
+    step = Step(keys_kernel(x.dtype.ir, descending), (1, 0), (count,), count, GRAIN, count)
+    return Plan([(x.shape, dtype)], step)
+
+
+def ordered_keys(name: str, x: Tensor, descending: bool) -> Tensor:
     """The bits of unsigned keys of x, in an int32 or int64 tensor of its shape; off the tape."""
     if x.is_complex():
         raise RuntimeError(f"{name}: complex numbers have no order; sort their abs() or parts")
-    x = x.detach().contiguous()
-    keys = new_empty(x.shape, INT64 if key_dtype(x.dtype.ir) == "u64" else INT32)
-    if x.numel():
-        launch(keys_kernel(x.dtype.ir, descending), (keys, x, x.numel()), x.numel(), GRAIN, x.numel())
-    return keys
+    return keys_planned(x.detach(), descending)
+
+
+@primitive()
+def keys_of(ctx, name, x, descending=False):
+    """`ordered_keys` as an op."""
+    return ordered_keys(name, x, descending)
+
+
+@planned()
+def short_places(keys: Tensor) -> Plan:
+    """The places that sort rows of up to SHORT keys."""
+    n, count = keys.shape[-1], keys.numel()
+    rows = count // max(1, n)
+    kernel = rank_kernel("u64" if keys.dtype is INT64 else "u32")
+    step = Step(kernel, (1, 0), (n, rows), rows, max(1, GRAIN // max(1, n * n)), count * n)
+    return Plan([(keys.shape, INT64)], step)
 
 
 def places_of(keys: Tensor, size: int) -> Tensor:
     """The places along the last dimension that sort keys, whose lowest `size` bytes differ; off the tape."""
+    n, count = keys.shape[-1], keys.numel()
+    if n <= SHORT or not count:
+        return short_places(keys)
     places = new_empty(keys.shape, INT64)
-    count = keys.numel()
-    if not count:
-        return places
-    n = keys.shape[-1]
     rows, dtype = count // n, "u64" if keys.dtype is INT64 else "u32"
-    if n <= SHORT:
-        launch(rank_kernel(dtype), (places, keys, n, rows), rows, max(1, GRAIN // (n * n)), count * n)
-        return places
     blocks = -(-n // BLOCK)
     units = rows * blocks
     grain = max(1, GRAIN * units // count)
@@ -254,7 +268,7 @@ def places_of(keys: Tensor, size: int) -> Tensor:
 def sorting_places(ctx, name, x, descending=False):
     """The places along the last dimension in sorted order, equal elements in their own; off the tape."""
     size = 4 if x.dtype.is_floating_point and x.itemsize < 4 else x.itemsize
-    return places_of(keys_of(name, x, descending), size)
+    return places_of(ordered_keys(name, x, descending), size)
 
 
 def first_places(name: str, x: Tensor, k: int, descending: bool = False) -> Tensor:
@@ -262,7 +276,7 @@ def first_places(name: str, x: Tensor, k: int, descending: bool = False) -> Tens
     n = x.shape[-1]
     if not 0 < k <= min(FEW, n // SHARE) or n <= SHORT:
         return sorting_places(name, x, descending).narrow(-1, 0, k)
-    keys = keys_of(name, x, descending)
+    keys = ordered_keys(name, x, descending)
     places = new_empty((*x.shape[:-1], k), INT64)
     rows = x.numel() // n if n else 0
     stretches = -(-n // STRETCH)

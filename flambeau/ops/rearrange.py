@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import const, load, var
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
-from .arguments import wrap
-from .basic import IDENTITY, storable
+from .arguments import remembered, wrap
+from .basic import IDENTITY, contiguous_strides, storable
 from .gather import index_select
 from .indirect import BITS
 from .masks import columns
@@ -30,6 +30,8 @@ INT64 = DTYPES[5]
 # Padded tensors up to this size are filled first and written into; of larger ones only the margins are filled.
 SMALL = 16384
 GRAIN = 32768
+# How much longer than a dimension the padding of a mode may be, and why.
+LONGEST = {"reflect": (-1, "reflection leaves out the edge"), "circular": (0, "it can go round once only")}
 
 
 def dims_of(name: str, x: Tensor, dims: Any) -> tuple[int, ...]:
@@ -179,32 +181,62 @@ def pad_vjp(ctx: Any, g: Tensor) -> Tensor:
     return constant_pad(g, tuple(-p for p in ctx.padding), 0)
 
 
+class Padded(NamedTuple):
+    """A padded shape; the part of it that x shows: size, strides, offset; the (dimension, start) where x is cropped."""
+
+    shape: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    crops: tuple[tuple[int, int], ...]
+
+
+@remembered
+def padded(shape: tuple[int, ...], padding: tuple[int, ...]) -> Padded:
+    """What `padding` makes of a shape. Raises RuntimeError where a length would be negative."""
+    if len(padding) % 2 or len(padding) > 2 * len(shape):
+        raise RuntimeError(
+            f"pad: an even number of sizes is needed, a pair of numbers for each of at most {len(shape)} dimensions, "
+            f"got {padding}"
+        )
+    pairs = ((0, 0),) * (len(shape) - len(padding) // 2) + tuple(zip(padding[-2::-2], padding[::-2], strict=True))
+    new = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
+    if any(n < 0 for n in new):
+        raise RuntimeError(f"pad: padding {list(padding)} of shape {list(shape)} gives the negative shape {list(new)}")
+    size = tuple(max(n + min(a, 0) + min(b, 0), 0) for n, (a, b) in zip(shape, pairs, strict=True))
+    strides = contiguous_strides(new)
+    offset = sum(max(a, 0) * s for (a, _), s in zip(pairs, strides, strict=True))
+    crops = tuple((d, max(-a, 0)) for d, (a, b) in enumerate(pairs) if min(a, b) < 0)
+    return Padded(new, pairs, size, strides, offset, crops)
+
+
+def fill_margins(y: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> None:
+    """Fills what lies before and after along each dimension, within what is left of those before it."""
+    for d, (a, b) in enumerate(pairs):
+        n = y.shape[d]
+        before, after = min(max(a, 0), n), min(max(b, 0), n)
+        for start, length in ((0, before), (n - after, after)):
+            part = y.narrow(d, start, length)
+            if part.numel():
+                IDENTITY.into((part,), value)
+        y = y.narrow(d, before, max(n - before - after, 0))
+
+
 @primitive(pad_vjp, name="constant_pad_nd")
 def constant_pad(ctx, x, padding, value):
     """x with `padding` (before, after) of the last dimension, the one before it, …: values added, elements cropped."""
     ctx.padding = padding
-    pairs = [(0, 0)] * (x.ndim - len(padding) // 2) + list(zip(padding[::2], padding[1::2], strict=True))[::-1]
-    shape = [n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)]
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"pad: padding {list(padding)} of shape {list(x.shape)} gives the negative shape {shape}")
-    y = new_empty(shape, x.dtype)
-    whole = y.numel() <= SMALL
-    if whole and y.numel():
+    p = padded(x.shape, padding)
+    y = new_empty(p.shape, x.dtype)
+    if y.numel() > SMALL:
+        fill_margins(y, p.pairs, storable(value, y))
+    else:
         IDENTITY.into((y,), storable(value, y))
-    inside = y
-    for d, (a, b) in enumerate(pairs):
-        if a == b == 0:
-            continue
-        # What lies before and after along this dimension, within what is left of those before it.
-        before, after, n = max(a, 0), max(b, 0), shape[d]
-        for start, length in () if whole else ((0, min(before, n)), (max(n - after, 0), min(after, n))):
-            part = inside.narrow(d, start, length)
-            if part.numel():
-                IDENTITY.into((part,), storable(value, part))
-        inside = inside.narrow(d, min(before, n), max(n - before - after, 0))
-        x = x.narrow(d, min(max(-a, 0), x.shape[d]), max(x.shape[d] - max(-a, 0) - max(-b, 0), 0))
-    if inside.numel() and x.numel():
-        plain_copy(inside, x)
+    if 0 not in p.size:
+        for d, start in p.crops:
+            x = x.narrow(d, start, p.size[d])
+        plain_copy(_core.raw_view(y, y.dtype, p.size, p.strides, p.offset), x)
     return y
 
 
@@ -230,13 +262,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     >>> fb.pad(fb.tensor([[1, 2, 3]]), (2, 1), mode="reflect")
     tensor([[3, 2, 1, 2, 3, 2]])
     """
-    padding = tuple(int(p) for p in pad)
-    if len(padding) % 2 or len(padding) > 2 * input.ndim:
-        raise RuntimeError(
-            f"pad: a pair of numbers for each of at most {input.ndim} dimensions is needed, got {padding}"
-        )
+    padding = (*map(int, pad),)
     if mode == "constant":
         return constant_pad(input, padding, 0 if value is None else value)
+    padded(input.shape, padding)
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
     if value:
@@ -249,12 +278,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     for k in range(len(padding) // 2):
         d, before, after = input.ndim - 1 - k, padding[2 * k], padding[2 * k + 1]
         n = input.shape[d]
-        if (
-            max(before, after) > {"reflect": n - 1, "circular": n}.get(mode, max(before, after))
-            or n + before + after < 0
-        ):
+        limit, why = LONGEST.get(mode, (max(before, after) - n, ""))
+        if max(before, after) > n + limit:
             raise RuntimeError(
-                f"pad: padding {(before, after)} is too large for dimension {d} of length {n}, mode {mode!r}"
+                f"pad: padding {(before, after)} is too large for dimension {d} of length {n}, mode {mode!r}: {why}"
             )
         if n == 0 and before + after > 0:
             raise RuntimeError(f"pad: dimension {d} of length 0 has no elements to repeat")

@@ -51,6 +51,9 @@ def gathered(x: Tensor, dim: int, places: Tensor) -> tuple[Tensor, Tensor]:
     if x.ndim == 0:
         return x.reshape(1)[places].reshape(()), places.reshape(())
     indices = last(places, dim).contiguous()
+    small = _core.take_along(x, dim, indices)
+    if small is not None:
+        return small, indices
     return pick(x, places=along(indices.shape, dim), indices=(indices,)), indices
 
 

@@ -42,7 +42,6 @@ from flambeau.nn.functional.losses import (
     triplet_margin_with_distance_loss,
 )
 from flambeau.nn.functional.normalization import instance_norm, local_response_norm
-from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -135,4 +134,5 @@ from flambeau.ops import (
     threshold_,
 )  # fmt: skip
 from flambeau.ops.distance import pdist
+from flambeau.ops.rearrange import pad
 from flambeau.ops.softmax import log_softmax, softmax

@@ -12,9 +12,9 @@ import flambeau as fb
 from flambeau import Tensor
 from flambeau.core import _core
 from flambeau.core.interpreters import together
-from flambeau.nn.functional.padding import pad
 from flambeau.ops import dropout, linear
 from flambeau.ops.attention import attend
+from flambeau.ops.rearrange import pad
 from flambeau.ops.softmax import softmax
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.padding import pad
 from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.arguments import Size, ntuple
+from flambeau.ops.rearrange import pad
 from flambeau.ops.resampling import linear_places, nearest_places
 
 
