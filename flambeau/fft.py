@@ -7,8 +7,10 @@ and ops.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .core import _core
@@ -37,9 +39,23 @@ def scaled(y: Any, scale: float) -> Any:
     return y
 
 
-def workers(x: Tensor) -> int:
-    """How many threads share the rows; each row has the same bits however many there are."""
-    return _core.get_num_threads() if x.numel() > MANY else 1
+def in_pieces(run: Callable[[Any], Any], x: Any, dims: Sequence[int]) -> Any:
+    """run(x), shared among threads along the longest dimension that isn't transformed.
+
+    pocketfft takes as many rows at once as a vector holds and the rest one by one, with other roundings on some
+    machines: pieces are cut by the shape alone, so that their number of threads doesn't enter.
+    """
+    spare = [d for d in range(x.ndim) if d not in dims]
+    if x.size <= MANY or not spare:
+        return run(x)
+    along = max(spare, key=lambda d: x.shape[d])
+    step = 16 * max(1, MANY // 2 * x.shape[along] // x.size // 16)
+    pieces = [x[(slice(None),) * along + (slice(i, i + step),)] for i in range(0, x.shape[along], step)]
+    with ThreadPoolExecutor(_core.get_num_threads()) as pool:
+        found = list(pool.map(run, pieces))
+    import numpy
+
+    return numpy.concatenate(found, along)
 
 
 def complex_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -54,7 +70,7 @@ def transform(ctx, x, dims, forward, scale):
 
     ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
     run, norm = (library.fftn, "backward") if forward else (library.ifftn, "forward")
-    return tensor(scaled(run(array(x), axes=dims, norm=norm, workers=workers(x)), scale))
+    return tensor(scaled(in_pieces(lambda part: run(part, axes=dims, norm=norm), array(x), dims), scale))
 
 
 def half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -68,7 +84,7 @@ def half_spectrum(ctx, x, dim, scale):
     from scipy import fft as library
 
     ctx.dim, ctx.n, ctx.scale = dim, x.shape[dim], scale
-    return tensor(scaled(library.rfft(array(x), axis=dim, workers=workers(x)), scale))
+    return tensor(scaled(in_pieces(lambda part: library.rfft(part, axis=dim), array(x), (dim,)), scale))
 
 
 def from_half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -85,7 +101,8 @@ def from_half(ctx, x, dim, n, scale):
     from scipy import fft as library
 
     ctx.dim, ctx.n, ctx.scale = dim, n, scale
-    return tensor(scaled(library.irfft(array(x), n, axis=dim, norm="forward", workers=workers(x)), scale))
+    run = functools.partial(library.irfft, n=n, axis=dim, norm="forward")
+    return tensor(scaled(in_pieces(run, array(x), (dim,)), scale))
 
 
 def prepare(name: str, x: Tensor, real: bool = False) -> Tensor:

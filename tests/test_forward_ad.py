@@ -707,6 +707,7 @@ CASES = {
     "extremes": (lambda x: (x.amax(0), x.amin(), x.max(1).values, x.min(0).values, x.median() * x), (3, 4)),
     "variance": (lambda x: (x.var(), x.var(1), fb.var_mean(x, 0)[0]), (3, 4)),
     "norms": (lambda x: (x.norm(), LA.vector_norm(x, 3, dim=1), LA.matrix_norm(x, "nuc")), (2, 3)),
+    "addmm": (lambda c, x, y: fb.addmm(c, x, y, beta=0.5, alpha=2.0), (2, 2), (2, 3), (3, 2)),
     "matmul": (lambda x, y: x @ y + (x @ y)[0] * (x[0, 0] @ y), (2, 2, 3), (3, 2)),
     "linear": (F.linear, (2, 3), (4, 3), (4,)),
     "linear without bias": (F.linear, (2, 2, 3), (4, 3)),

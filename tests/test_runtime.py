@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RUNTIME = ROOT / "flambeau" / "runtime"
 HERE = Path(__file__).parent / "runtime"
-FILES = [RUNTIME / f"{name}.c" for name in ("pool", "alloc", "heap", "system", "code", "philox")]
+FILES = [RUNTIME / f"{name}.c" for name in ("pool", "alloc", "heap", "system", "code", "philox", "each")]
 TESTS = [name for path in sorted(HERE.glob("*.c")) for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
 CHECKED_HERE = {"print_num_threads", "print_limits"}
 

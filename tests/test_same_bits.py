@@ -48,6 +48,8 @@ HANN = fb.hann_window(256)
 LSTM_CELL, GRU_CELL = fb.nn.LSTMCell(16, 24), fb.nn.GRUCell(16, 24)
 # fmt: off
 SAMPLES = [
+    # sparse products
+    lambda x: x.relu().to_sparse() @ x.t(), lambda x: x.relu().to_sparse_csr() @ x.t(),
     # reductions
     lambda x: x.sum(0), lambda x: x.sum(1), lambda x: x.sum(), lambda x: x.mean(0), lambda v: v.mean(),
     lambda x: x.prod(1), lambda x: x.prod(0), lambda x: x.amax(0), lambda x: x.amin(1), lambda v: v.amax(),
@@ -256,7 +258,7 @@ def test_every_operation_has_a_sample():
     """What ran is told by Python itself: the forward functions of primitives are functions like all others."""
     from flambeau.ops.primitive import PRIMITIVES
 
-    for package in ("flambeau.ops", "flambeau.linalg"):
+    for package in ("flambeau.ops", "flambeau.linalg", "flambeau.sparse"):
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             importlib.import_module(f"{package}.{module.name}")
     ran = set()

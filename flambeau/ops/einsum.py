@@ -244,8 +244,9 @@ def path(
         import opt_einsum
     except ImportError:
         return greedy(operands, shapes, output)
-    interleaved = [part for shape, labels in zip(shapes, operands, strict=True) for part in (shape, list(labels))]
-    found = opt_einsum.contract_path(*interleaved, list(output), shapes=True)[0]
+    terms = ["".join(map(opt_einsum.get_symbol, labels)) for labels in (*operands, output)]
+    equation = ",".join(terms[:-1]) + "->" + terms[-1]
+    found = opt_einsum.contract_path(equation, *shapes, shapes=True)[0]
     steps = []
     for step in found:
         if len(step) > 2:
