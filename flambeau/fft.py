@@ -70,7 +70,7 @@ def transform(ctx, x, dims, forward, scale):
 
     ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
     run, norm = (library.fftn, "backward") if forward else (library.ifftn, "forward")
-    return tensor(scaled(in_pieces(lambda part: run(part, axes=dims, norm=norm), array(x), dims), scale))
+    return tensor(scaled(in_pieces(lambda part: run(part, axes=dims, norm=norm), array(x.contiguous()), dims), scale))
 
 
 def half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def half_spectrum(ctx, x, dim, scale):
     from scipy import fft as library
 
     ctx.dim, ctx.n, ctx.scale = dim, x.shape[dim], scale
-    return tensor(scaled(in_pieces(lambda part: library.rfft(part, axis=dim), array(x), (dim,)), scale))
+    return tensor(scaled(in_pieces(lambda part: library.rfft(part, axis=dim), array(x.contiguous()), (dim,)), scale))
 
 
 def from_half_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def from_half(ctx, x, dim, n, scale):
 
     ctx.dim, ctx.n, ctx.scale = dim, n, scale
     run = functools.partial(library.irfft, n=n, axis=dim, norm="forward")
-    return tensor(scaled(in_pieces(run, array(x), (dim,)), scale))
+    return tensor(scaled(in_pieces(run, array(x.contiguous()), (dim,)), scale))
 
 
 def prepare(name: str, x: Tensor, real: bool = False) -> Tensor:
