@@ -15,6 +15,7 @@ from ..core._core import Tensor
 from ..core._core import wrap as wrap
 from .basic import to_dtype
 
+Ints = tuple[int, ...]
 Size = int | Sequence[int]  # one for all dimensions, or one for each
 
 

@@ -16,6 +16,7 @@ from ..core._core import DTYPES, Op, Plan, Reduction, Step, Tensor, new_empty, p
 from ..ir import expr as E
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, var, where
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Scalar, Statement, Store
+from .arguments import Ints
 from .basic import contiguous_strides
 from .define import PointwiseDef
 from .primitive import generated, planned
@@ -42,9 +43,6 @@ COMBINE: dict[str, Callable[[Expr, Expr], Expr]] = {
     "amax": E.maximum,
     "amin": E.minimum,
 }
-
-
-Ints = tuple[int, ...]
 
 
 class Places(NamedTuple):

@@ -5,8 +5,9 @@ Read next: `rows.py` (the vocabulary of the formulas), `softmax.py`.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, trailing
@@ -256,18 +257,24 @@ COEFFICIENTS = program(
 )
 
 
-class Channels:
-    """x as a matrix in which a channel is a set of whole rows, or a column."""
+class Channels(NamedTuple):
+    """(n, c, s) as a matrix of `cols` columns in which a channel is a set of whole rows, or a column."""
 
-    def __init__(self, x: Tensor) -> None:
-        self.n, self.c = x.size(0), x.size(1)
-        self.s = math.prod(x.shape[2:]) if x.ndim > 2 else 1
-        self.programs = BY_COLUMN if self.s == 1 else BY_ROW
-        self.cols = self.c if self.s == 1 else self.s
+    n: int
+    c: int
+    s: int
+    cols: int
+    programs: Layout
 
     def gather(self, v: Tensor) -> Tensor:
         """One value a row summed to one a channel."""
         return v if self.s == 1 else sum(v.reshape(self.n, self.c), 0)
+
+
+@functools.lru_cache(4096)
+def channels_of(shape: tuple[int, ...]) -> Channels:
+    n, c, s = shape[0], shape[1], math.prod(shape[2:])
+    return Channels(n, c, s, c if s == 1 else s, BY_COLUMN if s == 1 else BY_ROW)
 
 
 def batch_statistics(x: Tensor, m: Channels) -> tuple[Tensor, Tensor]:
@@ -317,7 +324,7 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
 @primitive(batch_norm_vjp, name="batch_norm_channels")
 def batch_norm_op(ctx, x, weight, bias, given_mean, given_var, eps):
     """Normalises channels by their own statistics, or by given ones; returns y, mean and biased variance."""
-    m = Channels(x)
+    m = channels_of(x.shape)
     training = given_mean is None
     centre, variance = batch_statistics(x, m) if training else (given_mean, given_var)
     rstd, a, b = AFFINE(variance, centre, weight, bias, float(eps))
@@ -367,9 +374,9 @@ def batch_norm(
     before = _core.swap_grad_enabled(False)
     try:
         if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(centre.detach(), alpha=momentum)
+            running_mean.lerp_(centre, momentum)
         if running_var is not None:
-            running_var.mul_(1 - momentum).add_(variance.detach(), alpha=momentum * count / (count - 1))
+            running_var.lerp_(variance * (count / (count - 1)), momentum)
     finally:
         _core.swap_grad_enabled(before)
     return y

@@ -194,17 +194,18 @@ class Padded(NamedTuple):
 
 @remembered
 def padded(shape: tuple[int, ...], padding: tuple[int, ...]) -> Padded:
-    """What `padding` makes of a shape. Raises RuntimeError where a length would be negative."""
+    """What `padding` makes of a shape. Raises RuntimeError where that is none."""
     if len(padding) % 2 or len(padding) > 2 * len(shape):
         raise RuntimeError(
             f"pad: an even number of sizes is needed, a pair of numbers for each of at most {len(shape)} dimensions, "
             f"got {padding}"
         )
     pairs = ((0, 0),) * (len(shape) - len(padding) // 2) + tuple(zip(padding[-2::-2], padding[::-2], strict=True))
+    for d, (n, (a, b)) in enumerate(zip(shape, pairs, strict=True)):
+        if min(n + a, n + b, n + a + b) < 0 or n + a + b >= 2**63:
+            raise RuntimeError(f"pad: dimension {d} of size {n} can't be padded by {a} and {b}")
     new = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
-    if any(n < 0 for n in new):
-        raise RuntimeError(f"pad: padding {list(padding)} of shape {list(shape)} gives the negative shape {list(new)}")
-    size = tuple(max(n + min(a, 0) + min(b, 0), 0) for n, (a, b) in zip(shape, pairs, strict=True))
+    size = tuple(n + min(a, 0) + min(b, 0) for n, (a, b) in zip(shape, pairs, strict=True))
     strides = contiguous_strides(new)
     offset = sum(max(a, 0) * s for (a, _), s in zip(pairs, strides, strict=True))
     crops = tuple((d, max(-a, 0)) for d, (a, b) in enumerate(pairs) if min(a, b) < 0)

@@ -5,12 +5,13 @@ Read next: `rows.py` (the vocabulary of the formulas), `normalization.py`.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor
 from ..ir.expr import Expr, cast
-from .arguments import every, out_of, wrap
+from .arguments import Ints, every, out_of, wrap
 from .basic import to_dtype
 from .primitive import primitive
 from .reduce import sum
@@ -234,11 +235,20 @@ def classes_last(x: Tensor) -> Tensor:
     return x if x.ndim <= 2 else x.transpose(1, -1) if x.ndim == 3 else x.permute(0, *range(2, x.ndim), 1)
 
 
-def without_classes(x: Tensor) -> list[int]:
-    """The shape of x without its dimension of classes."""
-    shape = [*x.shape]
-    del shape[1 if x.ndim > 1 else 0]
-    return shape
+@functools.lru_cache(4096)
+def count_classes(name: str, shape: Ints, target: Ints, soft: bool, weight: Ints | None) -> int:
+    """How many classes an input of a shape has. Raises ValueError or RuntimeError where target or weight don't fit."""
+    if not shape:
+        raise ValueError(f"{name}: input needs a dimension of classes, got a 0-dimensional tensor")
+    at = min(1, len(shape) - 1)
+    expected = shape if soft else (*shape[:at], *shape[at + 1 :])
+    if target != expected:
+        kind = "probabilities must have input's shape" if soft else "expected class indices of shape"
+        other = "class indices must be int64" if soft else "probabilities must be floating and have input's shape"
+        raise ValueError(f"{name}: {kind} {list(expected)} for input {list(shape)}, got {list(target)}; {other}")
+    if weight is not None and weight != (shape[at],):
+        raise RuntimeError(f"{name}: weight needs one number for each of {shape[at]} classes, got {list(weight)}")
+    return shape[at]
 
 
 def out_of_range(name: str, target: Tensor, ignore_index: int, classes: int) -> IndexError:
@@ -266,28 +276,11 @@ def cross_entropy(
     tensor(0.6931)
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
+    soft = target.is_floating_point()
+    classes = count_classes("cross_entropy", input.shape, target.shape, soft, None if weight is None else weight.shape)
     check_reduction("cross_entropy", reduction)
     x = input
-    if x.ndim == 0:
-        raise ValueError("cross_entropy: input needs a dimension of classes, got a 0-dimensional tensor")
-    if not target.is_floating_point():
-        expected = without_classes(x)
-        if [*target.shape] != expected:
-            raise ValueError(
-                f"cross_entropy: expected class indices of shape {expected} for input {list(x.shape)}, got "
-                f"{list(target.shape)}; probabilities must be floating and have input's shape"
-            )
-    elif target.shape != x.shape:
-        raise ValueError(
-            f"cross_entropy: probabilities must have input's shape {list(x.shape)}, got {list(target.shape)}; class "
-            "indices must be int64"
-        )
-    classes = x.size(1 if x.ndim > 1 else 0)
-    if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError(
-            f"cross_entropy: weight needs one number for each of {classes} classes, got {list(weight.shape)}"
-        )
-    if target.is_floating_point() or label_smoothing:
+    if soft or label_smoothing:
         return soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, classes)
     return reduced("cross_entropy", cross_entropy_last, x, target, weight, ignore_index, reduction)
 
@@ -353,11 +346,7 @@ def nll_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     check_reduction("nll_loss", reduction)
-    expected = without_classes(input)
-    if [*target.shape] != expected:
-        raise ValueError(
-            f"nll_loss: expected target of shape {expected} for input {list(input.shape)}, got {list(target.shape)}"
-        )
+    count_classes("nll_loss", input.shape, target.shape, False, None if weight is None else weight.shape)
     return reduced("nll_loss", nll_last, input, target, weight, ignore_index, reduction)
 
 
