@@ -203,7 +203,8 @@ def padded(shape: tuple[int, ...], padding: tuple[int, ...]) -> Padded:
     pairs = ((0, 0),) * (len(shape) - len(padding) // 2) + tuple(zip(padding[-2::-2], padding[::-2], strict=True))
     for d, (n, (a, b)) in enumerate(zip(shape, pairs, strict=True)):
         if min(n + a, n + b, n + a + b) < 0 or n + a + b >= 2**63:
-            raise RuntimeError(f"pad: dimension {d} of size {n} can't be padded by {a} and {b}")
+            what = "too large a" if n + a + b >= 2**63 else "a negative"
+            raise RuntimeError(f"pad: dimension {d} of size {n} can't be padded by {a} and {b}: that is {what} shape")
     new = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
     size = tuple(n + min(a, 0) + min(b, 0) for n, (a, b) in zip(shape, pairs, strict=True))
     strides = contiguous_strides(new)
@@ -216,12 +217,12 @@ def fill_margins(y: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> Non
     """Fills what lies before and after along each dimension, within what is left of those before it."""
     for d, (a, b) in enumerate(pairs):
         n = y.shape[d]
-        before, after = min(max(a, 0), n), min(max(b, 0), n)
+        before, after = max(a, 0), max(b, 0)
         for start, length in ((0, before), (n - after, after)):
             part = y.narrow(d, start, length)
             if part.numel():
                 IDENTITY.into((part,), value)
-        y = y.narrow(d, before, max(n - before - after, 0))
+        y = y.narrow(d, before, n - before - after)
 
 
 @primitive(pad_vjp, name="constant_pad_nd")
