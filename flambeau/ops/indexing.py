@@ -7,6 +7,7 @@ Imports core and neighbours in ops. Read next: `indirect.py` (places and kernels
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, plain_copy
 from .basic import overlaps, to_dtype
 from .gather import fill_value
-from .indirect import Places, as_index, check_range, inserted, write
+from .indirect import PLANS, Ints, Places, as_index, check_range, inserted, write
 from .masks import columns, count_true, masked_scatter_, masked_select, true_places
 from .picking import pick, written, written_
 from .picking import scatter_into_zeros as scatter_into_zeros
@@ -93,12 +94,30 @@ def forwards(items: list[Any], shape: Sequence[int]) -> list[int]:
     return turned
 
 
+def whole_dimensions(index: Any, ndim: int) -> list[Tensor | None] | None:
+    """The entries of an index of int64 tensors and full slices alone; None for any other."""
+    if type(index) is not tuple or len(index) > ndim:
+        return None
+    found: list[Tensor | None] = []
+    for i in index:
+        if type(i) is Tensor and i.dtype is INT64 and i.ndim:
+            found.append(i)
+        elif type(i) is slice and i.start is i.stop is i.step is None:
+            found.append(None)
+        else:
+            return None
+    return found
+
+
 def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None], list[int]]:
     """The view that the basic parts of an index make; for its first dimensions an index tensor, a mask or None; and the
     dimensions to be flipped before those apply.
     """
     if isinstance(index, Tensor) and 0 < index.ndim <= x.ndim and index.dtype in (BOOL, INT64):
         return x, [index.detach()], []
+    whole = whole_dimensions(index, x.ndim)
+    if whole is not None:
+        return x, whole, []
     items = [
         i.__index__()
         if is_integer(i)
@@ -163,15 +182,19 @@ def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[
             indices.append(index)
             dims.append(at)
             at += 1
-    if len(indices) == 1:
-        return inserted(shape, indices[0].shape, (dims[0],), dims[0]), (indices[0],)
+    return joint(shape, tuple([i.shape for i in indices]), tuple(dims)), tuple(indices)
+
+
+@functools.lru_cache(PLANS)
+def joint(shape: Ints, index_shapes: tuple[Ints, ...], dims: Ints) -> Places:
+    """Places of index tensors that broadcast, together where their dimensions are neighbours, else in front."""
     try:
-        index_shape = tuple(_core.broadcast_shapes(*(i.shape for i in indices)))
+        index_shape = tuple(_core.broadcast_shapes(*index_shapes))
     except RuntimeError:
-        shapes = ", ".join(str(list(i.shape)) for i in indices)
+        shapes = ", ".join(str(list(i)) for i in index_shapes)
         raise IndexError(f"shape mismatch: indexing tensors of shapes {shapes} don't broadcast together") from None
     adjacent = dims[-1] - dims[0] == len(dims) - 1
-    return inserted(shape, index_shape, tuple(dims), dims[0] if adjacent else 0), tuple(indices)
+    return inserted(shape, index_shape, dims, dims[0] if adjacent else 0)
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
