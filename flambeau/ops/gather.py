@@ -399,10 +399,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError(f"one_hot: the classes must be int64, got {input.dtype}; use x.long()")
     if input.numel() == 0 and num_classes <= 0:
         raise RuntimeError("one_hot: an empty tensor doesn't say how many classes there are; give num_classes")
-    low, high = extent(input)
-    num_classes = high + 1 if num_classes == -1 else num_classes
-    if low < 0 or high >= num_classes:
-        raise RuntimeError(f"one_hot: classes must be in [0, {num_classes}), got {high if low >= 0 else low}")
+    if not _core.surely_within(input, 0, num_classes):
+        low, high = extent(input)
+        num_classes = high + 1 if num_classes == -1 else num_classes
+        if low < 0 or high >= num_classes:
+            raise RuntimeError(f"one_hot: classes must be in [0, {num_classes}), got {high if low >= 0 else low}")
     out = zeros_like_shape(input, (*input.shape, num_classes), INT64)
     return scatter_(out, -1, input.unsqueeze(-1), 1)
 

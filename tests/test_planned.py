@@ -1,0 +1,113 @@
+"""Planned calls: what decides a launch is thought through once, and again wherever something that decides differs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flambeau.core._core import Plan, Step
+
+import flambeau as fb
+from flambeau.core import _core
+from flambeau.ir.expr import cast, const, load, var
+from flambeau.ir.kernel import Buffer, For, Kernel, Scalar, Store
+from flambeau.ops.primitive import generated, planned
+
+
+@generated
+def scale_kernel(dtype: str) -> Kernel:
+    i = var("i")
+    body = (Store("y", i, load("x", dtype, i) * cast(var("by", "f64"), dtype)),)
+    params = (Buffer("x", dtype), Buffer("y", dtype, "w"), Scalar("by", "f64"), Scalar("n"))
+    return Kernel("planned_scale", params, (For(i, const(0, "i64"), var("n"), body, parallel=True, vector=True),))
+
+
+def scaling(strided: bool = False):
+    """y = x · by twice over, through a scratch tensor; and the shapes, strides and numbers its plans were made for."""
+    asked = []
+
+    @planned(strided=strided)
+    def scaled(x, by):
+        asked.append((tuple(x.shape), x.stride(), x.dtype, by))
+        n = x.numel()
+        made = (x.shape, x.dtype)
+        first, second = (Step(scale_kernel(x.dtype.ir), at, (by, n), n, 64, n) for at in ((0, 2), (2, 1)))
+        return Plan([made, made], first, second, keep=1)
+
+    return scaled, asked
+
+
+def test_a_plan_is_made_once_for_what_decides_it():
+    scaled, asked = scaling()
+    for seed in range(3):
+        x = fb.randn(3, 4, generator=fb.Generator().manual_seed(seed))
+        np.testing.assert_array_equal(scaled(x, 2.0).numpy(), x.numpy() * 4)
+    assert len(asked) == 1
+    for x, by in ((fb.randn(4, 3), 2.0), (fb.randn(3, 4).double(), 2.0), (fb.randn(3, 4), 3.0)):
+        np.testing.assert_allclose(scaled(x, by).numpy(), x.numpy() * by**2, rtol=1e-6)
+    assert len(asked) == 4
+
+
+def test_tensors_that_are_not_contiguous_are_copied_first():
+    scaled, _ = scaling()
+    x = fb.randn(4, 6)
+    np.testing.assert_array_equal(scaled(x.t(), 2.0).numpy(), x.numpy().T * 4)
+    np.testing.assert_array_equal(scaled(x[:, ::2], 2.0).numpy(), x.numpy()[:, ::2] * 4)
+
+
+def test_strided_plans_tell_strides_apart():
+    scaled, asked = scaling(strided=True)
+    x = fb.randn(3, 3)
+    scaled(x, 2.0), scaled(x.t(), 2.0), scaled(x.t(), 2.0)
+    assert [strides for _, strides, *_ in asked] == [(3, 1), (1, 3)]
+
+
+def test_an_error_is_raised_again():
+    asked = []
+
+    @planned()
+    def refuses(x):
+        asked.append(x)
+        raise RuntimeError("refused")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="refused"):
+            refuses(fb.ones(2))
+    assert len(asked) == 2
+
+
+def test_empty_tensors_launch_nothing():
+    scaled, _ = scaling()
+    assert scaled(fb.ones(0, 3), 2.0).shape == (0, 3)
+
+
+INDEX = np.array([[2, 0, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("dtype", [fb.bool, fb.int16, fb.float32, fb.float64, fb.complex128])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_small_elements_along_a_dimension(dtype, dim):
+    x = (fb.arange(9).reshape(3, 3) % 5).to(dtype)
+    index = fb.tensor(INDEX.T.copy() if dim else INDEX)
+    found = _core.take_along(x, dim, index)
+    assert found.dtype is dtype
+    np.testing.assert_array_equal(found.numpy(), np.take_along_axis(x.numpy(), index.numpy(), dim))
+
+
+def test_what_is_not_small_or_plain_is_left_to_kernels():
+    x, index = fb.randn(3, 3), fb.tensor(INDEX)
+    recorded = fb.randn(3, 3, requires_grad=True)
+    assert _core.take_along(x, 0, index) is not None
+    for places in (index.t(), index - 1, index + 1, index.int(), index[:, ::2], [0]):
+        assert _core.take_along(x, 0, places) is None
+    assert _core.take_along(recorded, 0, index) is None
+    assert _core.take_rows(recorded, index) is None
+    assert _core.take_rows(x, index + 1) is None
+    assert _core.take_rows(x, index).shape == (2, 3, 3)
+
+
+def test_whether_indices_are_surely_within():
+    assert _core.surely_within(fb.tensor([0, 4]), 0, 5)
+    assert not _core.surely_within(fb.tensor([0, 5]), 0, 5)
+    assert not _core.surely_within(fb.tensor([-1, 3]), 0, 5)
+    assert _core.surely_within(fb.zeros(0, dtype=fb.int64), 0, 0)
+    assert not _core.surely_within(fb.zeros(10**5, dtype=fb.int64), 0, 1)
