@@ -50,15 +50,16 @@ mean = Tensor.mean = _core.LinearReduction(R.mean, True, MEAN_DOC)
 
 def prod_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
-    g_full = spread(g, x.shape, ctx.dims, ctx.keepdim)
+    dims = R.dims_of(x, ctx.dim)
+    g_full = spread(g, x.shape, dims, ctx.keepdim)
     if _core.is_grad_enabled():
-        rest = product_of_others(x, ctx.dims)
+        rest = product_of_others(x, dims)
         return g_full * (TABLE["conj_physical"](rest) if rest.is_complex() else rest)
     zero = eq(x, 0)
-    zeros = sum(zero, ctx.dims, True)
+    zeros = sum(zero, dims, True)
     # Without zeros y / x; where there is one zero only its own gradient is not zero: the product of the others.
-    others = prod_dims(where(zero, 1.0, x), ctx.dims)
-    y_full = spread(y, x.shape, ctx.dims, ctx.keepdim)
+    others = prod_dims(where(zero, 1.0, x), dims)
+    y_full = spread(y, x.shape, dims, ctx.keepdim)
     safe = where(zero, 1.0, x)
     single = where(zero, others.expand(x.shape), 0.0)
     rest = where(eq(zeros, 0).expand(x.shape), y_full / safe, where(eq(zeros, 1).expand(x.shape), single, 0.0))
@@ -99,7 +100,7 @@ def prod(ctx, x, dim=None, keepdim=False, *, dtype=None):
     >>> fb.tensor([2.0, 3.0, 4.0]).prod()
     tensor(24.)
     """
-    ctx.dims, ctx.keepdim = R.dims_of(x, dim), keepdim
+    ctx.dim, ctx.keepdim = dim, keepdim
     y = R.prod(x, dim, keepdim, dtype)
     ctx.save(x, y)
     return y
@@ -107,13 +108,14 @@ def prod(ctx, x, dim=None, keepdim=False, *, dtype=None):
 
 def amax_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
-    best = eq(x, spread(y, x.shape, ctx.dims, ctx.keepdim))
-    share = g / sum(best, ctx.dims, ctx.keepdim)
-    return where(best, spread(share, x.shape, ctx.dims, ctx.keepdim), 0.0)
+    dims = R.dims_of(x, ctx.dim)
+    best = eq(x, spread(y, x.shape, dims, ctx.keepdim))
+    share = g / sum(best, dims, ctx.keepdim)
+    return where(best, spread(share, x.shape, dims, ctx.keepdim), 0.0)
 
 
 def extreme(ctx: Any, reduction: Any, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    ctx.dims, ctx.keepdim = R.dims_of(x, dim), keepdim
+    ctx.dim, ctx.keepdim = dim, keepdim
     y = reduction(x, dim, keepdim)
     ctx.save(x, y)
     return y
@@ -227,19 +229,20 @@ def count_nonzero(ctx, x, dim=None):
 
 def var_vjp(ctx: Any, g: Tensor) -> Tensor:
     (x,) = ctx.saved
+    dims = R.dims_of(x, ctx.dim)
     count = 1
-    for d in ctx.dims:
+    for d in dims:
         count *= x.shape[d]
-    centred = x - mean(x, ctx.dims, True)
+    centred = x - mean(x, dims, True)
     freedom = builtins.max(0, count - ctx.correction)
-    return centred * spread(g * (2.0 / freedom if freedom else float("nan")), x.shape, ctx.dims, ctx.keepdim)
+    return centred * spread(g * (2.0 / freedom if freedom else float("nan")), x.shape, dims, ctx.keepdim)
 
 
 @primitive(var_vjp, name="var")
 def _var(ctx, x, dim, correction, keepdim):
     """The variance over `dim`: y = Σ (x - mean)² / max(0, n - correction)."""
     floating("var", x, None)
-    ctx.dims, ctx.keepdim, ctx.correction = R.dims_of(x, dim), keepdim, correction
+    ctx.dim, ctx.keepdim, ctx.correction = dim, keepdim, correction
     ctx.save(x)
     return R.variance(x, dim, keepdim, None, (float(correction),))
 
@@ -301,8 +304,9 @@ def std_mean(
 
 def norm2_vjp(ctx: Any, g: Tensor) -> Tensor:
     x, y = ctx.saved
+    dims = R.dims_of(x, ctx.dim)
     ratio = where(eq(y, 0), 0.0, g / where(eq(y, 0), 1.0, y))
-    return x * spread(ratio, x.shape, ctx.dims, ctx.keepdim)
+    return x * spread(ratio, x.shape, dims, ctx.keepdim)
 
 
 @primitive(norm2_vjp, name="norm2")

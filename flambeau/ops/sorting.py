@@ -174,7 +174,7 @@ def middle(name: str, x: Tensor, ignore: bool) -> Tensor:
 @primitive(amax_vjp, name="median")
 def whole_median(ctx, x, ignore):
     """The lower median of all elements; equal elements share the gradient evenly."""
-    ctx.dims, ctx.keepdim = tuple(range(x.ndim)), False
+    ctx.dim, ctx.keepdim = None, False
     y = new_empty((), x.dtype)
     if x.numel():
         flat = x.reshape(-1)
