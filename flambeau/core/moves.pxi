@@ -21,6 +21,18 @@ def zeros_tensor(shape, dtype):
     return t
 
 
+def zero_small(Tensor t):
+    """Fills a small contiguous tensor with zeros in place if that isn't to be recorded or watched; else False."""
+    if (
+        fb_interpreters or t.sparse or not t.contig or t.count * ITEMSIZE[t.code] > MOVE_LIMIT or t.unrecorded
+        or t.store.inference or (fb_grad_enabled and requires_grad(t))
+    ):
+        return False
+    memset(t.ptr, 0, t.count * ITEMSIZE[t.code])
+    t.store.count += 1
+    return True
+
+
 def join_small(ctx, tensors, dim, bint stacked):
     """Contiguous tensors of one dtype whose shapes fit joined along a dimension, or stacked along a new one.
 
@@ -87,26 +99,36 @@ cdef bint takes_small(Tensor x, Tensor index, int64_t n, int64_t nbytes) except 
     )
 
 
-def take_rows(Tensor x, index):
-    """x[index] along the first dimension for a small result; None where x, index or the size ask for a kernel."""
+def take_rows(Tensor x, index, int dim=0):
+    """x at index in place of a dimension, for a small result; None where x, index or the size ask for a kernel."""
     cdef int64_t[64] sizes
-    cdef int64_t row = ITEMSIZE[x.code], i
-    cdef int d
+    cdef int64_t row = ITEMSIZE[x.code], outer = 1, i, o
+    cdef int d, e
     cdef Tensor out, places
     cdef const int64_t *at
+    cdef char *source = x.ptr
+    cdef char *target
     if not isinstance(index, Tensor) or x.ndims < 1 or x.ndims + (<Tensor> index).ndims > 64:
         return None
     places = <Tensor> index
-    memcpy(sizes, places.dims, places.ndims * sizeof(int64_t))
-    for d in range(1, x.ndims):
-        sizes[places.ndims + d - 1] = x.dims[d]
-        row *= x.dims[d]
-    if not takes_small(x, places, x.dims[0], row * places.count):
+    d = wrap_dim_c(dim, x.ndims)
+    for e in range(d):
+        sizes[e] = x.dims[e]
+        outer *= x.dims[e]
+    memcpy(&sizes[d], places.dims, places.ndims * sizeof(int64_t))
+    for e in range(d + 1, x.ndims):
+        sizes[places.ndims + e - 1] = x.dims[e]
+        row *= x.dims[e]
+    if not takes_small(x, places, x.dims[d], outer * places.count * row):
         return None
     out = empty(x.code, places.ndims + x.ndims - 1, sizes)
     at = <const int64_t *> places.ptr
-    for i in range(places.count):
-        memcpy(out.ptr + i * row, x.ptr + at[i] * row, row)
+    target = out.ptr
+    for o in range(outer):
+        for i in range(places.count):
+            memcpy(target, source + at[i] * row, row)
+            target += row
+        source += x.dims[d] * row
     return out
 
 

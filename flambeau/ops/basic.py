@@ -149,7 +149,7 @@ def zero_(x: Tensor) -> Tensor:
     >>> fb.tensor([1.0, 2.0]).zero_()
     tensor([0., 0.])
     """
-    return fill_(x, 0)
+    return x if _core.zero_small(x) else fill_(x, 0)
 
 
 Tensor.zero_ = zero_

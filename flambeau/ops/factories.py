@@ -136,6 +136,8 @@ def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
     tensor([[0, 0],
             [0, 0]])
     """
+    if memory_format is None and input.is_contiguous() and input.layout == "strided":
+        return finish(_core.zeros_tensor(input.shape, input.dtype if dtype is None else dtype), requires_grad)
     return full_like(input, 0, dtype=dtype, requires_grad=requires_grad, memory_format=memory_format)
 
 
