@@ -93,6 +93,16 @@ def test_small_elements_along_a_dimension(dtype, dim):
     np.testing.assert_array_equal(found.numpy(), np.take_along_axis(x.numpy(), index.numpy(), dim))
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2, -2])
+@pytest.mark.parametrize("index", [[2, 0, 1, 1], [[0, 1], [2, 2]], []])
+def test_small_rows_along_a_dimension(dim, index):
+    x = fb.arange(3 * 3 * 4).reshape(3, 3, 4)
+    places = fb.tensor(index, dtype=fb.int64)
+    np.testing.assert_array_equal(
+        _core.take_rows(x, places, dim).numpy(), np.take(x.numpy(), np.array(index, np.int64), dim)
+    )
+
+
 def test_what_is_not_small_or_plain_is_left_to_kernels():
     x, index = fb.randn(3, 3), fb.tensor(INDEX)
     recorded = fb.randn(3, 3, requires_grad=True)

@@ -208,7 +208,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     tensor([[5, 6],
             [1, 2]])
     """
-    small = _core.take_rows(input, index) if dim == 0 and index.ndim == 1 else None
+    small = _core.take_rows(input, index, dim) if getattr(index, "ndim", 0) == 1 else None
     if small is not None:
         return small
     dim, index = vector_index("index_select", input, dim, index)

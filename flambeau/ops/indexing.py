@@ -212,6 +212,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         return view
     if len(given) == 1 and given[0].dtype is BOOL and entries[0] is given[0] and given[0].shape == view.shape:
         return masked_select(view, given[0])
+    small = _core.take_rows(view, given[0], len(entries) - 1) if len(given) == 1 and entries[-1] is given[0] else None
+    if small is not None:
+        return small
     places, indices = advanced(view.shape, entries)
     return pick(view, places=places, indices=indices)
 
