@@ -1,6 +1,6 @@
 """Names of Python's standard library find their place by the company they keep.
 
-    python examples/word2vec.py            # a true neighbour told from five drawn ones 35.2 % of the time, chance 16.7 %
+    python examples/word2vec.py            # tells a neighbour from five drawn names 35 % of the time, chance 17 %
 
 Skip-gram with negative sampling: a name's vector is to tell the names around it from ones drawn by chance. The
 gradient of the tables is sparse, and SparseAdam touches only the rows a batch names. Source: Mikolov et al.,
