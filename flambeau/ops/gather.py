@@ -80,6 +80,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """
     if dim is None:
         return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
+    small = _core.take_along(input, dim, indices)
+    if small is not None:
+        return small
     indices, dim = as_index("take_along_dim", indices), wrap(dim, input.ndim)
     if indices.ndim != input.ndim:
         raise RuntimeError(
@@ -307,9 +310,13 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     >>> fb.take(fb.tensor([[1, 2], [3, 4]]), fb.tensor([0, -1]))
     tensor([1, 4])
     """
+    flat = input.reshape(-1)
+    small = _core.take_rows(flat, index)
+    if small is not None:
+        return small
     index = as_index("take", index)
     check_range(index, input.numel(), 0)
-    return pick(input.reshape(-1), places=inserted((input.numel(),), index.shape, (0,), 0), indices=(index,))
+    return pick(flat, places=inserted((input.numel(),), index.shape, (0,), 0), indices=(index,))
 
 
 def put_at(op: Any, x: Tensor, index: Tensor, source: Tensor, accumulate: bool) -> Tensor:
