@@ -98,7 +98,7 @@ def test_actor_critic(tmp_path):
 
 def test_unet(tmp_path):
     ground, discs, squares = figures(tmp_path, "unet", steps=80)
-    # All ground is 0.86 of ground; kinds take longer to tell apart, but by now both are named.
+    # Calling all of it ground gives 0.80; kinds take longer to tell apart, but by now both are named.
     assert ground > 0.97 and min(discs, squares) > 0.15
     assert_drawn(tmp_path / "masks.png")
 
