@@ -145,3 +145,28 @@ def test_an_output_written_in_place_is_noticed():
     with pytest.raises(RuntimeError, match="modified"):
         output.sum().backward()
     assert h.shape == (1, 2, 4)
+
+
+def test_autocast_computes_in_single_and_returns_half():
+    for make in (lambda: nn.LSTM(8, 3), lambda: nn.LSTM(8, 3, proj_size=2), lambda: nn.GRU(8, 3, bidirectional=True)):
+        layer, x = make(), fb.randn(5, 2, 8)
+        with fb.autocast("cpu"):
+            output = layer(x)[0]
+        assert output.dtype is fb.bfloat16 and fb.allclose(output.float(), layer(x)[0], atol=0.05)
+    cell, x = nn.LSTMCell(8, 3), fb.randn(2, 8)
+    with fb.autocast("cpu"):
+        h, c = cell(x, cell(x))
+    assert fb.allclose(h.float(), cell(x, cell(x))[0], atol=0.05) and c.shape == (2, 3)
+
+
+def test_states_of_other_shapes_or_dtypes_are_refused():
+    cell, x = nn.LSTMCell(4, 3), fb.randn(2, 4)
+    with pytest.raises(RuntimeError, match=r"state 1 must be .* \[2, 3\], got .* \[2, 5\]"):
+        cell(x, (fb.zeros(2, 3), fb.zeros(2, 5)))
+    with pytest.raises(RuntimeError, match="x must be"):
+        cell(x, (fb.zeros(3, 3), fb.zeros(3, 3)))
+    given = [fb.tensor(a) for a in drawn("GRU")]
+    with pytest.raises(RuntimeError, match="w must be"):
+        recurrent_layer(*given[:1], given[1].float(), *given[2:], None, None, "GRU", False)
+    with pytest.raises(RuntimeError, match="float32 or float64"):
+        recurrent_layer(*(a.half() for a in given), None, None, "GRU", False)

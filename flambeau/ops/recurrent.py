@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..core import _core
-from ..core._core import Tensor, new_empty
+from ..core._core import DTYPES, Tensor, new_empty
 from ..ir.derive import add, derivative
 from ..ir.expr import Expr, as_expr, const, function, load, maximum, substitute, var, where
 from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Statement, Store
@@ -21,6 +21,8 @@ from .pointwise_transcendental import sigmoid as sigmoid_of
 from .primitive import generated, primitive
 from .reduce import sum
 from .table import TABLE
+
+INT64 = DTYPES[5]
 
 
 # ---- cells, on symbols or tensors
@@ -145,6 +147,13 @@ def gradients_kernel(mode: str, dtype: str, bias: bool, lengths: bool) -> Kernel
     return kernel(f"{mode.lower()}_gradients", [*given_buffers(dtype), *buffers], [*lets, *stores])
 
 
+def expect(name: str, dtype: Any, tensors: dict[str, tuple[Tensor | None, tuple[int, ...]]]) -> None:
+    """The kernels trust dtypes and shapes: each tensor that is there must have these."""
+    for what, (t, shape) in tensors.items():
+        if t is not None and (t.dtype is not dtype or tuple(t.shape) != shape):
+            raise RuntimeError(f"{name}: {what} must be {dtype} {list(shape)}, got {t.dtype} {list(t.shape)}")
+
+
 def only_adds(mode: str) -> bool:
     """Whether the cell sees nothing but the sums of both parts, whose gradients are then one."""
     return mode != "GRU"
@@ -182,8 +191,14 @@ def recurrent_layer(ctx, x, w, bias, h0, c0, lengths, mode, reverse):
 
     x (T, N, gates · H), the input's part of the gates; w (gates · H, H); h0, c0 (N, H); lengths (N) of int64 or None.
     """
-    x, w, h0, c0 = (None if t is None else t.contiguous() for t in (x, w, h0, c0))
     steps, rows, units = x.shape[0], x.shape[1], w.shape[1]
+    gates, state = CELLS[mode].gates * units, (rows, units)
+    wanted = {"x": (x, (steps, rows, gates)), "w": (w, (gates, units)), "bias": (bias, (gates,))}
+    expect("recurrent_layer", x.dtype, {**wanted, "h": (h0, state), "c": (c0, state)})
+    expect("recurrent_layer", INT64, {"lengths": (lengths, (rows,))})
+    if x.dtype.itemsize < 4:
+        raise RuntimeError(f"recurrent_layer: takes float32 or float64, got {x.dtype}; use x.float()")
+    x, w, bias, h0, c0, lengths = (None if t is None else t.contiguous() for t in (x, w, bias, h0, c0, lengths))
     h, c = (None if given is None else new_empty((steps + 1, rows, units), x.dtype) for given in (h0, c0))
     for states, given in ((h, h0), (c, c0)):
         if states is not None:
@@ -220,6 +235,9 @@ def cell_vjp(ctx: Any, *grads: Any) -> tuple:
 @primitive(cell_vjp, name="recurrent_cell")
 def recurrent_cell(ctx, x, s, states, mode):
     """The states that follow `states` (N, H), given the gates' parts from input and state, (N, gates · H) each."""
+    rows, units = states[0].shape
+    parts = {"x": (x, (rows, CELLS[mode].gates * units)), "s": (s, (rows, CELLS[mode].gates * units))}
+    expect("recurrent_cell", x.dtype, {**parts, **{f"state {k}": (t, (rows, units)) for k, t in enumerate(states)}})
     x, s, *states = (t.contiguous() for t in (x, s, *states))
     ctx.mode = mode
     ctx.save(x, s, *states)

@@ -174,13 +174,12 @@ class RNNBase(Module):
             state[0],
             state[1] if state[1:] else None,
         )
-        dtype = x.dtype
-        if dtype.itemsize == 2:
-            given = tuple(None if t is None else t.float() for t in given)
+        # What is narrower than float32, or was made so by autocast, is computed in float32.
+        dtype = projected.dtype
+        inner = fb.float32 if dtype.itemsize == 2 else dtype
+        given = tuple(None if t is None else t.to(inner) for t in given)
         output, *last = recurrent_layer(*given, lengths, self.mode, reverse)
-        if dtype.itemsize == 2:
-            output, *last = (t.to(dtype) for t in (output, *last))
-        return output, tuple(last)
+        return output.to(dtype), tuple(t.to(dtype) for t in last)
 
     def _projected(
         self, x: Tensor, state: State, weights: dict[str, Tensor], reverse: bool, lengths: Tensor | None
@@ -190,6 +189,7 @@ class RNNBase(Module):
         for t in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
             h, c = state
             gates = F.linear(h, weights["weight_hh"], weights.get("bias_hh"))
+            c = c.to(gates.dtype)
             h, c = recurrent_cell(x[t], gates, (c, c), self.mode)
             following = (F.linear(h, weights["weight_hr"]), c)
             if lengths is not None:
@@ -293,8 +293,9 @@ class RNNCellBase(Module):
         elif any(s.dim() != input.dim() for s in state):
             raise ValueError(f"{type(self).__name__}: expected states of {input.dim()} dimensions, as the input has")
         x, s = F.linear(input, self.weight_ih, self.bias_ih), F.linear(state[0], self.weight_hh, self.bias_hh)
+        state = tuple(t.to(x.dtype) for t in state)
         if input.dim() == 2:
-            return recurrent_cell(x, s, tuple(state), mode)
+            return recurrent_cell(x, s, state, mode)
         after = recurrent_cell(x.unsqueeze(0), s.unsqueeze(0), tuple(t.unsqueeze(0) for t in state), mode)
         return tuple(t.squeeze(0) for t in after)
 
