@@ -41,7 +41,8 @@ def get_total_norm(
     if not tensors:
         return fb.tensor(0.0)
     order = float(norm_type)
-    if order == 2 and not fb.is_grad_enabled() and all(t.is_floating_point() and t.layout == "strided" for t in tensors):
+    dense = all(t.is_floating_point() and t.layout == "strided" for t in tensors)
+    if order == 2 and dense and not fb.is_grad_enabled():
         norms = [norm2(t, None, False) for t in tensors]  # the reduction itself: there is nothing to record
     else:
         norms = [t.norm(order) for t in tensors]
