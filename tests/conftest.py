@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
 
 import flambeau as fb
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
