@@ -136,7 +136,7 @@ def reset_peak_memory_stats():
 
     >>> fb.reset_peak_memory_stats()
     >>> stats = fb.memory_stats()
-    >>> stats["peak"] == stats["live"]
+    >>> stats["peak"] >= stats["live"]
     True
     """
     fb_memory_reset_peak()
