@@ -119,6 +119,15 @@ NAMES = {
     "ShortTensor finfo iinfo",
 }  # fmt: skip
 
+EACH = (  # of these there is `_foreach_` with each name, and with it and an underscore
+    "abs acos add addcdiv addcmul asin atan ceil clamp_max clamp_min cos cosh div erf erfc exp expm1 floor frac lerp "
+    "lgamma log log10 log1p log2 maximum minimum mul neg pow reciprocal round rsqrt sigmoid sign sin sinh sqrt sub tan "
+    "tanh trunc"
+)
+NAMES["foreach"] = " ".join(f"_foreach_{name} _foreach_{name}_" for name in EACH.split())
+NAMES["foreach"] += " _foreach_clone _foreach_copy_ _foreach_max _foreach_mm _foreach_norm _foreach_powsum"
+NAMES["foreach"] += " _foreach_zero_"
+
 # Module -> the hooks it sets (`_core.set_hook`).
 HOOKS = {
     "autograd.anomaly": "check_anomaly traceback",
