@@ -64,7 +64,7 @@ _subpackages = frozenset(
     ("__config__", "_dynamo", "_inductor", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed")
     + ("hub", "jit", "mps", "onnx", "profiler", "random", "version", "xpu")
     + ("array_api", "autograd", "cli", "distributions", "fft", "func", "linalg", "metrics", "multiprocessing", "nn")
-    + ("optim", "serialization", "sparse", "special", "testing", "types", "utils")
+    + ("optim", "serialization", "signal", "sparse", "special", "testing", "types", "utils")
 )
 _internal = frozenset(("Any", "DTYPES", "DType", "TYPE_CHECKING", "annotations", "core", "deferred", "eager", "ops"))
 __all__ = [n for n in {*globals()} - _internal - _subpackages | {*_deferred.FUNCTIONS} if n[0] != "_"]

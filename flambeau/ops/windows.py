@@ -46,6 +46,22 @@ def cosines(*terms: float) -> Callable[[Tensor, int], Tensor]:
     return shape
 
 
+def triangle(k: Tensor, n: int) -> Tensor:
+    """1 − |2k/n − 1|"""
+    return 1 - TABLE["abs"](k * (2 / n) - 1)
+
+
+def bell(beta: float) -> Callable[[Tensor, int], Tensor]:
+    """I₀(β √(1 − (2k/n − 1)²)) / I₀(β)"""
+
+    def shape(k: Tensor, n: int) -> Tensor:
+        inside = TABLE["clamp_min"](1 - TABLE["square"](k * (2 / n) - 1), 0.0)
+        i0 = TABLE["i0"]
+        return i0(beta * TABLE["sqrt"](inside)) / i0(k[:1] * 0 + beta)
+
+    return shape
+
+
 def hann_window(
     window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None, device: Any = None,
     pin_memory: bool = False, requires_grad: bool = False,
@@ -91,10 +107,6 @@ def bartlett_window(
     >>> fb.bartlett_window(4)
     tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
-
-    def triangle(k: Tensor, n: int) -> Tensor:
-        return 1 - TABLE["abs"](k * (2 / n) - 1)
-
     return window("bartlett_window", window_length, periodic, triangle, dtype, requires_grad)
 
 
@@ -107,10 +119,4 @@ def kaiser_window(
     >>> fb.kaiser_window(3, periodic=False, beta=2.0)
     tensor([0.4387, 1.0000, 0.4387])
     """
-
-    def bell(k: Tensor, n: int) -> Tensor:
-        inside = TABLE["clamp_min"](1 - TABLE["square"](k * (2 / n) - 1), 0.0)
-        i0 = TABLE["i0"]
-        return i0(beta * TABLE["sqrt"](inside)) / i0(k[:1] * 0 + beta)
-
-    return window("kaiser_window", window_length, periodic, bell, dtype, requires_grad)
+    return window("kaiser_window", window_length, periodic, bell(beta), dtype, requires_grad)

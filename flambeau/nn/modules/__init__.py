@@ -152,3 +152,5 @@ from flambeau.nn.modules.vision import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )  # fmt: skip
+
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, type)]
