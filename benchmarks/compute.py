@@ -141,11 +141,6 @@ for _kernel, _stride, _channels, _size, _groups in (
         _conv(f"{_name}, batch {_batch}", _batch, _channels, _size, _kernel, _stride, _groups, reach=0.85)
 
 
-@case("max_pool2d 2×2 of (64, 64, 56, 56)", traffic=4.0 * 64 * 64 * 56 * 56 * 1.25)
-def max_pool2d(fb):
-    return "pool(x, 2)", {"pool": fb.nn.functional.max_pool2d, "x": fb.rand(64, 64, 56, 56)}
-
-
 @case("batch_norm in training of (64, 64, 56, 56)", traffic=4.0 * 64 * 64 * 56 * 56 * 3)
 def batch_norm(fb):
     return "layer(x)", {"layer": fb.nn.BatchNorm2d(64), "x": fb.rand(64, 64, 56, 56)}

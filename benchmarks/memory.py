@@ -10,6 +10,8 @@ from .case import case
 N = 1 << 24
 READ = WRITE = 4.0 * N
 ROWS = (4096, 4096)
+IMAGES = 4.0 * 64 * 64 * 56 * 56
+VOCABULARY = 1 << 15
 
 
 @case("a + b", reach=0.40, traffic=2 * READ + WRITE, share=0.85)
@@ -95,12 +97,18 @@ def chain(fb):
     return "((((a * 2 + 1).tanh() - 0.5) * 3).relu() + 1) * 0.1", {"a": fb.randn(N)}
 
 
+@case("chain of twelve ops", reach=0.40, traffic=12 * (READ + WRITE))
+def chain_of_twelve(fb):
+    chain = "(((((((a * 2 + 1).tanh() - 0.5) * 3).relu() + 1) * 0.1).sigmoid() - 0.2).abs() + 0.3).sqrt()"
+    return chain, {"a": fb.randn(N)}
+
+
 @case("mse_loss", traffic=2 * READ)
 def mse_loss(fb):
     return "loss(a, b)", {"loss": fb.nn.functional.mse_loss, "a": fb.rand(N), "b": fb.rand(N)}
 
 
-@case("var", traffic=READ)
+@case("var", reach=0.40, traffic=READ)
 def var(fb):
     return "a.var()", {"a": fb.rand(N)}
 
@@ -110,7 +118,7 @@ def max(fb):
     return "a.max(0)", {"a": fb.rand(ROWS)}
 
 
-@case("argmax of rows", traffic=READ)
+@case("argmax of rows", reach=0.40, traffic=READ)
 def argmax(fb):
     return "a.argmax(1)", {"a": fb.rand(ROWS)}
 
@@ -125,7 +133,7 @@ def cumsum(fb):
     return "a.cumsum(0)", {"a": fb.rand(ROWS)}
 
 
-@case("a.t().contiguous()", traffic=READ + WRITE)
+@case("a.t().contiguous()", reach=0.40, traffic=READ + WRITE)
 def transpose(fb):
     return "a.t().contiguous()", {"a": fb.rand(ROWS)}
 
@@ -146,7 +154,7 @@ def embedding(fb):
     return "embedding(index, table)", {"embedding": fb.nn.functional.embedding, **names}
 
 
-@case("dropout", traffic=READ + WRITE)
+@case("dropout", reach=0.40, traffic=READ + WRITE)
 def dropout(fb):
     return "dropout(a, 0.1)", {"dropout": fb.nn.functional.dropout, "a": fb.rand(N)}
 
@@ -161,14 +169,69 @@ def randn(fb):
     return f"randn({N})", {"randn": fb.randn}
 
 
-@case("cross_entropy of (16384, 1024), forward + backward", traffic=2 * READ + WRITE)
+@case("bernoulli of 0.3", traffic=WRITE)
+def bernoulli(fb):
+    return "a.bernoulli_(0.3)", {"a": fb.zeros(N)}
+
+
+@case("max_pool2d 2×2 of (64, 64, 56, 56)", reach=0.40, traffic=1.25 * IMAGES)
+def max_pool2d(fb):
+    return "pool(x, 2)", {"pool": fb.nn.functional.max_pool2d, "x": fb.rand(64, 64, 56, 56)}
+
+
+@case("max_pool2d 3×3 stride 2 of (64, 64, 56, 56), forward + backward", reach=0.40, traffic=2.75 * IMAGES)
+def max_pool2d_backward(fb):
+    names = {"pool": fb.nn.functional.max_pool2d, "x": fb.rand(64, 64, 56, 56, requires_grad=True)}
+    return "pool(x, 3, 2, 1).backward(g); x.grad = None", {**names, "g": fb.rand(64, 64, 28, 28)}
+
+
+@case("bilinear upsampling of (16, 64, 64, 64) by 2", reach=0.40, traffic=0.25 * READ + WRITE)
+def bilinear(fb):
+    names = {"interpolate": fb.nn.functional.interpolate, "x": fb.rand(16, 64, 64, 64)}
+    return "interpolate(x, scale_factor=2, mode='bilinear')", names
+
+
+@case("bilinear upsampling of (16, 64, 64, 64) by 2, forward + backward", reach=0.40, traffic=1.5 * READ + 1.25 * WRITE)
+def bilinear_backward(fb):
+    names = {"interpolate": fb.nn.functional.interpolate, "x": fb.rand(16, 64, 64, 64, requires_grad=True)}
+    names["g"] = fb.rand(16, 64, 128, 128)
+    return "interpolate(x, scale_factor=2, mode='bilinear').backward(g); x.grad = None", names
+
+
+@case("batch_norm in training of (64, 64, 56, 56), forward + backward", reach=0.50, traffic=8 * IMAGES)
+def batch_norm_backward(fb):
+    names = {"layer": fb.nn.BatchNorm2d(64), "x": fb.rand(64, 64, 56, 56, requires_grad=True)}
+    return "layer(x).backward(g); x.grad = None", {**names, "g": fb.rand(64, 64, 56, 56)}
+
+
+@case("softmax over a vocabulary of 32768, 512 rows, forward + backward", reach=0.50, traffic=3 * READ + 2 * WRITE)
+def softmax_backward(fb):
+    a = fb.randn(512, VOCABULARY, requires_grad=True)
+    return "a.softmax(-1).backward(g); a.grad = None", {"a": a, "g": fb.rand(512, VOCABULARY)}
+
+
+@case("cross_entropy over a vocabulary of 32768, 512 rows, forward + backward", reach=0.50, traffic=2 * READ + WRITE)
+def cross_entropy_vocabulary(fb):
+    x = fb.randn(512, VOCABULARY, requires_grad=True)
+    names = {"loss": fb.nn.functional.cross_entropy, "x": x, "y": fb.randint(0, VOCABULARY, (512,))}
+    return "loss(x, y).backward(); x.grad = None", names
+
+
+@case("gradient of an embedding of (32768, 256), 16384 words", reach=0.50, traffic=1024.0 * (VOCABULARY + 2 * 16384))
+def embedding_backward(fb):
+    table, index = fb.rand(VOCABULARY, 256, requires_grad=True), fb.randint(0, VOCABULARY, (16384,))
+    names = {"embedding": fb.nn.functional.embedding, "table": table, "index": index, "g": fb.rand(16384, 256)}
+    return "embedding(index, table).backward(g); table.grad = None", names
+
+
+@case("cross_entropy of (16384, 1024), forward + backward", reach=0.50, traffic=2 * READ + WRITE)
 def cross_entropy(fb):
     x = fb.randn(16384, 1024, requires_grad=True)
     names = {"loss": fb.nn.functional.cross_entropy, "x": x, "y": fb.randint(0, 1024, (16384,))}
     return "loss(x, y).backward(); x.grad = None", names
 
 
-@case("layer_norm over rows of 4096, forward + backward", traffic=3 * READ + 2 * WRITE)
+@case("layer_norm over rows of 4096, forward + backward", reach=0.50, traffic=3 * READ + 2 * WRITE)
 def layer_norm_backward(fb):
     a, g = fb.randn(ROWS, requires_grad=True), fb.rand(ROWS)
     weight = fb.rand(4096, requires_grad=True)
@@ -176,7 +239,7 @@ def layer_norm_backward(fb):
     return "norm(a, (4096,), w).backward(g); a.grad = w.grad = None", names
 
 
-@case("sort, 4 M")
+@case("sort, 4 M", reach=0.40)
 def sort(fb):
     return "a.sort()", {"a": fb.rand(1 << 22)}
 
