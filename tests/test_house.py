@@ -22,7 +22,7 @@ LAYERS = [
     ["core", "deferred"],
     ["device"],
     ["ir"],
-    ["ops", "sparse", "linalg", "fft", "special", "codegen"],
+    ["ops", "sparse", "linalg", "fft", "special", "signal", "codegen"],
     ["eager"],
     ["autograd", "compiler"],
     ["_printing", "serialization", "api", "multiprocessing", "array_api", "amp", "backends", "cpu", "cuda"],
