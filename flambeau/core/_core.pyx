@@ -25,6 +25,7 @@ One extension in several rooms, each included below:
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
     sparse.pxi     what an operation becomes when an operand is sparse
+    resolved.pxi   operations that are wholly planned, and functions that come to one
     contract.pxi   matrix products and convolutions, for the C driver
     moves.pxi      small moves of bytes: zeros, joins, rows; indices looked at
     dlpack.pxi     memory exchanged with other array libraries
@@ -103,6 +104,7 @@ include "planned.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
 include "sparse.pxi"
+include "resolved.pxi"
 include "contract.pxi"
 include "attention.pxi"
 include "recurrent.pxi"

@@ -32,17 +32,45 @@ cdef class Step:
 
 @cython.final
 cdef class Plan:
-    """`made` are the (shape, dtype) of results and then of scratch, of which the first `keep` (all) are returned."""
-    cdef tuple steps
-    cdef list shapes
-    cdef list codes
-    cdef int keep
+    """`made` are the (shape, dtype) of results and then of scratch, of which the first `keep` (all) are returned.
 
-    def __init__(self, made, *steps, int keep=-1):
-        self.steps = steps
-        self.shapes = [tuple(shape) for shape, _ in made]
+    Of a primitive: `saves` says which tensors, counted over arguments and results, its vjp gets as ctx.saved, and
+    `note` is its ctx.note. `held` are tensors whose addresses are among the numbers of steps.
+    """
+    cdef tuple steps
+    cdef list codes
+    cdef int64_t *sizes     # of each of what is made: how many dimensions, and their sizes
+    cdef int keep
+    cdef readonly tuple saves
+    cdef readonly object note
+    cdef tuple held
+
+    def __init__(self, made, *steps, int keep=-1, tuple saves=(), note=None, tuple held=()):
+        cdef int64_t[64] sizes
+        cdef Py_ssize_t at = 0, total = 0
+        cdef int nd
+        self.steps, self.saves, self.note, self.held = steps, saves, note, held
         self.codes = [dtype_code(dtype) for _, dtype in made]
-        self.keep = len(self.shapes) if keep < 0 else keep
+        self.keep = len(self.codes) if keep < 0 else keep
+        for shape, _ in made:
+            total += 1 + len(shape)
+        self.sizes = <int64_t *> malloc(max(total, 1) * sizeof(int64_t))
+        if self.sizes == NULL:
+            raise MemoryError()
+        for shape, _ in made:
+            nd = parse_shape((tuple(shape),), sizes)
+            self.sizes[at] = nd
+            memcpy(self.sizes + at + 1, sizes, nd * sizeof(int64_t))
+            at += 1 + nd
+
+    def __dealloc__(self):
+        free(self.sizes)
+
+
+cdef struct Given:
+    PyObject *arguments[MAXPLANNED]  # the tensors of a call, as they were given, and …
+    PyObject *tensors[MAXPLANNED]    # … as kernels read them; what a plan makes comes after them
+    int count
 
 
 @cython.final
@@ -62,32 +90,34 @@ cdef class Planned:
         return f"<planned {self.build.__name__}>"
 
     def __call__(self, *args):
+        cdef Given given
+        cdef list copies = []
+        cdef Plan plan = self.find(args, &given, copies)
+        return returned(plan, carry_out(plan, &given))
+
+    def carried_out(self, ctx, tuple args):
+        """The results of a primitive; ctx is given what its plan says."""
+        cdef Given given
+        cdef list copies = []
+        cdef Plan plan = self.find(args, &given, copies)
+        cdef list made = carry_out(plan, &given)
+        ctx.note = plan.note
+        if plan.saves:
+            ctx.save(*saved_by(plan, &given, made))
+        return returned(plan, made)
+
+    cdef Plan find(self, tuple args, Given *given, list copies):
+        """The plan for these arguments; `given` is filled with their tensors, which `copies` keeps alive."""
         cdef Py_ssize_t n = PyTuple_GET_SIZE(args), i
         cdef tuple key = PyTuple_New(n)
         cdef object part
         cdef Tensor t
-        cdef PyObject *ts[MAXPLANNED]
-        cdef int64_t[65] looks
-        cdef int nt = 0
-        cdef list copies = None
+        given.count = 0
         for i in range(n):
             part = <object> PyTuple_GET_ITEM(args, i)
             if isinstance(part, Tensor):
-                t = <Tensor> part
-                if t.sparse:
-                    no_memory(t, "a kernel")
-                if not (self.strided or t.contig):
-                    t = clone_contiguous(t)
-                    if copies is None:
-                        copies = []
-                    copies.append(t)
-                if nt == MAXPLANNED:
-                    raise ValueError(f"a plan has at most {MAXPLANNED} tensors")
-                ts[nt] = <PyObject *> t
-                nt += 1
-                looks[0] = t.code
-                memcpy(&looks[1], t.dims, 2 * t.ndims * sizeof(int64_t))
-                part = PyBytes_FromStringAndSize(<char *> looks, (1 + 2 * t.ndims) * sizeof(int64_t))
+                t = add_given(given, <Tensor> part, self.strided, copies)
+                part = look_of(t)
             Py_INCREF(part)
             PyTuple_SET_ITEM(key, i, part)
         found = self.plans.get(key)
@@ -95,36 +125,69 @@ cdef class Planned:
             if len(self.plans) >= PLANS:
                 self.plans.clear()
             found = self.plans[key] = self.build(*args)
-        return carry_out(<Plan?> found, ts, nt)
+        return <Plan?> found
 
 
 cdef extern from "Python.h":
     object PyBytes_FromStringAndSize(const char *v, Py_ssize_t n)
 
 
-cdef object carry_out(Plan plan, PyObject **ts, int nt):
+cdef inline object look_of(Tensor t):
+    """What a plan depends on of a tensor: dtype, sizes and strides."""
+    cdef int64_t[65 + 64] looks
+    looks[0] = t.code
+    memcpy(&looks[1], t.dims, 2 * t.ndims * sizeof(int64_t))
+    return PyBytes_FromStringAndSize(<char *> looks, (1 + 2 * t.ndims) * sizeof(int64_t))
+
+
+cdef Tensor add_given(Given *given, Tensor t, bint strided, list copies):
+    if given.count == MAXPLANNED:
+        raise ValueError(f"a plan has at most {MAXPLANNED} tensors")
+    given.arguments[given.count] = <PyObject *> t
+    if t.sparse:
+        no_memory(t, "a kernel")
+    if not (strided or t.contig):
+        t = clone_contiguous(t)
+        copies.append(t)
+    given.tensors[given.count] = <PyObject *> t
+    given.count += 1
+    return t
+
+
+cdef list carry_out(Plan plan, Given *given):
+    """Allocates what the plan makes, runs its steps and returns all that was made."""
     cdef int64_t[96] slots
-    cdef int64_t[64] sizes
-    cdef int i, nd, count = len(plan.shapes)
+    cdef int64_t *sizes = plan.sizes
+    cdef int i, nt = given.count, count = len(plan.codes)
     cdef list made = PyList_New(count)
     cdef Step step
     cdef Tensor t
-    cdef tuple shape
     if nt + count > MAXPLANNED:
         raise ValueError(f"a plan has at most {MAXPLANNED} tensors, got {nt + count}")
     for i in range(count):
-        shape = <tuple> plan.shapes[i]
-        nd = parse_shape((shape,), sizes)
-        t = empty(plan.codes[i], nd, sizes)
+        t = empty(plan.codes[i], <int> sizes[0], sizes + 1)
+        sizes += 1 + sizes[0]
         Py_INCREF(t)
         PyList_SET_ITEM(made, i, t)
-        ts[nt + i] = <PyObject *> t
+        given.tensors[nt + i] = <PyObject *> t
     if fb_interpreters:
-        interpret(LAUNCH, tuple([<object> ts[i] for i in range(nt + count)]), {}, None, 0)
+        interpret(LAUNCH, tuple([<object> given.tensors[i] for i in range(nt + count)]), {}, None, 0)
     for step in plan.steps:
         for i in range(step.ntensors):
-            slots[i] = <int64_t> (<Tensor> ts[step.tensors[i]]).ptr
+            slots[i] = <int64_t> (<Tensor> given.tensors[step.tensors[i]]).ptr
         memcpy(&slots[step.ntensors], step.numbers, step.nnumbers * sizeof(int64_t))
         if step.extent:
             run_kernel(step.address, slots, step.extent, step.grain, step.work)
+    return made
+
+
+cdef inline object returned(Plan plan, list made):
     return made[0] if plan.keep == 1 else tuple(made[:plan.keep])
+
+
+cdef tuple saved_by(Plan plan, Given *given, list made):
+    cdef int at
+    cdef list saved = []
+    for at in plan.saves:
+        saved.append(<object> given.arguments[at] if at < given.count else made[at - given.count])
+    return tuple(saved)

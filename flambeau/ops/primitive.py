@@ -1,8 +1,8 @@
 """How an op that isn't pointwise is declared: a forward in Python over kernels, and its backward in terms of other ops.
 
 `@primitive` makes an op of `forward(ctx, *arguments)`; `ctx.save(...)` keeps tensors for `vjp(ctx, *gradients)`.
-`@generated` makes a kernel builder compile once per key, `@planned` remembers how kernels are launched. Imports core
-and ir.
+`@generated` makes a kernel builder compile once per key, `@planned` remembers how kernels are launched;
+`@planned_primitive` is both op and plan, and `@resolved` the public function in front of one. Imports core and ir.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import _core
-from ..core._core import Plan, Planned, Primitive, Tensor
+from ..core._core import Plan, Planned, PlannedPrimitive, Primitive, Resolution, Resolved, Tensor
 
 if TYPE_CHECKING:
     from ..ir.kernel import Kernel
@@ -47,8 +47,16 @@ def without_ctx(forward: Callable[..., Any]) -> Any:
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
+def parameters(build: Callable[..., Any]) -> Any:
+    import inspect
+
+    return inspect.signature(build)
+
+
 _core.set_hook("signature", without_ctx)
-copyreg.pickle(Primitive, lambda op: op.__qualname__)  # by reference, as functions are
+_core.set_hook("parameters", parameters)
+for kind in (Primitive, PlannedPrimitive):
+    copyreg.pickle(kind, lambda op: op.__qualname__)  # by reference, as functions are
 
 
 def generated(build: Callable[..., Kernel]) -> Callable[..., int]:
@@ -68,3 +76,32 @@ def planned(*, strided: bool = False) -> Callable[[Callable[..., Plan]], Planned
     where plans are `strided`, any, and is asked for each of their strides.
     """
     return functools.partial(Planned, strided=strided)
+
+
+def planned_primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", strided: bool = False):
+    """Registers build(*tensors and parameters) -> Plan as an op that is differentiated by vjp(ctx, *gradients).
+
+    ctx has the tensors that the plan `saves` as ctx.saved, and its `note` as ctx.note.
+    """
+
+    def register(build: Callable[..., Plan]) -> PlannedPrimitive:
+        work = Planned(build, strided)
+
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            return work.carried_out(ctx, arguments)
+
+        op = PlannedPrimitive(name or build.__name__, forward, vjp, work, build.__doc__)
+        op.__module__, op.__qualname__ = build.__module__, build.__name__
+        PRIMITIVES[op.name] = op
+        return op
+
+    return register
+
+
+def resolved(function: Callable[..., Tensor | Resolution]) -> Resolved:
+    """A public function that checks its arguments and returns the Resolution they come to, or the result itself.
+
+    A Resolution is remembered for tensors of the same dtypes, sizes and strides and equal parameters, so the function
+    may look at nothing else.
+    """
+    return functools.update_wrapper(Resolved(function), function)
