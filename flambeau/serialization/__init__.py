@@ -13,6 +13,7 @@ import os
 from typing import Any, BinaryIO
 
 from .tensors import FormatError
+from .trusted import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 
 
 def save(
@@ -71,9 +72,10 @@ def load(
     """Reads what `save` or PyTorch's `torch.save` wrote; nothing in a file is executed unless weights_only=False.
 
     map_location: where tensors go that were saved on a device that isn't here ('cpu', a device, a dict, a function).
-    weights_only: True reads data only. False unpickles a PyTorch file as Python does, which runs what its writer chose:
-    for files you trust, such as whole pickled models; torch's names in it are found in flambeau. mmap: tensors become
-    views of a private mapping of the file, read from disk when touched; checksums of tensors aren't verified then.
+    weights_only: True reads data only, and objects of what `serialization.add_safe_globals` names. False unpickles a
+    PyTorch file as Python does, which runs what its writer chose: for files you trust, such as whole pickled models;
+    torch's names in it are found in flambeau. mmap: tensors become views of a private mapping of the file, read from
+    disk when touched; checksums of tensors aren't verified then.
     pickle_module and pickle_load_args are PyTorch's and change nothing. Raises FormatError (a RuntimeError) for files
     that are truncated, corrupted or forged.
 
@@ -102,4 +104,6 @@ def load(
         raise source.error(f"the file {what} (it begins with {start!r})" if source.size else f"the file {what}")
 
 
-__all__ = ["FormatError", "load", "save"]
+__all__ = [
+    "FormatError", "add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save",
+]  # fmt: skip

@@ -20,10 +20,15 @@ SCALARS = (str, int, float, bool, bytes, type(None))
 
 
 class Name:
-    """A global that the file mentions, and what it may do: be called with arguments, or stand for a value."""
+    """A global that the file mentions, and what it may do: be called with arguments, or stand for a value.
 
-    def __init__(self, path: str, call: Callable[..., Any] | None = None, value: Any = None) -> None:
-        self.path, self.call, self.value = path, call, value
+    vouched: the program answers for it, so that objects of the class are made and filled as pickle does it.
+    """
+
+    def __init__(
+        self, path: str, call: Callable[..., Any] | None = None, value: Any = None, vouched: bool = False
+    ) -> None:
+        self.path, self.call, self.value, self.vouched = path, call, value, vouched
 
 
 class Unpickler:
@@ -38,6 +43,7 @@ class Unpickler:
         self.data, self.names, self.persistent, self.where, self.at = data, names, persistent, where, at
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.vouched = tuple(n.value for n in names.values() if n.vouched and isinstance(n.value, type))
 
     def error(self, what: str) -> FormatError:
         return FormatError(f"load: {self.where}: {what}; nothing of it was executed")
@@ -104,7 +110,7 @@ class Unpickler:
 
     def top(self, *kinds: type) -> Any:
         x = self.stack[-1]
-        if type(x) not in kinds:
+        if type(x) not in kinds and not (type(x) in self.vouched and isinstance(x, kinds)):
             raise self.error(f"a {type(x).__name__} where a {kinds[0].__name__} is expected")
         return x
 
@@ -114,8 +120,8 @@ class Unpickler:
         name = self.names.get(path)
         if name is None:
             raise self.error(
-                f"names {path!r}, which isn't among what checkpoints of tensors need (weights_only=False takes it, "
-                "from a file you trust)"
+                f"names {path!r}, which isn't among what checkpoints of tensors need (from a file you trust, "
+                "weights_only=False takes it; serialization.add_safe_globals allows a harmless class by itself)"
             )
         self.push(name)
 
@@ -129,9 +135,19 @@ class Unpickler:
             raise self.error(f"calls {getattr(function, 'path', type(function).__name__)}")
         self.push(function.call(*args))
 
+    def make(self) -> None:
+        """An object without its initialiser where the program vouches for the class; otherwise a call."""
+        if isinstance(self.stack[-2], Name) and self.stack[-2].vouched:
+            args, name = self.pop(), self.stack.pop()
+            self.push(name.value.__new__(name.value, *args))
+        else:
+            self.reduce()
+
     def build(self) -> None:
-        """Attributes: PyTorch gives a module's state dict a `_metadata`; nothing else has any."""
+        """Attributes: PyTorch gives a module's state dict a `_metadata`; else only what is vouched for has any."""
         state = self.pop()
+        if type(self.stack[-1]) in self.vouched:
+            return fill(self.stack[-1], state)
         target = self.top(OrderedDict)
         if type(state) is not dict or set(state) - {"_metadata"}:
             raise self.error("sets attributes other than a state dict's _metadata")
@@ -164,6 +180,18 @@ class Unpickler:
         if len(text) > 4000:
             raise self.error("a number of more than 4000 digits")
         return int(text.removesuffix("L"))
+
+
+def fill(thing: Any, state: Any) -> None:
+    """What pickle does with an object's state."""
+    if hasattr(thing, "__setstate__"):
+        thing.__setstate__(state)
+        return
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if attributes:
+        thing.__dict__.update(attributes)
+    for name, value in (slots or {}).items():
+        setattr(thing, name, value)
 
 
 def tuple_of(n: int) -> Callable[[Unpickler], None]:
@@ -211,5 +239,5 @@ OPCODES: dict[int, Callable[[Unpickler], Any]] = {
     0x90: lambda p: (x := p.to_mark(), p.top(set).update(map(p.hashable, x))),
     # names, calls, storages
     ord("c"): lambda p: p.find(f"{p.line()}.{p.line()}"), 0x93: U.stack_global,
-    ord("R"): U.reduce, 0x81: U.reduce, ord("b"): U.build, ord("Q"): lambda p: p.push(p.persistent(p.pop())),
+    ord("R"): U.reduce, 0x81: U.make, ord("b"): U.build, ord("Q"): lambda p: p.push(p.persistent(p.pop())),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from . import trusted
 from .archive import device, dtype, finish, size
 from .pickles import Name, Unpickler
 from .tensors import ITEMSIZE, FormatError, Layout, Source, Storage
@@ -104,7 +105,7 @@ def elements(items: Any = ()) -> set:
 
 
 def names(where: str) -> dict[str, Name]:
-    """All that a pickle of PyTorch's may name."""
+    """All that a pickle of PyTorch's may name, with what the program vouches for."""
     calls: dict[str, Callable[..., Any]] = {
         "torch._utils._rebuild_tensor_v2": rebuild(where),
         "torch._utils._rebuild_tensor": rebuild(where),
@@ -132,7 +133,7 @@ def names(where: str) -> dict[str, Name]:
         )
     for name in [*ITEMSIZE, *SYNONYMS]:
         table[f"torch.{name}"] = Name(f"torch.{name}", value=dtype(SYNONYMS.get(name, name)))
-    return table
+    return trusted.names() | table
 
 
 class Locations:
@@ -315,6 +316,7 @@ def load_legacy(source: Source, map_location: Any = None, trusted: bool = False)
     blank = Storage(source, 0, 0)
     ignored = {path: Name(path, ignore, name.value) for path, name in names(source.name).items()}
     ignored["torch.device"] = ignored["torch.Size"] = Name("", ignore)
+    ignored |= {p: Name(p, Blank, Blank, n.vouched) for p, n in names(source.name).items() if n.vouched}
     ignored |= {p: n for p, n in names(source.name).items() if p.startswith(("collections.", "_codecs."))}
 
     def unpickle(at: int, table: dict[str, Name] = {}, persistent: Callable = storage_id) -> tuple[Any, int]:  # noqa: B006
@@ -362,3 +364,16 @@ def load_legacy(source: Source, map_location: Any = None, trusted: bool = False)
 
 def ignore(*_: Any) -> None:
     return None
+
+
+class Blank:
+    """An object that is read only to be passed over."""
+
+    def __new__(cls, *_: Any) -> Blank:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
