@@ -232,12 +232,35 @@ class Values:
         even = self.even(buffer, index)
         if even is not None:
             return self.load_pair(scope, x, even, width)
+        if self.stride(index) is const(2, "i64"):
+            return decode(scope.emit, self.every_second(scope, buffer, index, width), dtype, width)
         p = self.addresses(scope, buffer, index, width)
         bits = scope.emit(
             f"call {t} @llvm.masked.gather.{suffix}.v{width}p0({wide('ptr', width)} align {size} {p}, "
             f"{wide('i1', width)} {mask or 'splat (i1 true)'}, {t} zeroinitializer)"
         )
         return decode(scope.emit, bits, dtype, width)
+
+    def every_second(self, scope: Scope, buffer: str, index: Expr, width: int) -> str:
+        """What stands at every second place, from two vectors of which the other one ends at the last lane's place."""
+        size, scalar = DTYPES[self.dtypes[buffer]].size, MEMORY[self.dtypes[buffer]]
+        t, lanes, suffix = wide(scalar, width), wide("i1", width), f"v{width}{SUFFIX.get(scalar, scalar)}"
+        first = self.address(scope, buffer, self.value(index, 1))
+        halves = []
+        for start in (0, width - 1):
+            p = scope.emit(f"getelementptr {scalar}, ptr {first}, i64 {start}") if start else first
+            if scope.mask is None:
+                halves.append(scope.emit(f"load {t}, ptr {p}, align {size}"))
+                continue
+            on = picks([(start + k) // 2 if (start + k) % 2 == 0 else width for k in range(width)])
+            mask = scope.emit(f"shufflevector {lanes} {scope.mask}, {lanes} zeroinitializer, {on}")
+            halves.append(
+                scope.emit(
+                    f"call {t} @llvm.masked.load.{suffix}.p0(ptr align {size} {p}, {lanes} {mask}, {t} zeroinitializer)"
+                )
+            )
+        both = picks([2 * k if k < width // 2 else 2 * k + 1 for k in range(width)])
+        return scope.emit(f"shufflevector {t} {halves[0]}, {t} {halves[1]}, {both}")
 
     def even(self, buffer: str, index: Expr) -> Expr | None:
         """The index of the real part, where an index moves through complex numbers one by one."""

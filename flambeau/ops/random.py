@@ -182,22 +182,26 @@ def set_rng_state(state: Tensor) -> None:
 
 
 def philox(key: Expr, call: Expr, index: Expr) -> tuple[Expr, Expr, Expr, Expr]:
-    """Four u32 Exprs: Philox 4x32 with 10 rounds of counter (index, call) under key, all three i64."""
+    """Four u32 Exprs: Philox 4x32 with 10 rounds of counter (index, call) under key, all three i64.
+
+    Words are the lower halves of u64 Exprs whose upper halves may hold anything: a vector instruction multiplies just
+    the lower halves, so nothing is ever widened or narrowed.
+    """
+    half, lower = const(32, "u64"), const(0xFFFFFFFF, "u64")
 
     def halves(x: Expr) -> tuple[Expr, Expr]:
-        return cast(x, "u32"), cast(cast(x, "u64") >> const(32, "u64"), "u32")
+        return cast(x, "u64"), cast(x, "u64") >> half
 
-    def product(m: int, x: Expr) -> tuple[Expr, Expr]:
-        p = const(m, "u64") * cast(x, "u64")
-        return cast(p >> const(32, "u64"), "u32"), cast(p, "u32")
+    def multiplied(m: int, x: Expr) -> Expr:
+        return const(m, "u64") * (x & lower)
 
     k0, k1 = halves(key)
     (c0, c1), (c2, c3) = halves(index), halves(call)
     for _ in range(10):
-        (h0, l0), (h1, l1) = product(0xD2511F53, c0), product(0xCD9E8D57, c2)
-        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
-        k0, k1 = k0 + const(0x9E3779B9, "u32"), k1 + const(0xBB67AE85, "u32")
-    return c0, c1, c2, c3
+        p0, p1 = multiplied(0xD2511F53, c0), multiplied(0xCD9E8D57, c2)
+        c0, c1, c2, c3 = (p1 >> half) ^ (c1 ^ k0), p1, (p0 >> half) ^ (c3 ^ k1), p0
+        k0, k1 = k0 + const(0x9E3779B9, "u64"), k1 + const(0xBB67AE85, "u64")
+    return cast(c0, "u32"), cast(c1, "u32"), cast(c2, "u32"), cast(c3, "u32")
 
 
 def uniform01(words: tuple[Expr, ...], dtype: str) -> Expr:
