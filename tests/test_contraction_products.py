@@ -21,9 +21,11 @@ from contractions import (
     fma32,
     guarded,
     library,
+    matmul,
     matmul_problem,
     needs_cc,
     numbers,
+    plain,
     pointer,
     same,
     word,
@@ -141,7 +143,7 @@ def test_a_template_does_what_its_meaning_says(dtype, target):
     group, sums = GROUPS[dtype], {"bf16": "f32", "i8": "i32"}.get(dtype, dtype)
     lanes = contraction_micro.lanes(sums, target)
     kernel = loaded(contraction_micro.render(sums, target, dtype), target)
-    meaning, width = contraction_products.product(dtype, target).meaning, contraction_micro.tile(target).vectors * lanes
+    meaning, width = contraction_products.product(dtype, target).meaning, contraction_micro.tile(target).widest * lanes
     for m, n, k, seed in ((13, width, 40, 0), (1, 3, 7, 1), (5, lanes, 1, 2), (8, width - 1, 150, 3)):
         if dtype == "bf16":
             (a, x), (b, y) = awkward((m, k, 2), seed), awkward((k, n, 2), seed + 100)
@@ -153,6 +155,19 @@ def test_a_template_does_what_its_meaning_says(dtype, target):
             expected = meaning(x[:, None, i], y[None, i], expected)
         as_words = [np.ascontiguousarray(v).view("u4")[..., 0] if group > 1 else v[..., 0] for v in (a, b)]
         same(tile_of(kernel, *as_words, NUMPY[sums], lanes, width), expected + np.zeros_like(expected))
+
+
+@pytest.mark.parametrize("target", RUNS, ids=lambda t: t.name)
+def test_panels_of_every_width_and_height(target, on_target):
+    """The plan of products has wider panels than that of convolutions; all say what plain C does."""
+    on_target(target)
+    plan, lanes = contraction_matmul.plan("f32"), contraction_micro.lanes("f32", target)
+    for m, n in ((1, 2 * lanes + 1), (7, 3 * lanes), (12, 4 * lanes), (17, 4 * lanes + 1), (29, 7 * lanes - 1), (8, 1)):
+        a, b = numbers((m, 300)), numbers((300, n), seed=1)
+        for x, y in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b))):
+            x, y = (guarded(v) if v.flags.c_contiguous else guarded(v.T).T for v in (x, y))
+            c = guarded(np.empty((m, n), np.float32))
+            same(multiply(plan, x, y, c), matmul(plain(), a, b, np.empty((m, n), np.float32)))
 
 
 def test_the_pairs_of_the_model_are_an_exact_chain_where_nothing_is_tiny():

@@ -43,7 +43,7 @@ def plan(
     # What follows in an fb_contraction is for convolutions.
     return struct.pack(
         "=16q", DTYPES[to].size, group, 1 if part == dtype else 2, starts, sums[0] == "f", pack_a,
-        DTYPES[dtype].size, DTYPES[sums].size, shape.vectors * lanes, lanes, not shape.masked, micro,
+        DTYPES[dtype].size, DTYPES[sums].size, shape.widest * lanes, lanes, not shape.masked, micro,
         dots_kernel(sums) if reads_rows else 0, pack, pack_kernel(sums), finish,
     ) + bytes(64)  # fmt: skip
 

@@ -23,17 +23,33 @@ POINTERS = FIELDS[:5]
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Heights a tile may have, its width in vectors, and whether the target can load part of a vector."""
+    """Heights a tile may have, its width in vectors, and whether the target can load part of a vector.
+
+    `wide` are the heights of tiles twice as wide, for columns that `vectors` don't hold; none if empty.
+    """
 
     heights: tuple[int, ...]
     vectors: int
     masked: bool
+    wide: tuple[int, ...] = ()
+
+    @property
+    def widest(self) -> int:
+        """Vectors in a panel of a matrix product."""
+        return 2 * self.vectors if self.wide else self.vectors
+
+    @property
+    def shapes(self) -> dict[int, tuple[int, ...]]:
+        """Heights by width in vectors, ascending."""
+        found = dict.fromkeys((1, self.vectors), self.heights)
+        return {**found, self.widest: self.wide} if self.wide else found
 
 
 # By (bits of a vector, registers). Enough chains to hide the latency of a multiply-add, and enough rows for b's vectors
-# to be loaded seldom; more rows measure the same and take longer to compile. Small tiles are for the last rows.
+# to be loaded seldom; more rows measure the same and take longer to compile. Small tiles are for the last rows. A wide
+# tile reads an element of a for four vectors of b, so a may come from the second-level cache (3 % at 1024²).
 TILES = {
-    (512, 32): Tile((8, 4, 2, 1), 2, True),
+    (512, 32): Tile((8, 4, 2, 1), 2, True, (6, 4, 2, 1)),
     (256, 16): Tile((6, 3, 1), 2, True),
     (128, 32): Tile((8, 4, 2, 1), 3, False),
 }
@@ -54,12 +70,12 @@ def render(dtype: str, target: Target, operand: str | None = None, starts: bool 
     With `starts`, b has a row after its last, of sums, that a block's sums start from.
     """
     shape, width = tile(target), lanes(dtype, target)
-    widths, how = sorted({1, shape.vectors}), product(operand or dtype, target)
-    parts = [entry(dtype, shape, width, widths)]
+    how = product(operand or dtype, target)
+    parts = [entry(dtype, shape, width)]
     parts += [
         block(dtype, how, height, vectors, width, shape.masked, starts)
-        for vectors in widths
-        for height in shape.heights
+        for vectors, heights in shape.shapes.items()
+        for height in heights
     ]
     parts.append(how.declared(dtype, width))
     parts.append(
@@ -69,7 +85,7 @@ def render(dtype: str, target: Target, operand: str | None = None, starts: bool 
     return "\n".join(parts)
 
 
-def entry(dtype: str, shape: Tile, width: int, widths: list[int]) -> str:
+def entry(dtype: str, shape: Tile, width: int) -> str:
     """Loops over the rows: as long as the tallest tile fits, then the next."""
     size = DTYPES[dtype].size
     out = ["define void @contract(ptr noalias readonly %tile) #0 {", "start:"]
@@ -77,12 +93,20 @@ def entry(dtype: str, shape: Tile, width: int, widths: list[int]) -> str:
         out.append(f"  %at.{name} = getelementptr i64, ptr %tile, i64 {slot}")
         out.append(f"  %{name} = load {'ptr' if name in POINTERS else 'i64'}, ptr %at.{name}, align 8")
     out += [f"  %a_bytes = mul i64 %a_row, {size}", f"  %c_bytes = mul i64 %c_row, {size}"]
-    out += [f"  %narrow = icmp ule i64 %n, {width}", "  %adding = icmp ne i64 %accumulate, 0"]
-    blocks = {v: [f"v{v}.h{h}" for h in shape.heights] for v in widths}
-    out.append(f"  br i1 %narrow, label %{blocks[widths[0]][0]}, label %{blocks[widths[-1]][0]}")
-    for v in widths:
-        source, a, c, m = "start", "%a", "%c", "%m"
-        for h, x, lower in zip(shape.heights, blocks[v], [*blocks[v][1:], "end"], strict=True):
+    out += ["  %adding = icmp ne i64 %accumulate, 0"]
+    blocks = {v: [f"v{v}.h{h}" for h in heights] for v, heights in shape.shapes.items()}
+    *narrower, widest = blocks
+    for v in narrower:
+        out += [
+            f"  %fits.{v} = icmp ule i64 %n, {v * width}",
+            f"  br i1 %fits.{v}, label %{blocks[v][0]}, label %over.{v}",
+        ]
+        out.append(f"over.{v}:")
+    out.append(f"  br label %{blocks[widest][0]}")
+    entries = dict(zip(blocks, ["start", *(f"over.{v}" for v in narrower)], strict=True))
+    for v, heights in shape.shapes.items():
+        source, a, c, m = entries[v], "%a", "%c", "%m"
+        for h, x, lower in zip(heights, blocks[v], [*blocks[v][1:], "end"], strict=True):
             # Two edges enter: from the height above (or the start), and round the loop.
             out += [
                 f"{x}:",
@@ -159,6 +183,11 @@ def block(dtype: str, how: Product, height: int, vectors: int, width: int, maske
         out += ["  %mode = alloca i32", "  %changed = alloca i32", "  call void @llvm.x86.sse.stmxcsr(ptr %mode)"]
         out += ["  %mode.was = load i32, ptr %mode", f"  %mode.is = or i32 %mode.was, {FLUSH}"]
         out += ["  store i32 %mode.is, ptr %changed", "  call void @llvm.x86.sse.ldmxcsr(ptr %changed)"]
+    # c is far away as a rule: it is on its way while the products are summed.
+    for i in range(height):
+        out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
+        out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
+        out += [f"  call void @llvm.prefetch.p0(ptr %c.{i}.{j}, i32 1, i32 3, i32 1)" for j in range(vectors)]
     out += ["  %none = icmp eq i64 %k, 0", "  br i1 %none, label %done, label %loop", "loop:"]
     out.append("  %i = phi i64 [0, %start], [%next, %loop]")
     out += [f"  %s.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
@@ -186,24 +215,23 @@ def block(dtype: str, how: Product, height: int, vectors: int, width: int, maske
     out += [f"  %r.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
     if how.flush:
         out.append("  call void @llvm.x86.sse.ldmxcsr(ptr %mode)")
-    for i in range(height):
-        out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
-        out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
     # To +0 if there is nothing to add to: then no sum is -0, and a product with 0 changes none.
-    out += ["  br i1 %adding, label %add, label %store", "add:"]
-    for i, j in sums:
-        load(f"%old.{i}.{j}", f"%c.{i}.{j}", j, not partial[j])
-    out += ["  br label %store", "store:"]
-    out += [f"  %before.{i}.{j} = phi {v} [zeroinitializer, %done], [%old.{i}.{j}, %add]" for i, j in sums]
+    out.append("  br i1 %adding, label %add, label %store")
     add = "fadd" if dtype[0] == "f" else "add"
-    out += [f"  %z.{i}.{j} = {add} {v} %before.{i}.{j}, %r.{i}.{j}" for i, j in sums]
-    for i, j in sums:
-        if partial[j]:
-            out.append(
-                f"  call void @llvm.masked.store.v{width}{SUFFIX.get(scalar, scalar)}.p0({v} %z.{i}.{j}, "
-                f"ptr align {size} %c.{i}.{j}, {mask_type} %mask.{j})"
-            )
-        else:
-            out.append(f"  store {v} %z.{i}.{j}, ptr %c.{i}.{j}, align {size}")
-    out += ["  ret void", "}"]
+    for way in ("add", "store"):
+        out.append(f"{way}:")
+        for i, j in sums:
+            before, z = f"%old.{i}.{j}" if way == "add" else "zeroinitializer", f"%{way}.{i}.{j}"
+            if way == "add":
+                load(before, f"%c.{i}.{j}", j, not partial[j])
+            out.append(f"  {z} = {add} {v} {before}, %r.{i}.{j}")
+            if partial[j]:
+                out.append(
+                    f"  call void @llvm.masked.store.v{width}{SUFFIX.get(scalar, scalar)}.p0({v} {z}, "
+                    f"ptr align {size} %c.{i}.{j}, {mask_type} %mask.{j})"
+                )
+            else:
+                out.append(f"  store {v} {z}, ptr %c.{i}.{j}, align {size}")
+        out.append("  ret void")
+    out.append("}")
     return "\n".join(out)
