@@ -18,10 +18,12 @@ from .core._core import Tensor
 NAMES = {
     "amp.autocast_mode": "autocast clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
     "get_autocast_gpu_dtype is_autocast_cache_enabled is_autocast_cpu_enabled is_autocast_enabled "
-    "set_autocast_cache_enabled set_autocast_dtype",
+    "set_autocast_cache_enabled set_autocast_dtype set_autocast_enabled",
+    "amp.grad_scaler": "GradScaler",
     "array_api.tensor": ".__array_namespace__ .to_device",
     "control": "cond while_loop",
     "mapped": "from_file",
+    "ops.adaptive": "adaptive_avg_pool2d",
     "ops.segments": "segment_reduce",
     "_printing": "get_printoptions set_printoptions",
     "dlpack": "from_dlpack to_dlpack .__dlpack__ .__dlpack_device__",
@@ -74,7 +76,7 @@ NAMES = {
     ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.normalization": "batch_norm group_norm layer_norm rms_norm",
-    "ops.pooling": "adaptive_avg_pool2d avg_pool2d max_pool2d",
+    "ops.pooling": "avg_pool2d max_pool2d",
     "ops.poisson": "poisson",
     "ops.random": "Generator default_generator dropout get_rng_state initial_seed manual_seed rand rand_like randint "
     "randint_like randn randn_like randperm seed set_rng_state",

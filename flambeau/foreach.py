@@ -68,6 +68,7 @@ def over_lists(name: str) -> Callable[..., tuple | None]:
         return None if name.endswith("_") else results
 
     each.__name__ = each.__qualname__ = called
+    each.__module__ = __name__
     each.__doc__ = f"{name} of each tensor of a list, with what stands at its place in further lists."
     return each
 
@@ -75,4 +76,5 @@ def over_lists(name: str) -> Callable[..., tuple | None]:
 def __getattr__(name: str) -> Any:
     if not name.startswith("_foreach_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return over_lists(name.removeprefix("_foreach_"))
+    made = globals()[name] = over_lists(name.removeprefix("_foreach_"))
+    return made

@@ -163,3 +163,24 @@ def test_scaler_skips_backs_off_and_grows():
     assert again.state_dict() == scaler.state_dict()
     off = fb.amp.GradScaler(enabled=False)
     assert off.scale(w) is w and off.state_dict() == {} and off.get_scale() == 1.0
+
+
+def test_autocast_switched_on_and_off_by_hand():
+    def product():
+        return (fb.ones(2, 2) @ fb.ones(2, 2)).dtype
+
+    fb.set_autocast_enabled("cpu", True)
+    try:
+        fb.set_autocast_enabled("cpu", True)
+        assert product() is fb.bfloat16 and fb.is_autocast_enabled("cpu")
+    finally:
+        fb.set_autocast_enabled("cpu", False)
+    assert product() is fb.float32 and not fb.is_autocast_enabled("cpu")
+    with fb.autocast("cpu"):
+        fb.set_autocast_enabled("cpu", False)
+        assert product() is fb.float32
+    fb.set_autocast_enabled(True)
+    assert product() is fb.float32, "one argument speaks of cuda"
+    with fb.autocast("cpu"):
+        assert product() is fb.bfloat16
+    assert product() is fb.float32

@@ -33,6 +33,7 @@ class State(threading.local):
     """The region that a thread is in, and what would hold in one that doesn't say."""
 
     active: Casting | None = None
+    lasting: autocast | None = None  # entered by set_autocast_enabled
     cpu_dtype: DType = BFLOAT16
     cuda_dtype: DType = FLOAT16
     cache_enabled: bool = True
@@ -169,6 +170,27 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
     (True, False)
     """
     return device_type == "cpu" and state.active is not None
+
+
+def set_autocast_enabled(device_type: str | bool, enabled: bool | None = None) -> None:
+    """Switches autocast on until it is switched off, or the rest of a region off; `with autocast(…)` ends by itself.
+
+    One argument speaks of "cuda", as in PyTorch; there, and on other devices that aren't here, it changes nothing.
+
+    >>> fb.set_autocast_enabled("cpu", True)
+    >>> fb.is_autocast_enabled("cpu")
+    True
+    >>> fb.set_autocast_enabled("cpu", False)
+    """
+    if device_type != "cpu":
+        return
+    if state.lasting is not None:
+        state.lasting.__exit__()
+        state.lasting = None
+    elif not enabled:
+        state.active = None
+    if enabled:
+        state.lasting = autocast("cpu").__enter__()
 
 
 def is_autocast_cpu_enabled() -> bool:
@@ -315,5 +337,5 @@ def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
 __all__ = [
     "autocast", "clear_autocast_cache", "custom_bwd", "custom_fwd", "get_autocast_cpu_dtype", "get_autocast_dtype",
     "get_autocast_gpu_dtype", "is_autocast_available", "is_autocast_cache_enabled", "is_autocast_cpu_enabled",
-    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype",
+    "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import Node, Tensor
 from ..ops.factories import ones_like
+from .handles import RemovableHandle, add_hook
 
 
 def seeds(what: str, tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None) -> list[Tensor]:
@@ -139,32 +140,6 @@ def grad(
     return tuple(found)
 
 
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook off again."""
-
-    def __init__(self, hooks: dict, key: int) -> None:
-        self.hooks, self.id = hooks, key
-
-    def remove(self) -> None:
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
-
-
-_next_hook = 0
-
-
-def add_hook(hooks: dict, hook: Callable[..., Any]) -> RemovableHandle:
-    global _next_hook
-    _next_hook += 1
-    hooks[_next_hook] = hook
-    return RemovableHandle(hooks, _next_hook)
-
-
 def need_grad(what: str, t: Tensor) -> None:
     if not t.requires_grad:
         raise RuntimeError(
@@ -182,7 +157,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
     tensor([10., 10.])
     """
     need_grad("register_hook", self)
-    return add_hook(_core.hook_site(self).setdefault("hooks", {}), hook)
+    return add_hook(_core.hook_site(self), "hooks", hook)
 
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
@@ -196,7 +171,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
     need_grad("register_post_accumulate_grad_hook", self)
     if not self.is_leaf:
         raise RuntimeError("register_post_accumulate_grad_hook: only leaves accumulate gradients; use register_hook")
-    return add_hook(_core.hook_site(self).setdefault("post_accumulate", {}), hook)
+    return add_hook(_core.hook_site(self), "post_accumulate", hook)
 
 
 def retain_grad(self: Tensor) -> None:

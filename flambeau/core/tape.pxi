@@ -83,11 +83,11 @@ cdef class Node:
 
     def register_hook(self, hook):
         """Calls hook(grad_inputs, grad_outputs) after this node's backward; may replace grad_inputs."""
-        return hooks["add_hook"](self.metadata.setdefault("post", {}), hook)
+        return hooks["add_hook"](self.metadata, "post", hook)
 
     def register_prehook(self, hook):
         """Calls hook(grad_outputs) before this node's backward; may replace them."""
-        return hooks["add_hook"](self.metadata.setdefault("pre", {}), hook)
+        return hooks["add_hook"](self.metadata, "pre", hook)
 
     def __repr__(self):
         return f"<{self.node_name()} object at {<uint64_t> <PyObject *> self:#x}>"

@@ -133,6 +133,23 @@ class CUDAGraph(Absent):
     """Recorded work of a CUDA device."""
 
 
+class AbsentType(type):
+    """The metaclass of cuda.FloatTensor and its kin: no tensor is one of them, and making one raises TypeError."""
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return False
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"type torch.cuda.{cls.__name__} not available: tensors are on 'cpu'; use torch.{cls.__name__}")
+
+
+KINDS = "BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short"
+TYPES = tuple(f"{kind}Tensor" for kind in KINDS)
+globals().update(
+    {name: AbsentType(name, (), {"__doc__": "The type of a CUDA tensor, of which there are none."}) for name in TYPES}
+)
+
+
 class device:
     """A context in which a device is the current one; None and negative numbers, as without a device, do nothing."""
 
@@ -171,3 +188,4 @@ __all__ = [
     "set_rng_state_all", "stream",
 ]  # fmt: skip
 __all__ += list(NEEDING)
+__all__ += list(TYPES)
