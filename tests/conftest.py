@@ -1,12 +1,14 @@
-"""What several test files share: kernels cached in one place for a run, threads put back after each test."""
+"""What several test files share: memory that is checked, threads and modes put back after each test."""
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 
 import pytest
 
+os.environ.setdefault("FLAMBEAU_CHECK_MEMORY", "1")  # before flambeau's library is loaded, and for child processes
 import flambeau as fb
 
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be the programs that tests interrupt.

@@ -435,6 +435,8 @@ def test_errors_keep_their_type_and_name_the_sample(workers):
 
 
 def test_workers_end_when_the_iterator_is_dropped():
+    gc.collect()
+    wait_for_workers_to_end()  # those of the tests before
     iterator = iter(DataLoader(Noisy(200), 1, num_workers=3))
     next(iterator)
     assert len(workers_left()) == 3
@@ -444,6 +446,8 @@ def test_workers_end_when_the_iterator_is_dropped():
 
 
 def test_persistent_workers_stay_and_end_with_the_loader():
+    gc.collect()
+    wait_for_workers_to_end()
     loader = DataLoader(Squares(), 3, num_workers=2, persistent_workers=True)
     list(loader)
     before = workers_left()

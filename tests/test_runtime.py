@@ -5,6 +5,7 @@ can't arrange is done here: environment variables, affinity, and trees of cgroup
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,13 @@ RUNTIME = ROOT / "flambeau" / "runtime"
 HERE = Path(__file__).parent / "runtime"
 FILES = [RUNTIME / f"{name}.c" for name in ("pool", "alloc", "heap", "system", "code", "philox", "each")]
 TESTS = [name for path in sorted(HERE.glob("*.c")) for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
-CHECKED_HERE = {"print_num_threads", "print_limits"}
+PAST = {  # test: what it does
+    "write_past_a_small_block": "byte 3 after a block of 100 bytes",
+    "write_past_a_block_that_fills_its_class": "byte 0 after a block of 128 bytes",
+    "write_past_the_largest_small_block": "byte 63 after a block of 65536 bytes",
+    "write_past_a_large_block": "byte 63 after a block of 10485760 bytes",
+}
+CHECKED_HERE = {"print_num_threads", "print_limits", "checked_blocks_used_within_bounds", *PAST}
 
 FLAGS = {
     "plain": ["-O2", "-Wall", "-Wextra", "-Werror"],
@@ -58,7 +65,7 @@ def binary(tmp_path_factory):
 
 
 def run(binary: Path, test: str, cwd: Path | None = None, **environment: str) -> str:
-    environment = {**os.environ, **environment}
+    environment = {**os.environ, "FLAMBEAU_CHECK_MEMORY": "", **environment}
     result = subprocess.run([binary, test], capture_output=True, text=True, timeout=HANG, env=environment, cwd=cwd)
     assert result.returncode == 0, f"{test}: status {result.returncode}\n{result.stdout}{result.stderr}"
     return result.stdout
@@ -70,6 +77,20 @@ def test_c(binary, variant, test):
     if (variant, test) in NOT_UNDER:
         pytest.skip(NOT_UNDER[variant, test])
     run(binary(variant), test)
+
+
+@pytest.mark.parametrize("test", PAST)
+def test_a_write_past_a_block_stops_the_program_where_memory_is_checked(binary, test):
+    environment = {**os.environ, "FLAMBEAU_CHECK_MEMORY": "1"}
+    command = [binary("plain"), test]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG, env=environment)
+    assert result.returncode == -signal.SIGABRT
+    assert result.stderr == f"flambeau: {PAST[test]} has been written\n"
+
+
+@pytest.mark.parametrize("variant", ["plain", "address"])
+def test_checked_blocks_used_within_bounds(binary, variant):
+    run(binary(variant), "checked_blocks_used_within_bounds", FLAMBEAU_CHECK_MEMORY="1")
 
 
 def test_there_are_c_tests():

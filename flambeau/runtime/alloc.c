@@ -4,11 +4,16 @@
  * of free blocks per class, so that allocating and freeing is a few instructions without a lock. Lists are filled
  * from and emptied into spans: 256 KiB that hold blocks of one class, eight to a segment of 2 MiB. A span whose
  * blocks have all come back serves any class, a segment whose spans have goes back to the system on trim. Any thread
- * may free any block. Imports internal.h; read heap.c next. */
+ * may free any block. Imports internal.h; read heap.c next.
+ *
+ * With FLAMBEAU_CHECK_MEMORY set, every block is followed by a guard that is looked at when the block comes back, and
+ * starts out as NaNs: what writes past its end stops the program there, what reads before it writes shows. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -60,7 +65,12 @@ struct cache {
 static _Thread_local struct cache *mine FAST_TLS;
 static pthread_key_t at_thread_exit;
 
-static struct { /* guarded by heap.c's lock */
+static size_t guard;                       /* bytes behind each block: 0, or GUARD where memory is checked */
+static size_t small_max = FB_SMALL_MAX;    /* the largest request that a size class serves along with its guard */
+#define GUARD LINE
+#define GUARD_BYTE 0xA5
+
+static struct { /* under heap.c's lock */
     struct span *spans[CLASSES];
     struct segment *segments;
     struct cache *caches;
@@ -275,19 +285,36 @@ static void *refill(struct cache *c, unsigned size_class) {
     return p;
 }
 
+/* ---- checked memory -------------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void *with_guard(char *p, size_t nbytes) {
+    memset(p, 0xFF, nbytes);
+    memset(p + nbytes, GUARD_BYTE, GUARD);
+    return p;
+}
+
+static __attribute__((noinline)) void check_guard(const unsigned char *p, size_t nbytes) {
+    for (size_t i = 0; i < GUARD; i++) {
+        if (p[nbytes + i] == GUARD_BYTE) continue;
+        fprintf(stderr, "flambeau: byte %zu after a block of %zu bytes has been written\n", i, nbytes);
+        abort();
+    }
+}
+
 /* ---- the interface --------------------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void *alloc_slow(size_t nbytes) {
+    if (nbytes > SIZE_MAX - GUARD) return NULL;
     struct cache *c = my_cache();
     fb_heap_lock();
     if (c != NULL) fold(c);
-    void *p = nbytes > FB_SMALL_MAX ? fb_heap_alloc(nbytes) : refill(c, class_of(nbytes));
+    void *p = nbytes > small_max ? fb_heap_alloc(nbytes + guard) : refill(c, class_of(nbytes + guard));
     if (p != NULL) {
         count_central((int64_t)nbytes);
         central.allocs++;
     }
     fb_heap_unlock();
-    return p;
+    return guard && p != NULL ? with_guard(p, nbytes) : p;
 }
 
 static __attribute__((noinline)) void free_slow(void *p, size_t nbytes) {
@@ -295,12 +322,12 @@ static __attribute__((noinline)) void free_slow(void *p, size_t nbytes) {
     fb_heap_lock();
     if (c != NULL) fold(c);
     count_central(-(int64_t)nbytes);
-    if (nbytes > FB_SMALL_MAX) {
+    if (nbytes > small_max) {
         fb_heap_free(p);
     } else {
         give_block(p);
         if (c != NULL) {
-            struct list *list = &c->lists[class_of(nbytes)];
+            struct list *list = &c->lists[class_of(nbytes + guard)];
             empty_list(list, list->most / 2);
         }
     }
@@ -309,14 +336,14 @@ static __attribute__((noinline)) void free_slow(void *p, size_t nbytes) {
 
 void *fb_alloc(size_t nbytes) {
     struct cache *c = mine;
-    if (FB_LIKELY(nbytes <= FB_SMALL_MAX && c != NULL)) {
-        struct list *list = &c->lists[class_of(nbytes)];
+    if (FB_LIKELY(nbytes <= small_max && c != NULL)) {
+        struct list *list = &c->lists[class_of(nbytes + guard)];
         struct node *block = list->head;
         if (FB_LIKELY(block != NULL)) {
             list->head = block->next;
             list->count--;
             count_alloc(c, nbytes);
-            return block;
+            return FB_LIKELY(guard == 0) ? (void *)block : with_guard((char *)block, nbytes);
         }
     }
     return alloc_slow(nbytes);
@@ -324,9 +351,10 @@ void *fb_alloc(size_t nbytes) {
 
 void fb_free(void *p, size_t nbytes) {
     if (p == NULL) return;
+    if (guard != 0) check_guard(p, nbytes);
     struct cache *c = mine;
-    if (FB_LIKELY(nbytes <= FB_SMALL_MAX && c != NULL)) {
-        struct list *list = &c->lists[class_of(nbytes)];
+    if (FB_LIKELY(nbytes <= small_max && c != NULL)) {
+        struct list *list = &c->lists[class_of(nbytes + guard)];
         if (FB_LIKELY(list->count < list->most)) {
             struct node *block = p;
             block->next = list->head;
@@ -382,6 +410,11 @@ void fb_memory_trim(void) {
 /* A fork happens with the lock held, so the child finds everything whole. Caches of threads that the child does not
  * have are lost to it, with what they held. */
 __attribute__((constructor)) static void set_up(void) {
+    const char *check = getenv("FLAMBEAU_CHECK_MEMORY");
+    if (check != NULL && *check != 0 && *check != '0') {
+        guard = GUARD;
+        small_max = FB_SMALL_MAX - GUARD;
+    }
     pthread_key_create(&at_thread_exit, drop_cache);
     pthread_atfork(fb_heap_lock, fb_heap_unlock, fb_heap_unlock);
 }

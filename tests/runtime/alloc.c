@@ -245,6 +245,31 @@ TEST(impossible_sizes_give_null) {
     release(allocate(100, 1));
 }
 
+/* Run with FLAMBEAU_CHECK_MEMORY, where the guard behind a block is looked at when it comes back. */
+static void write_past(size_t nbytes, size_t by) {
+    unsigned char *p = fb_alloc(nbytes);
+    for (size_t i = 0; i < nbytes; i++) CHECK(p[i] == 0xFF);
+    memset(p, 0, nbytes);
+    CHECK(stats().live == nbytes);
+    p[nbytes + by]++;
+    fb_free(p, nbytes);
+}
+
+TEST(write_past_a_small_block) { write_past(100, 3); }
+TEST(write_past_a_block_that_fills_its_class) { write_past(128, 0); }
+TEST(write_past_the_largest_small_block) { write_past(64 * KIB, 63); }
+TEST(write_past_a_large_block) { write_past(10 * MIB, 63); }
+
+TEST(checked_blocks_used_within_bounds) {
+    for (size_t nbytes = 0; nbytes < 200000; nbytes = nbytes * 9 / 8 + 1) {
+        struct block a = allocate(nbytes, 1), b = allocate(nbytes, 2);
+        release(a);
+        release(b);
+    }
+    CHECK(fb_alloc(SIZE_MAX) == NULL && fb_alloc(SIZE_MAX - 63) == NULL && fb_alloc(SIZE_MAX - 64) == NULL);
+    CHECK(stats().live == 0);
+}
+
 /* Takes blocks of `nbytes` until there are no more, frees them and tells how many bytes they had. */
 static size_t exhaust(size_t nbytes) {
     enum { MOST = 4096 };
