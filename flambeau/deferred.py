@@ -76,12 +76,13 @@ NAMES = {
     ".sum_to_size .swapaxes_ .swapdims_ .t_ threshold_ .transpose_ .unsafe_chunk .unsafe_split .unsqueeze_",
     "ops.nanreductions": "nanmean .nanmean nansum .nansum",
     "ops.normalization": "batch_norm group_norm layer_norm rms_norm",
+    "ops.padding": "pad",
     "ops.pooling": "avg_pool2d max_pool2d",
     "ops.poisson": "poisson",
     "ops.random": "Generator default_generator dropout get_rng_state initial_seed manual_seed rand rand_like randint "
     "randint_like randn randn_like randperm seed set_rng_state",
     "ops.ranges": "arange eye linspace logspace",
-    "ops.rearrange": "flip .flip fliplr .fliplr flipud .flipud pad .repeat repeat_interleave .repeat_interleave roll "
+    "ops.rearrange": "flip .flip fliplr .fliplr flipud .flipud .repeat repeat_interleave .repeat_interleave roll "
     ".roll rot90 .rot90 tile .tile unravel_index",
     "ops.reduce": "all .all amax .amax amin .amin any .any argmax .argmax argmin .argmin count_nonzero .count_nonzero "
     "mean .mean norm .norm prod .prod std .std std_mean sum .sum var .var var_mean",

@@ -18,9 +18,10 @@ from .core._core import DTYPES, Tensor
 from .linalg.lapack import array, as_complex, out_of, tensor
 from .ops.arguments import into_out
 from .ops.matmul import conj
+from .ops.padding import pad
 from .ops.primitive import primitive
 from .ops.ranges import arange
-from .ops.rearrange import pad, roll
+from .ops.rearrange import roll
 from .ops.table import TABLE
 
 FLOATING = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])

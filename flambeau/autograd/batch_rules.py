@@ -263,7 +263,8 @@ def copying(level: Batch, call: Call) -> Any:
 # ---- dimensions counted from the back, and those that only move by one
 @rules(
     "contiguous", "clone", "to_dtype", "view_as_complex", "view_as_real", "softmax_last", "log_softmax_last",
-    "max_pool2d_with_indices", "avg_pool2d_windows", "avg_pool2d_backward", "triangle", "constant_pad_nd",
+    "max_pool2d_with_indices", "avg_pool2d_windows", "avg_pool2d_backward", "triangle", "constant_pad_nd", "separable",
+    "maxima", "repeated_pad",
     "frexp", "linalg_svd", "linalg_lu_factor", *(f"special.{name}" for name in SPECIAL),
     "linalg_inv", "linalg_det", "linalg_slogdet", "linalg_matrix_exp", "linalg_cholesky", "linalg_eigh", "linalg_eig",
 )  # fmt: skip

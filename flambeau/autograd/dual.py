@@ -29,7 +29,7 @@ LINEAR = frozenset((
     "sum", "mean", "contiguous", "laid_out", "clone", "to_dtype", "embed_part", "replace_part", "flip", "roll",
     "triangle", "diag_embed", "split", "unbind", "cat", "stack", "pick", "put", "written", "rows", "masked_select",
     "put_masked", "masked_scatter", "cumsum", "fft_c2c", "fft_r2c", "fft_c2r", "max_unpool", "avg_pool2d_windows",
-    "avg_pool2d_backward", "dropout_mask", "view_as_complex", "view_as_real",
+    "avg_pool2d_backward", "separable", "repeated_pad", "dropout_mask", "view_as_complex", "view_as_real",
 ))  # fmt: skip
 # Those linear in each of the first two arguments alone; a third, where it is floating, is added.
 BILINEAR = frozenset((

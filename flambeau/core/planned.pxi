@@ -118,6 +118,8 @@ cdef class Planned:
             if isinstance(part, Tensor):
                 t = add_given(given, <Tensor> part, self.strided, copies)
                 part = look_of(t)
+            elif PyFloat_CheckExact(part):
+                part = bits_of(part)
             Py_INCREF(part)
             PyTuple_SET_ITEM(key, i, part)
         found = self.plans.get(key)
@@ -138,6 +140,15 @@ cdef inline object look_of(Tensor t):
     looks[0] = t.code
     memcpy(&looks[1], t.dims, 2 * t.ndims * sizeof(int64_t))
     return PyBytes_FromStringAndSize(<char *> looks, (1 + 2 * t.ndims) * sizeof(int64_t))
+
+
+cdef inline object bits_of(object x):
+    """A float as what tells it from integers, and one zero from the other."""
+    cdef char[9] bits
+    cdef double value = x
+    bits[0] = 1
+    memcpy(&bits[1], &value, sizeof(double))
+    return PyBytes_FromStringAndSize(bits, 9)
 
 
 cdef Tensor add_given(Given *given, Tensor t, bint strided, list copies):

@@ -71,40 +71,63 @@ cdef int put_behind(Node node, list outs) except -1:
 
 @cython.final
 cdef class Resolution:
-    """What a call comes to: `op(*args)`, and of several results number `pick` alone."""
-    cdef Primitive op
+    """What a call comes to: `op(*args)`; of several results number `pick` alone; and what `then` makes of that."""
+    cdef object op
     cdef tuple args
     cdef int pick
-    cdef Plan plan
+    cdef object then
+    cdef Plan plan                 # of a PlannedPrimitive
     cdef int count
-    cdef int8_t[MAXPLANNED] order  # which of the function's tensors are the op's
+    cdef int8_t[MAXPLANNED] order  # which of the function's tensors are the op's, and …
+    cdef int8_t[MAXPLANNED] places # … where those stand among its arguments
 
-    def __init__(self, Primitive op, *args, int pick=NO_OUTPUT):
-        self.op, self.args, self.pick = op, args, pick
+    def __init__(self, op, *args, int pick=NO_OUTPUT, then=None):
+        self.op, self.args, self.pick, self.then = op, args, pick, then
 
-    cdef object follow(self):
-        found = self.op(*self.args)
-        return found if self.pick < 0 else found[self.pick]
+    cdef object follow(self, PyObject **tensors):
+        """The result; with the tensors of a later call in place of the first one's, where there are any."""
+        cdef Given given
+        cdef list copies
+        cdef int i
+        if self.plan is not None:
+            given.count = 0
+            copies = []
+            for i in range(self.count):
+                add_given(&given, <Tensor> tensors[self.order[i]], (<PlannedPrimitive> self.op).planned.strided, copies)
+            found = perform(<Primitive> self.op, self.plan, &given, self.pick)
+        elif tensors == NULL:
+            found = self.op(*self.args)
+            found = found if self.pick < 0 else found[self.pick]
+        else:
+            arguments = list(self.args)
+            for i in range(self.count):
+                arguments[self.places[i]] = <object> tensors[self.order[i]]
+            found = self.op(*arguments)
+            found = found if self.pick < 0 else found[self.pick]
+        return found if self.then is None else self.then(found)
 
     cdef bint remember(self, tuple given) except -1:
         """Finds the op's tensors among the function's; False where those differ, for then elements may have decided."""
         cdef Given seen
-        cdef list copies = [], places = []
+        cdef list copies = [], arguments = list(self.args)
         tensors = [id(x) for x in given if isinstance(x, Tensor)]
-        if not isinstance(self.op, PlannedPrimitive) or any([has_tensor(x) for x in given]):
+        if any([has_tensor(x) for x in given]) or any([has_tensor(x) for x in arguments]):
             return False
-        for x in self.args:
+        self.count = 0
+        for i, x in enumerate(arguments):
             if isinstance(x, Tensor):
-                if id(x) not in tensors:
+                if id(x) not in tensors or self.count == MAXPLANNED:
                     return False
-                places.append(tensors.index(id(x)))
-        if len(set(places)) < len(set(tensors)):
+                self.order[self.count] = tensors.index(id(x))
+                self.places[self.count] = i
+                self.count += 1
+        if len({self.order[i] for i in range(self.count)}) < len(set(tensors)):
             return False
-        self.count = len(places)
-        for i, place in enumerate(places):
-            self.order[i] = place
-        self.plan = (<PlannedPrimitive> self.op).planned.find(self.args, &seen, copies)
-        self.args = None
+        if isinstance(self.op, PlannedPrimitive):
+            self.plan = (<PlannedPrimitive> self.op).planned.find(self.args, &seen, copies)
+        for i in range(self.count):
+            arguments[self.places[i]] = None
+        self.args = tuple(arguments)
         return True
 
 
@@ -145,12 +168,9 @@ cdef class Resolved:
         cdef Py_ssize_t given = PyTuple_GET_SIZE(args), n = PyTuple_GET_SIZE(self.names), i, j, first
         cdef tuple bound, key
         cdef object part
-        cdef Tensor t
         cdef Resolution found
         cdef PyObject *tensors[MAXPLANNED]
         cdef int nt = 0
-        cdef Given to
-        cdef list copies
         if fb_interpreters or given > n or (sparse_met and any_sparse(args)):
             return self.afresh(args, kwargs)
         bound = args
@@ -197,27 +217,14 @@ cdef class Resolved:
             if not isinstance(made, Resolution):
                 return made
             found = made
-            result = found.follow()
+            result = found.follow(NULL)
             if found.remember(bound):
                 if len(self.known) >= PLANS:
                     self.known.clear()
                 self.known[key] = found
             return result
-        to.count = 0
-        copies = []
-        for i in range(found.count):
-            add_given(&to, <Tensor> tensors[found.order[i]], (<PlannedPrimitive> found.op).planned.strided, copies)
-        return perform(found.op, found.plan, &to, found.pick)
+        return found.follow(tensors)
 
     cdef object afresh(self, tuple args, dict kwargs):
         made = self.function(*args, **kwargs)
-        return (<Resolution> made).follow() if isinstance(made, Resolution) else made
-
-
-cdef inline object bits_of(object x):
-    """A float as what tells it from integers, and one zero from the other."""
-    cdef char[9] bits
-    cdef double value = x
-    bits[0] = 1
-    memcpy(&bits[1], &value, sizeof(double))
-    return PyBytes_FromStringAndSize(bits, 9)
+        return (<Resolution> made).follow(NULL) if isinstance(made, Resolution) else made

@@ -202,7 +202,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     tensor([[1, 2, 0],
             [0, 0, 3]])
     """
-    from .rearrange import pad
+    from .padding import pad
     from .shape import atleast_2d
 
     if any(t.ndim > 2 for t in tensors):

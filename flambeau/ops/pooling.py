@@ -1,7 +1,8 @@
-"""Pooling over the last two dimensions: maxima with their places, and means. Imports core, ir and neighbours in ops.
+"""Pooling: maxima with their places, and means, over windows of the last dimensions.
 
-Kernels are specialised by the window's geometry, never by sizes. Backward passes write plane by plane in the order of
-the outputs, so results don't depend on threads.
+Windows of one or two dimensions have kernels specialised by the window's geometry, never by sizes; the others are
+separable. Backward passes write plane by plane in the order of the outputs, so results don't depend on threads.
+Imports core, ir and neighbours in ops. Read next: `separable.py`, `adaptive.py`.
 """
 
 from __future__ import annotations
@@ -9,16 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..core._core import DTYPES, Plan, Step, Tensor
+from ..core._core import DTYPES, Plan, Resolution, Step, Tensor
 from ..ir.expr import DTYPES as IR
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
-from .arguments import ntuple, remembered
-from .gather import gather
-from .matmul import matmul
-from .primitive import generated, planned, primitive
-from .ranges import arange
-from .reduce import mean
+from .arguments import Ints, Size, ntuple
+from .primitive import generated, planned_primitive, resolved
+from .separable import Map, kind, maxima, maxima_vjp, separable, short
 from .typed import computation
 
 INT32 = DTYPES[4]
@@ -78,21 +76,6 @@ def max_kernel(dtype: str, geometry: tuple, ceil_mode: bool) -> Kernel:
     return window_loop("max_pool", (Buffer("x", dtype), Buffer("y", dtype, "w"), Buffer("at", "i32", "w")), cell)
 
 
-@generated
-def unpool_kernel(dtype: str) -> Kernel:
-    """x = 0, then x[at[o]] += g[o] in the order of o, plane by plane."""
-    inner = computation(dtype)
-    p, i, o = var("p"), var("i"), var("o")
-    place = p * (H * W) + cast(load("at", "i32", p * (OH * OW) + o), "i64")
-    total = cast(cast(load("x", dtype, place), inner) + cast(load("g", dtype, p * (OH * OW) + o), inner), dtype)
-    body = (
-        For(i, const(0, "i64"), H * W, (Store("x", p * (H * W) + i, cast(const(0, inner), dtype)),), vector=True),
-        For(o, const(0, "i64"), OH * OW, (Store("x", place, total),)),
-    )
-    buffers = Buffer("g", dtype), Buffer("at", "i32"), Buffer("x", dtype, "rw")
-    return Kernel("max_unpool", (*buffers, *SIZES), (For(p, const(0, "i64"), PLANES, body, parallel=True),))
-
-
 def count_of(geometry: tuple, row: Expr, col: Expr, include_pad: bool, dtype: str) -> Expr:
     """How many elements a mean divides by: those inside, or those within the padding too."""
     (kh, kw), (sh, sw), (ph, pw), _ = geometry
@@ -145,185 +128,225 @@ def mean_back_kernel(dtype: str, geometry: tuple, include_pad: bool, divisor: in
     return Kernel("avg_pool_backward", (Buffer("g", dtype), Buffer("x", dtype, "w"), *SIZES), (outer,))
 
 
-def sizes_of(x: Tensor, out: tuple[int, int]) -> tuple[int, int, int, int, int]:
-    h, w = x.shape[-2:]
-    return x.numel() // max(1, h * w), h, w, *out
-
-
 def pool_step(address: int, tensors: tuple[int, ...], sizes: tuple, rows: int, work: int) -> Step:
     return Step(address, tensors, sizes, rows if work else 0, max(1, WORK * rows // max(1, work)), work)
 
 
-@planned()
-def unpool_planned(g: Tensor, at: Tensor, plane: tuple[int, int]) -> Plan:
-    shape = (*g.shape[:-2], *plane)
-    planes = math.prod(shape[:-2])
-    work = (math.prod(shape) + 8 * g.numel()) if math.prod(shape) else 0
-    step = pool_step(unpool_kernel(g.dtype.ir), (0, 1, 2), (planes, *plane, *g.shape[-2:]), planes, work)
-    return Plan([(shape, g.dtype)], step)
+def flat(geometry: tuple, *shapes: Any) -> tuple:
+    """Geometry and sizes of one dimension as those of two, of which the first is 1."""
+    if len(geometry[0]) == 2:
+        return geometry, *map(tuple, shapes)
+    return tuple((n, *g) for n, g in zip((1, 1, 0, 1), geometry, strict=True)), *((1, *s) for s in shapes)
 
 
-@planned()
-def max_planned(x: Tensor, geometry: tuple, out: tuple[int, int], ceil_mode: bool) -> Plan:
-    shape, sizes = (*x.shape[:-2], *out), sizes_of(x, out)
+@planned_primitive(maxima_vjp, name="max_pool2d_with_indices")
+def max_pool(x, geometry, out, ceil_mode):
+    """Maxima of windows over one or two dimensions, and their places as int32."""
+    lead, sizes = x.shape[: x.ndim - len(out)], tuple(x.shape[x.ndim - len(out) :])
+    shape, planes = (*lead, *out), math.prod(lead)
+    geometry, plane, found = flat(geometry, sizes, out)
     work = math.prod(shape) * geometry[0][0] * geometry[0][1]
-    step = pool_step(max_kernel(x.dtype.ir, geometry, ceil_mode), (0, 1, 2), sizes, sizes[0] * out[0], work)
-    return Plan([(shape, x.dtype), (shape, INT32)], step)
-
-
-@planned()
-def mean_planned(x: Tensor, out: tuple[int, int], geometry: tuple, include_pad: bool, divisor: int | None) -> Plan:
-    shape, sizes = (*x.shape[:-2], *out), sizes_of(x, out)
-    work = math.prod(shape) * geometry[0][0] * geometry[0][1]
-    address = mean_kernel(x.dtype.ir, geometry, include_pad, divisor)
-    return Plan([(shape, x.dtype)], pool_step(address, (0, 1), sizes, sizes[0] * out[0], work))
-
-
-@planned()
-def mean_back_planned(
-    g: Tensor, plane: tuple[int, int], geometry: tuple, include_pad: bool, divisor: int | None
-) -> Plan:
-    shape = (*g.shape[:-2], *plane)
-    planes = math.prod(shape[:-2])
-    address = mean_back_kernel(g.dtype.ir, geometry, include_pad, divisor)
-    step = pool_step(address, (0, 1), (planes, *plane, *g.shape[-2:]), planes * plane[0], 4 * math.prod(shape))
-    return Plan([(shape, g.dtype)], step)
-
-
-def unpool_vjp(ctx: Any, g: Tensor) -> Tensor:
-    (at,) = ctx.saved
-    flat = gather(g.reshape((*g.shape[:-2], -1)), -1, at.reshape((*at.shape[:-2], -1)).long())
-    return flat.reshape(at.shape), None
-
-
-@primitive(unpool_vjp, name="max_unpool")
-def unpool(ctx, g, at, plane):
-    """g written back to the places that maxima came from; several in one place add up."""
-    ctx.save(at)
-    return unpool_planned(g, at, plane)
-
-
-def max_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor:
-    (at,) = ctx.saved
-    return unpool(g, at, tuple(ctx.shape[-2:]))
-
-
-@primitive(max_vjp, name="max_pool2d_with_indices")
-def max_pool(ctx, x, geometry, out, ceil_mode):
-    """Maxima of windows, and their places as int32."""
-    y, at = max_planned(x, geometry, out, ceil_mode)
-    ctx.shape = x.shape
-    ctx.save(at)
-    return y, at
+    address = max_kernel(x.dtype.ir, geometry, ceil_mode)
+    launch = pool_step(address, (0, 1, 2), (planes, *plane, *found), planes * found[0], work)
+    return Plan([(shape, x.dtype), (shape, INT32)], launch, saves=(2,), note=sizes)
 
 
 def mean_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return mean_back(g, tuple(ctx.shape[-2:]), ctx.geometry, ctx.include_pad, ctx.divisor)
+    return mean_back(g, *ctx.note)
 
 
-@primitive(mean_vjp, name="avg_pool2d_windows")
-def mean_pool(ctx, x, out, geometry, include_pad, divisor):
-    """Means of windows."""
-    ctx.shape, ctx.geometry, ctx.include_pad, ctx.divisor = x.shape, geometry, include_pad, divisor
-    return mean_planned(x, out, geometry, include_pad, divisor)
+@planned_primitive(mean_vjp, name="avg_pool2d_windows")
+def mean_pool(x, out, geometry, include_pad, divisor):
+    """Means of windows over one or two dimensions."""
+    lead, sizes = x.shape[: x.ndim - len(out)], tuple(x.shape[x.ndim - len(out) :])
+    shape, planes = (*lead, *out), math.prod(lead)
+    wide, plane, found = flat(geometry, sizes, out)
+    address = mean_kernel(x.dtype.ir, wide, include_pad, divisor)
+    work = math.prod(shape) * wide[0][0] * wide[0][1]
+    launch = pool_step(address, (0, 1), (planes, *plane, *found), planes * found[0], work)
+    return Plan([(shape, x.dtype)], launch, note=(sizes, geometry, include_pad, divisor))
 
 
 def mean_back_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return mean_pool(g, tuple(ctx.shape[-2:]), ctx.geometry, ctx.include_pad, ctx.divisor)
+    return mean_pool(g, *ctx.note)
 
 
-@primitive(mean_back_vjp, name="avg_pool2d_backward")
-def mean_back(ctx, g, plane, geometry, include_pad, divisor):
+@planned_primitive(mean_back_vjp, name="avg_pool2d_backward")
+def mean_back(g, sizes, geometry, include_pad, divisor):
     """The transpose of taking means of windows."""
-    ctx.shape, ctx.geometry, ctx.include_pad, ctx.divisor = g.shape, geometry, include_pad, divisor
-    return mean_back_planned(g, plane, geometry, include_pad, divisor)
+    lead, out = g.shape[: g.ndim - len(sizes)], tuple(g.shape[g.ndim - len(sizes) :])
+    shape, planes = (*lead, *sizes), math.prod(lead)
+    wide, plane, found = flat(geometry, sizes, out)
+    address = mean_back_kernel(g.dtype.ir, wide, include_pad, divisor)
+    launch = pool_step(address, (0, 1), (planes, *plane, *found), planes * plane[0], 4 * math.prod(shape))
+    return Plan([(shape, g.dtype)], launch, note=(out, geometry, include_pad, divisor))
 
 
-@remembered
+@kind
+def window(i: int, n: int, m: int, k: int, s: int, p: int, d: int) -> tuple:
+    places = range(i * s - p, i * s - p + k * d, d)
+    return [(place, 1.0) for place in places if 0 <= place < n], 1.0
+
+
+@kind
+def window_mean(i: int, n: int, m: int, k: int, s: int, p: int, include_pad: bool, divisor: int | None) -> tuple:
+    start, stop = i * s - p, min(i * s - p + k, n + p)
+    inside = range(max(start, 0), min(stop, n))
+    count = stop - start if include_pad else len(inside)
+    return [(place, 1.0) for place in inside], float(count if divisor is None else divisor)
+
+
+LAYOUTS = {1: "(C, L) or (N, C, L)", 2: "(C, H, W) or (N, C, H, W)", 3: "(C, D, H, W) or (N, C, D, H, W)"}
+
+
 def windows(
-    name: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[tuple, tuple[int, int]]:
-    """(geometry, output size) of a pooling, checked."""
-    if len(shape) not in (3, 4):
-        raise RuntimeError(f"{name}: expected (C, H, W) or (N, C, H, W), got shape {list(shape)}")
-    kernel = ntuple(kernel_size, 2, f"{name}: kernel_size")
-    strides = kernel if stride is None or stride in ([], ()) else ntuple(stride, 2, f"{name}: stride")
-    pads, dilations = ntuple(padding, 2, f"{name}: padding"), ntuple(dilation, 2, f"{name}: dilation")
+    name: str, n: int, shape: Ints, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[tuple, Ints]:
+    """(geometry, output size) of a pooling over n dimensions, checked."""
+    if len(shape) not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}: expected {LAYOUTS[n]}, got shape {list(shape)}")
+    kernel = ntuple(kernel_size, n, f"{name}: kernel_size")
+    strides = kernel if stride is None or stride in ([], ()) else ntuple(stride, n, f"{name}: stride")
+    pads, dilations = ntuple(padding, n, f"{name}: padding"), ntuple(dilation, n, f"{name}: dilation")
     if any(v < 1 for v in (*kernel, *strides, *dilations)):
         raise RuntimeError(
             f"{name}: kernel_size, stride and dilation must be positive, got {kernel}, {strides}, {dilations}"
         )
     out = []
-    for size, k, s, p, d in zip(shape[-2:], kernel, strides, pads, dilations, strict=True):
+    for size, k, s, p, d in zip(shape[-n:], kernel, strides, pads, dilations, strict=True):
         if p < 0 or p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(
                 f"{name}: pad should be at most half of effective kernel size, but got pad={p}, kernel={k}"
             )
         room = size + 2 * p - d * (k - 1) - 1
-        n = (-(-room // s) if ceil_mode else room // s) + 1
-        if ceil_mode and (n - 1) * s >= size + p:
-            n -= 1
-        if n < 1:
+        count = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (count - 1) * s >= size + p:
+            count -= 1
+        if count < 1:
             raise RuntimeError(f"{name}: a window of {d * (k - 1) + 1} doesn't fit into size {size} padded by {p}")
-        out.append(n)
-    return (kernel, strides, pads, dilations), (out[0], out[1])
+        out.append(count)
+    return (kernel, strides, pads, dilations), tuple(out)
 
 
-def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Any:
+def indexed(op: Any, return_indices: bool, *args: Any) -> Resolution:
+    """Maxima alone, or with their places as int64."""
+    return Resolution(op, *args, then=with_int64) if return_indices else Resolution(op, *args, pick=0)
+
+
+def with_int64(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return found[0], found[1].long()
+
+
+def expect_places(name: str, shape: Ints, n: int) -> None:
+    if math.prod(shape[-n:]) >= 2**31:
+        raise RuntimeError(f"{name}: planes of 2^31 elements or more can't be pooled")
+
+
+def max_pool_of(name: str, n: int, input: Tensor, *how: Any, return_indices: bool) -> Resolution:
+    geometry, out = windows(name, n, input.shape, *how)
+    expect_places(name, input.shape, n)
+    if n < 3 and not short(input.shape[-n:], out):
+        return indexed(max_pool, return_indices, input, geometry, out, how[-1])
+    sizes = zip(input.shape[-n:], out, zip(*geometry, strict=True), strict=True)
+    return indexed(maxima, return_indices, input, tuple(Map("window", a, b, g) for a, b, g in sizes))
+
+
+def avg_pool_of(
+    name: str, n: int, input: Tensor, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool,
+    include_pad: bool, divisor: int | None = None,
+) -> Resolution:  # fmt: skip
+    if divisor == 0:
+        raise RuntimeError(f"{name}: divisor_override must not be zero")
+    geometry, out = windows(name, n, input.shape, kernel_size, stride, padding, 1, ceil_mode)
+    if n < 3 and not short(input.shape[-n:], out):
+        return Resolution(mean_pool, input, out, geometry, bool(include_pad), divisor)
+    divisors = [divisor, *[None if divisor is None else 1] * (n - 1)]
+    sizes = zip(input.shape[-n:], out, *geometry[:3], divisors, strict=True)
+    maps = tuple(Map("window_mean", a, b, (k, s, p, bool(include_pad), d)) for a, b, k, s, p, d in sizes)
+    return Resolution(separable, input, maps, False)
+
+
+@resolved
+def max_pool1d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """Maxima of sliding windows over (N, C, L) or (C, L); with `return_indices` also where they were.
+
+    >>> fb.nn.functional.max_pool1d(fb.tensor([[1.0, 5.0, 2.0, 3.0]]), 2)
+    tensor([[5., 3.]])
+    """
+    how = kernel_size, stride, padding, dilation, ceil_mode
+    return max_pool_of("max_pool1d", 1, input, *how, return_indices=return_indices)
+
+
+@resolved
+def max_pool2d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Any:  # fmt: skip
     """y = the largest element of each window of (N, C, H, W) or (C, H, W); padding counts as -inf.
 
     >>> fb.ops.max_pool2d(fb.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
     tensor([[[4.]]])
     """
-    geometry, out = windows("max_pool2d", input.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    if input.numel() >= 2**31 and input.shape[-1] * input.shape[-2] >= 2**31:
-        raise RuntimeError("max_pool2d: planes of 2^31 elements or more can't be pooled")
-    y, at = max_pool(input, geometry, out, ceil_mode)
-    return (y, at.long()) if return_indices else y
+    how = kernel_size, stride, padding, dilation, ceil_mode
+    return max_pool_of("max_pool2d", 2, input, *how, return_indices=return_indices)
 
 
+@resolved
+def max_pool3d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """Maxima of sliding windows over (N, C, D, H, W) or (C, D, H, W); with `return_indices` also where, flat.
+
+    >>> fb.nn.functional.max_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 2)
+    tensor([[[[7.]]]])
+    """
+    how = kernel_size, stride, padding, dilation, ceil_mode
+    return max_pool_of("max_pool3d", 3, input, *how, return_indices=return_indices)
+
+
+@resolved
+def avg_pool1d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:  # fmt: skip
+    """Means of sliding windows over (N, C, L) or (C, L); `count_include_pad` counts the padding zeros.
+
+    >>> fb.nn.functional.avg_pool1d(fb.tensor([[1.0, 5.0, 2.0, 4.0]]), 2)
+    tensor([[3., 3.]])
+    """
+    return avg_pool_of("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+@resolved
 def avg_pool2d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-) -> Tensor:
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Any:  # fmt: skip
     """y = the mean of each window of (N, C, H, W) or (C, H, W).
 
     >>> fb.ops.avg_pool2d(fb.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2)
     tensor([[[2.5000]]])
     """
-    if divisor_override == 0:
-        raise RuntimeError("avg_pool2d: divisor_override must not be zero")
-    geometry, out = windows("avg_pool2d", input.shape, kernel_size, stride, padding, 1, ceil_mode)
-    return mean_pool(input, out, geometry, bool(count_include_pad), divisor_override)
+    how = kernel_size, stride, padding, ceil_mode
+    return avg_pool_of("avg_pool2d", 2, input, *how, count_include_pad, divisor_override)
 
 
-def averaging(n: int, size: int, like: Tensor) -> Tensor:
-    """The (size, n) matrix whose row i takes the mean from ⌊i n / size⌋ to ⌈(i + 1) n / size⌉."""
-    at, row = arange(n), arange(size).reshape(-1, 1)
-    start, stop = row * n // size, -(-(row + 1) * n // size)
-    return ((at >= start) & (at < stop)).to(like.dtype) / (stop - start).to(like.dtype)
+@resolved
+def avg_pool3d(
+    input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Any:  # fmt: skip
+    """Means of sliding windows over (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the count.
 
-
-def adaptive_avg_pool2d(input, output_size) -> Tensor:
-    """Means over `output_size` windows that cover the last two dimensions: from ⌊i H / n⌋ to ⌈(i + 1) H / n⌉.
-
-    >>> fb.ops.adaptive_avg_pool2d(fb.ones(1, 4, 4), 1)
-    tensor([[[1.]]])
+    >>> fb.nn.functional.avg_pool3d(fb.arange(8.0).view(1, 2, 2, 2), 2)
+    tensor([[[[3.5000]]]])
     """
-    if input.ndim not in (3, 4):
-        raise RuntimeError(f"adaptive_avg_pool2d: expected (C, H, W) or (N, C, H, W), got shape {list(input.shape)}")
-    given = (output_size, output_size) if output_size is None or isinstance(output_size, int) else tuple(output_size)
-    h, w = input.shape[-2:]
-    oh, ow = h if given[0] is None else given[0], w if given[1] is None else given[1]
-    if 0 in input.shape[-3:] or oh < 0 or ow < 0:
-        raise RuntimeError(
-            f"adaptive_avg_pool2d: channels, height and width can't be empty and output sizes not negative, got shape "
-            f"{list(input.shape)} and {(oh, ow)}"
-        )
-    if (oh, ow) == (1, 1):
-        return mean(input, (-2, -1), True)
-    if oh and ow and h % oh == 0 and w % ow == 0:
-        return avg_pool2d(input, (h // oh, w // ow))
-    return matmul(matmul(averaging(h, oh, input), input), averaging(w, ow, input).t())
+    how = kernel_size, stride, padding, ceil_mode
+    return avg_pool_of("avg_pool3d", 3, input, *how, count_include_pad, divisor_override)
 
 
-__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
+__all__ = ["avg_pool2d", "max_pool2d"]

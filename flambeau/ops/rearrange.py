@@ -1,4 +1,4 @@
-"""Elements moved within a tensor: flip, roll, rot90, pad, repeat. Copies by plain strided moves.
+"""Elements moved within a tensor: flip, roll, rot90, repeat. Copies by plain strided moves.
 
 Imports core, ir and neighbours in ops. Read next: `shape.py` (views), `joining.py`, `triangles.py`.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, launch, new_empty, plain_copy
 from ..ir.expr import const, load, var
 from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
-from .arguments import remembered, wrap
-from .basic import IDENTITY, contiguous_strides, storable
+from .arguments import wrap
 from .gather import index_select
 from .indirect import BITS
 from .masks import columns
@@ -22,16 +21,12 @@ from .primitive import generated, primitive
 from .ranges import arange
 
 __all__ = [
-    "flip", "fliplr", "flipud", "pad", "repeat_interleave", "roll", "rot90", "tile",
+    "flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile",
     "unravel_index",
 ]  # fmt: skip
 
 INT64 = DTYPES[5]
-# Padded tensors up to this size are filled first and written into; of larger ones only the margins are filled.
-SMALL = 16384
 GRAIN = 32768
-# How much longer than a dimension the padding of a mode may be, and why.
-LONGEST = {"reflect": (-1, "reflection leaves out the edge"), "circular": (0, "it can go round once only")}
 
 
 def dims_of(name: str, x: Tensor, dims: Any) -> tuple[int, ...]:
@@ -177,121 +172,6 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 
 # ---- padded
-def pad_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return constant_pad(g, tuple(-p for p in ctx.padding), 0)
-
-
-class Padded(NamedTuple):
-    """A padded shape; the part of it that x shows: size, strides, offset; the (dimension, start) where x is cropped."""
-
-    shape: tuple[int, ...]
-    pairs: tuple[tuple[int, int], ...]
-    size: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-    crops: tuple[tuple[int, int], ...]
-
-
-@remembered
-def padded(shape: tuple[int, ...], padding: tuple[int, ...]) -> Padded:
-    """What `padding` makes of a shape. Raises RuntimeError where that is none."""
-    if len(padding) % 2 or len(padding) > 2 * len(shape):
-        raise RuntimeError(
-            f"pad: an even number of sizes is needed, a pair of numbers for each of at most {len(shape)} dimensions, "
-            f"got {padding}"
-        )
-    pairs = ((0, 0),) * (len(shape) - len(padding) // 2) + tuple(zip(padding[-2::-2], padding[::-2], strict=True))
-    for d, (n, (a, b)) in enumerate(zip(shape, pairs, strict=True)):
-        if min(n + a, n + b, n + a + b) < 0 or n + a + b >= 2**63:
-            what = "too large a" if n + a + b >= 2**63 else "a negative"
-            raise RuntimeError(f"pad: dimension {d} of size {n} can't be padded by {a} and {b}: that is {what} shape")
-    new = tuple(n + a + b for n, (a, b) in zip(shape, pairs, strict=True))
-    size = tuple(n + min(a, 0) + min(b, 0) for n, (a, b) in zip(shape, pairs, strict=True))
-    strides = contiguous_strides(new)
-    offset = sum(max(a, 0) * s for (a, _), s in zip(pairs, strides, strict=True))
-    crops = tuple((d, max(-a, 0)) for d, (a, b) in enumerate(pairs) if min(a, b) < 0)
-    return Padded(new, pairs, size, strides, offset, crops)
-
-
-def fill_margins(y: Tensor, pairs: Sequence[tuple[int, int]], value: Any) -> None:
-    """Fills what lies before and after along each dimension, within what is left of those before it."""
-    for d, (a, b) in enumerate(pairs):
-        n = y.shape[d]
-        before, after = max(a, 0), max(b, 0)
-        for start, length in ((0, before), (n - after, after)):
-            part = y.narrow(d, start, length)
-            if part.numel():
-                IDENTITY.into((part,), value)
-        y = y.narrow(d, before, n - before - after)
-
-
-@primitive(pad_vjp, name="constant_pad_nd")
-def constant_pad(ctx, x, padding, value):
-    """x with `padding` (before, after) of the last dimension, the one before it, …: values added, elements cropped."""
-    ctx.padding = padding
-    p = padded(x.shape, padding)
-    y = new_empty(p.shape, x.dtype)
-    if y.numel() > SMALL:
-        fill_margins(y, p.pairs, storable(value, y))
-    else:
-        IDENTITY.into((y,), storable(value, y))
-    if 0 not in p.size:
-        for d, start in p.crops:
-            x = x.narrow(d, start, p.size[d])
-        plain_copy(_core.raw_view(y, y.dtype, p.size, p.strides, p.offset), x)
-    return y
-
-
-def source_places(mode: str, n: int, before: int, after: int) -> Tensor:
-    """Which of n places each place of a padded dimension shows."""
-    places = arange(-before, n + after)
-    if mode == "replicate":
-        return places.clamp(0, n - 1)
-    if mode == "circular":
-        # What negative padding crops doesn't come round again.
-        first, last = max(-before, 0), n - max(-after, 0)
-        return (places - first) % (last - first) + first
-    return n - 1 - (n - 1 - places.abs()).abs()
-
-
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
-    """x enlarged by pad = (before, after) of the last dimension, then of the one before it, …; negative numbers crop.
-
-    Modes: 'constant' (`value`, 0 by default), 'reflect' (mirrored without the edge), 'replicate', 'circular'.
-
-    >>> fb.pad(fb.tensor([[1, 2, 3]]), (1, 2))
-    tensor([[0, 1, 2, 3, 0, 0]])
-    >>> fb.pad(fb.tensor([[1, 2, 3]]), (2, 1), mode="reflect")
-    tensor([[3, 2, 1, 2, 3, 2]])
-    """
-    padding = (*map(int, pad),)
-    if mode == "constant":
-        return constant_pad(input, padding, 0 if value is None else value)
-    padded(input.shape, padding)
-    if mode not in ("reflect", "replicate", "circular"):
-        raise NotImplementedError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
-    if value:
-        raise RuntimeError(f"pad: mode {mode!r} takes no value, got {value}")
-    if len(padding) // 2 not in (input.ndim - 1, input.ndim - 2):
-        raise NotImplementedError(
-            f"pad: mode {mode!r} pads all dimensions but the first one or two, got {len(padding)} numbers for shape "
-            f"{list(input.shape)}"
-        )
-    for k in range(len(padding) // 2):
-        d, before, after = input.ndim - 1 - k, padding[2 * k], padding[2 * k + 1]
-        n = input.shape[d]
-        limit, why = LONGEST.get(mode, (max(before, after) - n, ""))
-        if max(before, after) > n + limit:
-            raise RuntimeError(
-                f"pad: padding {(before, after)} is too large for dimension {d} of length {n}, mode {mode!r}: {why}"
-            )
-        if n == 0 and before + after > 0:
-            raise RuntimeError(f"pad: dimension {d} of length 0 has no elements to repeat")
-        if before or after:
-            input = index_select(input, d, source_places(mode, n, before, after))
-    return input
-
-
 # ---- repeated
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """x repeated along each dimension; more numbers than dimensions add dimensions in front.

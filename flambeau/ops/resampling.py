@@ -1,60 +1,77 @@
-"""Where the positions of a resampled dimension lie among those it is sampled from: nearest, and pairs with a weight.
+"""What each position of a resampled dimension takes: the nearest, two, four, or all that a filter reaches.
 
-One kernel each. Imports core, ir and neighbours in ops. Read next: `nn/functional/vision.py`, who asks.
+Imports neighbours in ops. Read next: `separable.py`, which computes it; `nn/functional/vision.py`, who asks.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import struct
 
-from ..core._core import DTYPES, Tensor, launch, new_empty
-from ..ir.expr import cast, const, floor, maximum, minimum, var
-from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
-from .arguments import to
-from .primitive import generated
-
-INT64, FLOAT32, FLOAT64 = DTYPES[5], DTYPES[8], DTYPES[9]
-GRAIN = 16384
-ZERO = const(0, "i64")
+from .separable import Map, kind
 
 
-@generated
-def nearest_kernel() -> Kernel:
-    """places[i] = ⌊(i + offset) step⌋ in float32, at most size - 1."""
-    i = var("i")
-    at = (cast(i, "f32") + cast(var("offset", "f64"), "f32")) * cast(var("step", "f64"), "f32")
-    place = minimum(cast(floor(at), "i64"), var("size") - 1)
-    loop = For(i, ZERO, var("n"), (Store("places", i, place),), parallel=True, vector=True)
-    numbers = (Scalar("offset", "f64"), Scalar("step", "f64"), Scalar("size"), Scalar("n"))
-    return Kernel("nearest", (Buffer("places", "i64", "w"), *numbers), (loop,))
+def rounded(x: float) -> float:
+    """x in float32."""
+    return struct.unpack("f", struct.pack("f", x))[0]
 
 
-@generated
-def linear_kernel(dtype: str) -> Kernel:
-    """The places before and after max(0, (i + offset) step - offset), and how far from one to the other it lies."""
-    i, at, low = var("i"), var("at", "f64"), var("low_place")
-    offset, last = var("offset", "f64"), var("size") - 1
-    part = minimum(maximum(at - cast(low, "f64"), const(0.0, "f64")), const(1.0, "f64"))
-    body = (
-        Let(at, maximum((cast(i, "f64") + offset) * var("step", "f64") - offset, const(0.0, "f64"))),
-        Let(low, minimum(cast(floor(at), "i64"), last)),
-        Store("low", i, low), Store("high", i, minimum(low + 1, last)), Store("part", i, cast(part, dtype)),
-    )  # fmt: skip
-    outputs = (Buffer("low", "i64", "w"), Buffer("high", "i64", "w"), Buffer("part", dtype, "w"))
-    numbers = (Scalar("offset", "f64"), Scalar("step", "f64"), Scalar("size"), Scalar("n"))
-    return Kernel("between", (*outputs, *numbers), (For(i, ZERO, var("n"), body, parallel=True, vector=True),))
+@kind
+def nearest(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+    """⌊(i + offset) step⌋, computed in float32 as PyTorch does."""
+    return [(min(math.floor(rounded((i + offset) * rounded(step))), n - 1), 1.0)], 1.0
 
 
-def nearest_places(n: int, size: int, step: float, offset: float) -> Tensor:
-    """Which of `size` elements each of n takes: ⌊(i + offset) step⌋."""
-    places = new_empty((n,), INT64)
-    launch(nearest_kernel(), (places, float(offset), float(step), size, n), n, GRAIN, n)
-    return places
+@kind
+def linear(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+    """The two between which (i + offset) step - offset lies."""
+    at = max((i + offset) * step - offset, 0.0)
+    low = min(math.floor(at), n - 1)
+    part = min(max(at - low, 0.0), 1.0)
+    return [(low, 1.0 - part), (min(low + 1, n - 1), part)], 1.0
 
 
-def linear_places(n: int, size: int, step: float, offset: float, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The two of `size` elements between which each of n lies, and the weight of the second, in `dtype`."""
-    low, high = new_empty((n,), INT64), new_empty((n,), INT64)
-    part = new_empty((n,), dtype if dtype is FLOAT32 else FLOAT64)
-    launch(linear_kernel(part.dtype.ir), (low, high, part, float(offset), float(step), size, n), n, GRAIN, n)
-    return low, high, to(part, dtype)
+def keys(s: float, a: float) -> float:
+    """Keys' kernel: 1 at 0, 0 at the other integers."""
+    s = abs(s)
+    if s <= 1:
+        return ((a + 2) * s - (a + 3)) * s * s + 1
+    return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a if s < 2 else 0.0
+
+
+@kind
+def cubic(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+    """The four around (i + offset) step - offset by Keys' kernel with a = -¾; beyond the ends, the ends."""
+    at = (i + offset) * step - offset
+    low = math.floor(at)
+    taps = range(low - 1, low + 3)
+    return [(min(max(place, 0), n - 1), keys(at - place, -0.75)) for place in taps], 1.0
+
+
+@kind
+def filtered(i: int, n: int, m: int, step: float, cubic: bool) -> tuple:
+    """A triangle, or Keys' kernel with a = -½, stretched over as many elements as one of the result stands for."""
+    stretch = max(step, 1.0)
+    centre, reach = (i + 0.5) * step, (2 if cubic else 1) * stretch
+    places = range(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), n))
+    away = [(place + 0.5 - centre) / stretch for place in places]
+    weights = [keys(s, -0.5) if cubic else max(1 - abs(s), 0.0) for s in away]
+    total = sum(weights)
+    return [(place, weight / total) for place, weight in zip(places, weights, strict=True)], 1.0
+
+
+def spacing(n: int, m: int, scale: float | None, align_corners: bool | None) -> tuple[float, float]:
+    """(step, offset): result i lies at (i + offset) step - offset among n positions."""
+    if align_corners:
+        return (n - 1) / (m - 1) if m > 1 else 0.0, 0.0
+    return n / m if scale is None else 1 / scale, 0.5
+
+
+def resampling_map(mode: str, n: int, m: int, scale: float | None, align_corners: bool | None, antialias: bool) -> Map:
+    """The map of one dimension for a mode of interpolate."""
+    if mode.startswith("nearest"):
+        return Map("nearest", n, m, (n / m if scale is None else 1 / scale, 0.5 if mode == "nearest-exact" else 0.0))
+    step, offset = spacing(n, m, scale, align_corners)
+    if antialias:
+        return Map("filtered", n, m, (step, mode == "bicubic"))
+    return Map("cubic" if mode == "bicubic" else "linear", n, m, (step, offset))

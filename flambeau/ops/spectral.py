@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ..core._core import Tensor
 from .factories import ones, zeros
+from .padding import pad
 from .ranges import arange
-from .rearrange import pad
 from .shape import view_as_real
 
 __all__ = ["istft", "stft"]

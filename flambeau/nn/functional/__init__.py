@@ -43,24 +43,14 @@ from flambeau.nn.functional.losses import (
 )
 from flambeau.nn.functional.normalization import instance_norm, local_response_norm
 from flambeau.nn.functional.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
     adaptive_max_pool1d_with_indices,
-    adaptive_max_pool2d,
     adaptive_max_pool2d_with_indices,
-    adaptive_max_pool3d,
     adaptive_max_pool3d_with_indices,
-    avg_pool1d,
-    avg_pool3d,
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
-    max_pool1d,
     max_pool1d_with_indices,
     max_pool2d_with_indices,
-    max_pool3d,
     max_pool3d_with_indices,
     max_unpool1d,
     max_unpool2d,
@@ -133,6 +123,15 @@ from flambeau.ops import (
     threshold,
     threshold_,
 )  # fmt: skip
+from flambeau.ops.adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from flambeau.ops.distance import pdist
-from flambeau.ops.rearrange import pad
+from flambeau.ops.padding import pad
+from flambeau.ops.pooling import avg_pool1d, avg_pool3d, max_pool1d, max_pool3d
 from flambeau.ops.softmax import log_softmax, softmax

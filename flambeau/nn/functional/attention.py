@@ -14,7 +14,7 @@ from flambeau.core import _core
 from flambeau.core.interpreters import together
 from flambeau.ops import dropout, linear
 from flambeau.ops.attention import attend
-from flambeau.ops.rearrange import pad
+from flambeau.ops.padding import pad
 from flambeau.ops.softmax import softmax
 
 

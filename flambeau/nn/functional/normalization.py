@@ -6,9 +6,9 @@ Imports the tensor core. Read next: `modules/normalization.py`.
 from __future__ import annotations
 
 from flambeau import Tensor
-from flambeau.nn.functional.pooling import avg_pool3d
 from flambeau.ops import batch_norm
-from flambeau.ops.rearrange import pad
+from flambeau.ops.padding import pad
+from flambeau.ops.pooling import avg_pool3d
 
 
 def instance_norm(

@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.nn.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from flambeau.core._core import Resolution
+from flambeau.ops.adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.arguments import Size, ntuple
-from flambeau.ops.rearrange import pad
-from flambeau.ops.resampling import linear_places, nearest_places
+from flambeau.ops.padding import pad
+from flambeau.ops.primitive import resolved
+from flambeau.ops.resampling import resampling_map
+from flambeau.ops.separable import separable
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -124,79 +128,16 @@ def fold(
     return flat.reshape(input.shape[0], channels, *sizes)[:, :, ph : ph + height, pw : pw + width]
 
 
-def _spacing(out: int, size: int, scale: float | None, align_corners: bool | None) -> tuple[float, float]:
-    """(step, offset): output position i lies at (i + offset) step - offset among `size` input positions."""
-    if align_corners:
-        return (size - 1) / (out - 1) if out > 1 else 0.0, 0.0
-    return size / out if scale is None else 1 / scale, 0.5
-
-
-def _nearest(x: Tensor, dim: int, out: int, scale: float | None, offset: float) -> Tensor:
-    size = x.shape[dim]
-    step = size / out if scale is None else 1 / scale
-    return x.index_select(dim, nearest_places(out, size, step, offset))
-
-
-def _linear(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
-    size = x.shape[dim]
-    low, high, part = linear_places(out, size, *_spacing(out, size, scale, align_corners), x.dtype)
-    part = part.reshape((-1,) + (1,) * (x.dim() - dim - 1))
-    return fb.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
-
-
-def _cubic(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None) -> Tensor:
-    """Keys' kernel with a = -¾."""
-    size, a = x.shape[dim], -0.75
-    step, offset = _spacing(out, size, scale, align_corners)
-    at = (fb.arange(out, dtype=fb.float64) + offset) * step - offset
-    low = at.floor()
-    t = at - low
-
-    def inner(s: Tensor) -> Tensor:
-        return ((a + 2) * s - (a + 3)) * s * s + 1
-
-    def outer(s: Tensor) -> Tensor:
-        return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
-
-    total: Tensor | None = None
-    for tap, weight in zip((-1, 0, 1, 2), (outer(t + 1), inner(t), inner(1 - t), outer(2 - t)), strict=True):
-        weight = weight.to(x.dtype).reshape((-1,) + (1,) * (x.dim() - dim - 1))
-        values = x.index_select(dim, (low.long() + tap).clamp(0, size - 1))
-        total = values * weight if total is None else fb.addcmul(total, values, weight)
-    return total
-
-
-def _filtered(x: Tensor, dim: int, out: int, scale: float | None, align_corners: bool | None, cubic: bool) -> Tensor:
-    """Weights of a triangle, or of Keys' kernel with a = -½, over as many elements as one of the output stands for."""
-    size, a = x.shape[dim], -0.5
-    step = size / out if scale is None else 1 / scale
-    if align_corners:
-        step = (size - 1) / (out - 1) if out > 1 else 0.0
-    stretch = max(step, 1.0)
-    centre = (fb.arange(out, dtype=fb.float64).unsqueeze(1) + 0.5) * step
-    reach = (2 if cubic else 1) * stretch
-    place = fb.arange(size, dtype=fb.float64)
-    inside = (place >= (centre - reach + 0.5).trunc().clamp(min=0)) & (place < (centre + reach + 0.5).trunc())
-    s = ((place + 0.5 - centre) / stretch).abs()
-    if cubic:
-        near, far = ((a + 2) * s - (a + 3)) * s * s + 1, ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
-        weight = fb.where(s < 1, near, fb.where(s < 2, far, 0.0))
-    else:
-        weight = (1 - s).clamp(min=0)
-    weight = fb.where(inside, weight, 0.0)
-    weight = (weight / weight.sum(1, keepdim=True)).to(x.dtype)
-    return (x.transpose(dim, -1) @ weight.t()).transpose(dim, -1)
-
-
 _DIMS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
          "bicubic": (2,), "trilinear": (3,)}  # fmt: skip
 
 
+@resolved
 def interpolate(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
     antialias: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Any:  # fmt: skip
     """Resample (N, C, …) to `size`, or by `scale_factor`, in its 1, 2 or 3 last dimensions.
 
     uint8 is rounded after each dimension; other integers are for the modes that copy.
@@ -237,21 +178,17 @@ def interpolate(
     if not (rounded or mode.startswith("nearest") or input.is_floating_point() or input.is_complex()):
         raise NotImplementedError(f"interpolate: mode {mode} takes floating tensors or uint8, got {input.dtype}")
     if mode == "area":
-        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, tuple(sizes))
+        return Resolution((adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1], input, tuple(sizes))
+    maps = tuple(
+        resampling_map(mode, size, out, scale, align_corners, antialias)
+        for size, out, scale in zip(input.shape[2:], sizes, scales, strict=True)
+    )
+    if not rounded:
+        return Resolution(separable, input, maps, False)
     x = input
     for i in reversed(range(n)):
-        x = x.float() if rounded else x
-        if mode == "nearest":
-            x = _nearest(x, 2 + i, sizes[i], scales[i], 0.0)
-        elif mode == "nearest-exact":
-            x = _nearest(x, 2 + i, sizes[i], scales[i], 0.5)
-        elif antialias:
-            x = _filtered(x, 2 + i, sizes[i], scales[i], align_corners, mode == "bicubic")
-        elif mode == "bicubic":
-            x = _cubic(x, 2 + i, sizes[i], scales[i], align_corners)
-        else:
-            x = _linear(x, 2 + i, sizes[i], scales[i], align_corners)
-        x = (x + 0.5).floor().clamp(0, 255).to(fb.uint8) if rounded else x
+        one = tuple(map if j == i else None for j, map in enumerate(maps))
+        x = (separable(x.float(), one, False) + 0.5).floor().clamp(0, 255).to(fb.uint8)
     return x
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from flambeau import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.functional.fractional import Ratio
-from flambeau.nn.functional.pooling import AdaptiveSize
+from flambeau.ops.adaptive import AdaptiveSize
 from flambeau.nn.modules.module import Module
 from flambeau.ops.arguments import Size, ntuple
 
