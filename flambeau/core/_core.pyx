@@ -22,6 +22,7 @@ One extension in several rooms, each included below:
     reduce.pxi     reductions: layout, blocks, launch
     rows.pxi       formulas over the rows and columns of a matrix
     planned.pxi    kernels whose launches are remembered by what decides them
+    recall.pxi     functions whose launches are remembered
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
     sparse.pxi     what an operation becomes when an operand is sparse
@@ -75,12 +76,14 @@ cdef extern from *:
     FB_TLS int fb_interpreters = 0;  /* how many Interpreters are active; zero on the warm path */
     FB_TLS int fb_anomaly = 0;
     FB_TLS int fb_saved_hooks = 0;  /* how many pairs of saved-tensor hooks are active */
+    FB_TLS int fb_watched = 0;  /* whether launches are noted, see recall.pxi */
     """
     int fb_grad_enabled
     int fb_inference
     int fb_interpreters
     int fb_anomaly
     int fb_saved_hooks
+    int fb_watched
 
 include "dtype.pxi"
 include "storage.pxi"
@@ -101,6 +104,7 @@ include "strided.pxi"
 include "reduce.pxi"
 include "rows.pxi"
 include "planned.pxi"
+include "recall.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
 include "sparse.pxi"

@@ -32,6 +32,7 @@ cdef int fill_buffer(Tensor t, Py_buffer *view, int flags) except -1:
     # Who doesn't ask for strides takes the memory as one piece in C's order, and so do some who do.
     if not t.contig and (flags & PyBUF_STRIDES != PyBUF_STRIDES or flags & (PyBUF_C_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES):
         raise BufferError("the tensor isn't contiguous; use x.contiguous()")
+    unwatch()
     if fb_interpreters:
         interpret(LEND, (t,), {}, None, 0)
     geometry = <Py_ssize_t *> malloc((2 * t.ndims + 1) * sizeof(Py_ssize_t))

@@ -187,6 +187,8 @@ def from_nested(data, dtype=None):
     p = out.ptr
     if out.count or nd == 0:
         fill_nested(data, code, nd, sizes, &p)
+    if fb_watched:
+        WATCH.kept.append(out.store)
     return out
 
 

@@ -13,7 +13,7 @@ def zeros_tensor(shape, dtype):
     cdef int nd = parse_shape((tuple(shape),), sizes)
     cdef Tensor t = empty(dtype_code(dtype), nd, sizes)
     cdef PyObject* xs[1]
-    if t.store.total <= MOVE_LIMIT:
+    if t.store.total <= MOVE_LIMIT and not fb_watched:
         memset(t.ptr, 0, t.store.total)
     else:
         xs[0] = <PyObject *> ZERO
@@ -24,7 +24,7 @@ def zeros_tensor(shape, dtype):
 def zero_small(Tensor t):
     """Fills a small contiguous tensor with zeros in place if that isn't to be recorded or watched; else False."""
     if (
-        fb_interpreters or t.sparse or not t.contig or t.count * ITEMSIZE[t.code] > MOVE_LIMIT or t.unrecorded
+        fb_interpreters or fb_watched or t.sparse or not t.contig or t.count * ITEMSIZE[t.code] > MOVE_LIMIT or t.unrecorded
         or t.store.inference or (fb_grad_enabled and requires_grad(t))
     ):
         return False
@@ -44,7 +44,7 @@ def join_small(ctx, tensors, dim, bint stacked):
     cdef int nd, d, j
     cdef Tensor out, t, first
     cdef char *at
-    if type(tensors) is not list and type(tensors) is not tuple or len(tensors) == 0 or type(dim) is not int:
+    if fb_watched or type(tensors) is not list and type(tensors) is not tuple or len(tensors) == 0 or type(dim) is not int:
         return None
     if not isinstance(tensors[0], Tensor):
         return None
@@ -94,8 +94,8 @@ def join_small(ctx, tensors, dim, bint stacked):
 cdef bint takes_small(Tensor x, Tensor index, int64_t n, int64_t nbytes) except -1:
     """Whether elements of x, recorded by no one, at an index in [0, n) are to be moved here."""
     return (
-        x.contig and not x.sparse and nbytes <= MOVE_LIMIT and not (fb_grad_enabled and requires_grad(x))
-        and surely_within(index, 0, n)
+        not fb_watched and x.contig and not x.sparse and nbytes <= MOVE_LIMIT and not (fb_grad_enabled and requires_grad(x))
+        and index.code == I64 and surely_within(index, 0, n)
     )
 
 
@@ -167,12 +167,11 @@ def take_along(Tensor x, dim, index):
 
 
 cpdef bint surely_within(Tensor index, int64_t low, int64_t high) except -1:
-    """Whether a small contiguous int64 tensor holds numbers in [low, high) only; False also where that wasn't asked."""
-    cdef const int64_t *at = <const int64_t *> index.ptr
-    cdef int64_t i, least = low, most = high - 1
-    if fb_interpreters or index.code != I64 or not index.contig or index.sparse or index.count > LOOK_LIMIT:
+    """Whether a small contiguous integer tensor holds numbers in [low, high) only; False also where that wasn't asked."""
+    if fb_interpreters or index.code != I64 and index.code != I32 or not index.contig or index.sparse or index.count > LOOK_LIMIT:
         return False
-    for i in range(index.count):
-        least = min(least, at[i])
-        most = max(most, at[i])
-    return least >= low and most < high
+    if not integers_within(index.ptr, index.code, index.count, low, high):
+        return False
+    if fb_watched:
+        note_guard(index, low, high)
+    return True

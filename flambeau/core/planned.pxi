@@ -187,6 +187,8 @@ cdef list carry_out(Plan plan, Given *given):
         for i in range(step.ntensors):
             slots[i] = <int64_t> (<Tensor> given.tensors[step.tensors[i]]).ptr
         memcpy(&slots[step.ntensors], step.numbers, step.nnumbers * sizeof(int64_t))
+        if fb_watched and step.extent:
+            note_step(plan, step, slots, given.tensors, nt)
         if step.extent:
             run_kernel(step.address, slots, step.extent, step.grain, step.work)
     return made

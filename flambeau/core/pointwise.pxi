@@ -252,6 +252,8 @@ cdef object pointwise(Op op, PyObject **xs, int n, tuple given, int mode):
             args[slot] = <int64_t> t.ptr
             slot += 1
     args[slot] = count
+    if fb_watched:
+        note_pointwise(e, args, slot + 1, xs, n, given, made, out, nout, count, GRAIN, count)
     if count <= GRAIN:
         e.kernel(args, 0, count)
     elif count < RELEASE:

@@ -58,7 +58,7 @@ cdef uint64_t dim_mask(Tensor x, object dims, str name) except? 0xFFFFFFFFFFFFFF
 cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, int out_code, tuple numbers):
     cdef int64_t[64] sizes
     cdef int64_t[64] order
-    cdef int64_t outer = 1, length = 1, inner = 1, blocks, chunks
+    cdef int64_t outer = 1, length = 1, inner = 1, blocks, chunks, grain
     cdef int d, nd = 0, state = 0, kept = 0, i, slot
     cdef bint adjacent = True, column
     cdef Tensor src = x, t
@@ -124,6 +124,8 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
         args[slot + 3] = chunks
         slot += 4
         slot = write_numbers(args, slot, numbers)
+        if fb_watched:
+            note_slots(<uint64_t> k[0], args, slot, [src, *parts], 1, outer * blocks * chunks, 8 if not column else 1, outer * length * inner)
         run_kernel(<uint64_t> k[0], args, outer * blocks * chunks, 8 if not column else 1, outer * length * inner)
     k = op.kernel(x.code, out_code, column, 2 if blocks > 1 else 0)
     slot = 0
@@ -147,7 +149,11 @@ cdef object reduce_tensor(Reduction op, Tensor x, uint64_t mask, bint keepdim, i
     slot = write_numbers(args, slot, numbers)
     length = blocks if parts is not None else length
     if outer * inner:
-        run_kernel(<uint64_t> k[0], args, outer * chunks, max(1, GRAIN // max(1, length * inner // chunks)), outer * length * inner)
+        grain = max(1, GRAIN // max(1, length * inner // chunks))
+        if fb_watched:
+            read = [src] if parts is None else parts
+            note_slots(<uint64_t> k[0], args, slot, read + outs, <int> len(read), outer * chunks, grain, outer * length * inner)
+        run_kernel(<uint64_t> k[0], args, outer * chunks, grain, outer * length * inner)
     return outs[0] if op.nout == 1 else tuple(outs)
 
 
@@ -253,4 +259,6 @@ def launch(uint64_t address, args, int64_t extent, int64_t grain=1, int64_t work
         else:
             write_slot(&slots[n], F64 if isinstance(x, float) else I64, x)
         n += 1
+    if fb_watched:
+        note_launch(address, slots, args, extent, grain, work)
     run_kernel(address, slots, extent, grain, work)

@@ -42,6 +42,7 @@ cdef class Storage:
         return self.total
 
     def data_ptr(self):
+        unwatch()
         return <uint64_t> self.ptr
 
     @property

@@ -161,18 +161,20 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
         else:
             extent = rows * ((inner + CHUNK - 1) // CHUNK)
             grain = max(1, GRAIN // min(inner, <int64_t> CHUNK))
-        run_repeated(e, args, &g, slots, total, op.nout, n, k, repeat, extent, grain, made, given, out, operands)
+        run_repeated(e, args, slot, &g, slots, total, op.nout, n, k, repeat, extent, grain, made, given, out, operands)
     if v is not None:
         record_pointwise(op, v, xs, n, out, made, mode, saved_target, True)
     return out if made is None or given is not None else tuple(made)
 
 
-cdef int run_repeated(Entry *e, int64_t *args, Geometry *g, int *slots, int total, int nout, int n, int k, int64_t repeat, int64_t extent, int64_t grain, list made, tuple given, Tensor out, PyObject **operands) except -1:
+cdef int run_repeated(Entry *e, int64_t *args, int nslots, Geometry *g, int *slots, int total, int nout, int n, int k, int64_t repeat, int64_t extent, int64_t grain, list made, tuple given, Tensor out, PyObject **operands) except -1:
     """Launches once, or once for each index of the leading dimensions a kernel doesn't loop over."""
     cdef int64_t r, rest, at
     cdef int d, i, size
     cdef int64_t[24] base
     if repeat == 1:
+        if fb_watched:
+            note_pointwise(e, args, nslots, operands, n, given, made, out, nout, extent, grain, RELEASE if extent > grain else 0)
         if extent <= grain:
             e.kernel(args, 0, extent)
         else:
@@ -198,6 +200,8 @@ cdef int run_repeated(Entry *e, int64_t *args, Geometry *g, int *slots, int tota
                 at += rest % g.sizes[d] * g.strides[i][d]
                 rest //= g.sizes[d]
             args[slots[i]] = base[i] + at * size
+        if fb_watched:
+            note_pointwise(e, args, nslots, operands, n, given, made, out, nout, extent, grain, RELEASE if extent > grain else 0)
         fb_parallel_for(e.kernel, args, extent, grain)
     return 0
 

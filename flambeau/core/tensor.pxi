@@ -289,6 +289,7 @@ cdef class Tensor:
         >>> x[1:].data_ptr() - x.data_ptr()
         8
         """
+        unwatch()
         return <uint64_t> self.ptr
 
     def untyped_storage(self):
@@ -694,6 +695,7 @@ cdef class Tensor:
             raise RuntimeError(f"item: a tensor with one element is needed, got shape {list(self.shape)}; use tolist()")
         if fb_interpreters:
             announce(READ, self)
+        unwatch()
         return read_element(self.ptr, self.code)
 
     def tolist(self):
@@ -704,6 +706,7 @@ cdef class Tensor:
         """
         if fb_interpreters:
             announce(READ, self)
+        unwatch()
         return read_nested(self.ptr, self.code, self.ndims, self.dims, self.dims + self.ndims)
 
     def __len__(self):
@@ -718,6 +721,7 @@ cdef class Tensor:
             )
         if fb_interpreters:
             announce(READ, self)
+        unwatch()
         return bool(read_element(self.ptr, self.code))
 
     def __float__(self):

@@ -100,6 +100,18 @@ def parts_view(Tensor self, int d, list cuts, bint bare):
     return tuple(views)
 
 
+def turned(Tensor self, dims):
+    """self read from its last element in some dimensions: negative strides, for a copy and nothing else; off the tape."""
+    cdef int64_t[64] strides
+    cdef char *ptr = self.ptr
+    cdef int d
+    memcpy(strides, self.dims + self.ndims, self.ndims * sizeof(int64_t))
+    for d in dims:
+        ptr += (self.dims[d] - 1) * strides[d] * ITEMSIZE[self.code]
+        strides[d] = -strides[d]
+    return over(self.store, ptr, self.code, self.ndims, self.dims, strides)
+
+
 def trailing(Tensor self, tuple shape):
     """How many elements the last dimensions have if `shape` is their lengths, else -1."""
     cdef Py_ssize_t i, n = PyTuple_GET_SIZE(shape)

@@ -13,6 +13,7 @@ from ..ops.factories import ones_like, zeros_like
 from ..ops.joining import cat, stack
 from ..ops.primitive import primitive
 from ..ops.ranges import arange
+from ..ops.recall import recalled
 from ..ops.table import TABLE
 from .lapack import INT32, H, array, check, conj, diagonals, identity, mm, out_of, real, tensor
 from .routines import alone, by_rows, factored
@@ -66,6 +67,7 @@ def determinant(ctx, A):
     return y
 
 
+@recalled
 @out_of
 def det(A: Tensor) -> Tensor:
     """The determinant, whose gradient is det(A) A⁻ᵀ: the cofactors. Shape (…, n, n): (…).
@@ -94,6 +96,7 @@ def sign_and_log(ctx, A):
     return sign, log
 
 
+@recalled
 @out_of
 def slogdet(A: Tensor) -> Any:
     """The sign (a phase for complex A) and log |det A|: det A = sign · e^logabsdet. Shape (…, n, n): twice (…).
@@ -153,6 +156,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     return exponential(A)
 
 
+@recalled
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal: Σ x_ii.
 

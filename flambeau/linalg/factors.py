@@ -13,6 +13,7 @@ from ..ops.arguments import into_out, return_type
 from ..ops.factories import empty, zeros
 from ..ops.joining import cat
 from ..ops.primitive import primitive
+from ..ops.recall import recalled
 from ..ops.triangles import diag_embed, tril, triu
 from .lapack import (
     INT32,
@@ -65,6 +66,7 @@ def cholesky_factor(ctx, A):
     return L, info
 
 
+@recalled
 @out_of
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with A = L Lᴴ (upper: U with A = Uᴴ U); LinAlgError unless A is positive definite.
@@ -178,6 +180,7 @@ def householder(A: Tensor) -> tuple[Tensor, Tensor]:
     return V, tau
 
 
+@recalled
 @out_of
 def qr(A: Tensor, mode: str = "reduced") -> Any:
     """A = Q R with orthonormal columns in Q and an upper triangular R.

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ..core._core import Tensor
+from ..ops.recall import recalled
 from ..ops.reduce import amax, amin
 from ..ops.reduce import norm as p_norm
 from ..ops.table import TABLE
@@ -26,6 +27,7 @@ def floating(name: str, x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else x.to(dtype)
 
 
+@recalled
 @out_of
 def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """(Σ |x|^ord)^(1/ord) over `dim` (all dimensions by default); ord may be 0, inf and -inf, its limits.
@@ -58,6 +60,7 @@ def pair(name: str, x: Tensor, dim: Any) -> tuple[int, int]:
     return dims
 
 
+@recalled
 @out_of
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
@@ -86,6 +89,7 @@ def matrix_norm(
     raise RuntimeError(f"matrix_norm: ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, got {ord!r}")
 
 
+@recalled
 @out_of
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """A vector norm, or a matrix norm where `dim` names two dimensions or `ord` is given for a matrix.

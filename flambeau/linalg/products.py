@@ -15,6 +15,7 @@ from ..ops.joining import stack
 from ..ops.matmul import conj
 from ..ops.matmul import matmul as product
 from ..ops.ranges import eye
+from ..ops.recall import recalled
 from ..ops.shape import diagonal as diagonal_of
 from .lapack import out_of
 from .solving import inv
@@ -60,6 +61,7 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into_out(out, y)
 
 
+@recalled
 @out_of
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The vector product along a dimension of size 3; the rest broadcasts.
@@ -78,6 +80,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], dim)
 
 
+@recalled
 def first_of_three(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """The vector product along `dim`, by default the first dimension of size 3.
 

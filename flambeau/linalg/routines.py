@@ -7,6 +7,7 @@ matrices by columns, so `by_columns` makes the copies it works in. Imports core.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import glob
@@ -24,6 +25,8 @@ LETTERS = {DTYPES[8]: "s", DTYPES[9]: "d", DTYPES[10]: "c", DTYPES[11]: "z"}
 PARAMETERS = 15
 # Matrices of fewer elements are handed to a thread together, so that a piece of work is worth its way there.
 PIECE = 4096
+# OpenBLAS has no use for threads where matrices have no more rows and columns than this.
+SINGLE = 32
 
 
 class Scratch(NamedTuple):
@@ -68,6 +71,7 @@ class Alone:
         self.changed: list[tuple[_Threads, int]] = []
 
     def __enter__(self) -> None:
+        _core.unrecalled()
         with self.lock:
             self.inside += 1
             if self.inside == 1:
@@ -84,6 +88,7 @@ class Alone:
 
 
 alone = Alone()
+nobody = contextlib.nullcontext()
 
 
 @functools.cache
@@ -131,7 +136,7 @@ def call(name: str, like: Tensor, *parameters: Tensor | int | str | Scratch) -> 
     if count:
         f = address(LETTERS[like.dtype] + name)
         work = max(1, like.numel()) * like.shape[-1]
-        with alone:
+        with nobody if max(like.shape[-2:]) <= SINGLE else alone:
             parameters = with_scratch(f, count, parameters, info)
             grain = max(1, PIECE * count // max(1, like.numel()))
             run(f, count, (*parameters, info), grain, work)
@@ -145,9 +150,9 @@ def factored(A: Tensor) -> tuple[Tensor, Tensor]:
     return pivots, call("getrf", A, m, n, A, max(1, m), pivots)
 
 
-@functools.lru_cache(4096)
+@functools.cache
 def constant(value: int | str) -> tuple[int, Any]:
-    """Where a number or a letter stands in memory, and what keeps it there."""
+    """Where a number or a letter stands in memory, and what keeps it there: recalled launches go on reading it."""
     raw = struct.pack("q", value) if isinstance(value, int) else struct.pack("8s", value.encode())
     held = ctypes.create_string_buffer(raw, 8)
     return ctypes.addressof(held), held

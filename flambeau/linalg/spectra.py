@@ -13,6 +13,7 @@ from ..core._core import Tensor
 from ..ops.arguments import return_type
 from ..ops.factories import empty
 from ..ops.primitive import primitive
+from ..ops.recall import recalled
 from ..ops.table import TABLE
 from ..ops.triangles import diag_embed
 from .lapack import INT32, H, array, as_complex, check, diagonals, failures, identity, mm, out_of, real, tensor
@@ -77,6 +78,7 @@ def triangle_name(name: str, UPLO: str) -> Literal["L", "U"]:
     return "L" if UPLO.upper() == "L" else "U"
 
 
+@recalled
 @out_of
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """A = V diag(λ) Vᴴ of a Hermitian matrix: real eigenvalues, ascending, and orthonormal eigenvectors in columns.
@@ -91,6 +93,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     return eigh_result(*hermitian_eigen(A, triangle_name("eigh", UPLO)))
 
 
+@recalled
 @out_of
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of a Hermitian matrix, ascending.
@@ -222,6 +225,7 @@ def check_driver(name: str, driver: str | None) -> None:
         raise RuntimeError(f"{name}: driver= is only for CUDA tensors, got {driver!r} on the CPU; leave it out")
 
 
+@recalled
 @out_of
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """A = U diag(S) Vᴴ with orthonormal columns in U and V, and singular values S, descending.
@@ -237,6 +241,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return svd_result(*singular(A, full_matrices))
 
 
+@recalled
 @out_of
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values, descending. Shape (…, m, n): (…, min(m, n)).

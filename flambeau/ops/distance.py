@@ -17,6 +17,7 @@ from .basic import sum_to
 from .calls import where
 from .matmul import matrix_product
 from .primitive import generated, primitive
+from .recall import recalled
 from .reduce import amax, norm, norm2
 from .table import TABLE
 from .triangles import triu_indices
@@ -127,6 +128,7 @@ def lengths(x: Tensor, p: float) -> Tensor:
     return where(none, 0.0, TABLE["pow"](where(none, 1.0, total), 1.0 / p))
 
 
+@recalled
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """The p-norm distance of every row of x1 from every row of x2: y_ij = ‖x1_i − x2_j‖_p.
 
@@ -174,6 +176,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return lengths(input[i] - input[j], float(p))
 
 
+@recalled
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference: ‖x − y‖_p over all elements.
 

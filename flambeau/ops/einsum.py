@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..core._core import Tensor
 from .arguments import into_out
 from .matmul import matrix_product
+from .recall import recalled
 
 __all__ = ["chain_matmul", "einsum", "kron"]
 
@@ -331,6 +332,7 @@ def einsum(*args: Any) -> Tensor:
     return x if made.order is None else x.permute(made.order)
 
 
+@recalled
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The Kronecker product: every element of input times the whole of other.
 

@@ -13,6 +13,7 @@ from ..core import _core
 from ..core._core import DTYPES, DType, Tensor, device, new_empty, new_empty_strided
 from .arguments import into_out
 from .basic import IDENTITY, empty_in, new_like, storable, to_dtype
+from .recall import recalled
 
 INT64 = DTYPES[5]
 
@@ -60,6 +61,7 @@ def empty(
     return finish(empty_in(sizes("empty", size), default(dtype, out), memory_format), requires_grad, out)
 
 
+@recalled
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """A tensor of a shape with every element the same number; the number decides the dtype if none is given.
 
@@ -76,6 +78,7 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     return finish(made, requires_grad, out)
 
 
+@recalled
 def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """A tensor of zeros.
 
@@ -87,6 +90,7 @@ def zeros(*size, out=None, dtype=None, layout=None, device=None, requires_grad=F
     return finish(made, requires_grad, out)
 
 
+@recalled
 def ones(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """A tensor of ones.
 
@@ -115,6 +119,7 @@ def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
     return finish(made, requires_grad)
 
 
+@recalled
 def full_like(
     input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
 ) -> Tensor:
@@ -129,6 +134,7 @@ def full_like(
     return finish(made, requires_grad)
 
 
+@recalled
 def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
     """Zeros of another tensor's shape and dtype.
 
@@ -141,6 +147,7 @@ def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
     return full_like(input, 0, dtype=dtype, requires_grad=requires_grad, memory_format=memory_format)
 
 
+@recalled
 def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None) -> Tensor:
     """Ones of another tensor's shape and dtype.
 

@@ -17,6 +17,7 @@ from .indirect import PLANS, Ints, Places, along, as_index, check_range, extent,
 from .indirect import read as read_places
 from .picking import pick, put, written, written_
 from .primitive import primitive
+from .recall import recalled
 from .table import TABLE
 
 __all__ = [
@@ -135,6 +136,7 @@ def number(value: Any, like: Tensor) -> Tensor:
     return out
 
 
+@recalled
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
@@ -160,6 +162,7 @@ def scatter_mode(reduce: str | None) -> str:
     return "sum" if reduce else "set"
 
 
+@recalled
 def scatter_(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
@@ -175,6 +178,7 @@ def scatter_(
     return input
 
 
+@recalled
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """x with y[index[i, j, …], j, …] += src[i, j, …] for dim = 0, and so on, added in the order of the index.
 
@@ -184,6 +188,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return as_shaped(scattered(written, "scatter_add", input, dim, index, src, "sum"), input)
 
 
+@recalled
 def scatter_add_(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """In-place form of :func:`scatter_add`.
 
@@ -232,6 +237,7 @@ def indexed(
     return op(x, source, places=places, indices=(index,), how=how, name=name)
 
 
+@recalled
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """x with alpha · source[i] added to place index[i] of dimension `dim`, in the order of the index.
 
@@ -243,6 +249,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     )
 
 
+@recalled
 def index_add_(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """In-place form of :func:`index_add`.
 
@@ -254,6 +261,7 @@ def index_add_(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha:
     return input
 
 
+@recalled
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """x with source[i] at place index[i] of dimension `dim`.
 
@@ -263,6 +271,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return as_shaped(indexed(written, "index_copy", input, dim, index, source, "set"), input)
 
 
+@recalled
 def index_copy_(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """In-place form of :func:`index_copy`.
 
@@ -282,6 +291,7 @@ def fill_value(name: str, x: Tensor, value: Any) -> Tensor:
     return value if value.dtype is x.dtype else to_dtype(value, x.dtype)
 
 
+@recalled
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """x with `value` at the places of dimension `dim` that index names; negative ones count from the end.
 
@@ -292,6 +302,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return as_shaped(indexed(written, "index_fill", input, dim, index, value, "set", True), input)
 
 
+@recalled
 def index_fill_(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place form of :func:`index_fill`.
 
@@ -395,6 +406,7 @@ def rows(ctx, weight, *, places, indices, padding, scale, sparse):
     return read_places(weight.detach(), places, (indices,))
 
 
+@recalled
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """int64 zeros of shape (…, num_classes) with a 1 at each class; without `num_classes`, the largest class + 1.
 

@@ -15,6 +15,7 @@ from ..core._core import Tensor, is_grad_enabled, new_empty, plain_copy, promote
 from .arguments import into_out, to, wrap
 from .basic import zeros_like_shape
 from .primitive import primitive
+from .recall import recalled
 
 __all__ = [
     "block_diag", "cat", "chunk", "column_stack", "concat", "concatenate", "dsplit", "dstack", "hsplit",
@@ -148,6 +149,7 @@ def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tenso
     return result if out is None else into_out(out, result)
 
 
+@recalled
 def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along dimension 1, vectors along 0.
 
@@ -160,6 +162,7 @@ def hstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     return cat(given, 0 if given[0].ndim == 1 else 1, out=out)
 
 
+@recalled
 def vstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along dimension 0, vectors as rows.
 
@@ -172,6 +175,7 @@ def vstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     return cat([atleast_2d(t) for t in tensor_list("vstack", tensors)], 0, out=out)
 
 
+@recalled
 def dstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along dimension 2, after atleast_3d.
 
@@ -184,6 +188,7 @@ def dstack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     return cat([atleast_3d(t) for t in tensor_list("dstack", tensors)], 2, out=out)
 
 
+@recalled
 def column_stack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     """Tensors joined along dimension 1, numbers and vectors as columns.
 
@@ -195,6 +200,7 @@ def column_stack(tensors: Tensors, *, out: Tensor | None = None) -> Tensor:
     return cat([t.reshape(t.numel(), 1) if t.ndim < 2 else t for t in given], 1, out=out)
 
 
+@recalled
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a matrix that is zero elsewhere.
 

@@ -16,6 +16,7 @@ from .arguments import into_out
 from .basic import sum_to
 from .documents import Derived
 from .primitive import primitive
+from .recall import recalled
 from .reduce import sum
 
 INT8, INT32 = DTYPES[2], DTYPES[4]
@@ -201,6 +202,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     return matmul(input, vec, out=out)
 
 
+@recalled
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Σ x y of two vectors.
 
@@ -211,6 +213,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     return matmul(input, tensor, out=out)
 
 
+@recalled
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix of products x_i y_j.
 

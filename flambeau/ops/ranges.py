@@ -15,6 +15,7 @@ from ..ir.kernel import Buffer, For, Kernel, Scalar, Store
 from .basic import to_dtype
 from .factories import INT64, check_place, default, finish, full
 from .primitive import generated
+from .recall import recalled
 from .table import TABLE
 
 GRAIN = 16384
@@ -31,6 +32,7 @@ def progression(dtype: str, whole: bool) -> Kernel:
     return Kernel("arange", (Buffer("y", dtype, "w"), Scalar("start", inner), Scalar("step", inner), Scalar("n")), body)
 
 
+@recalled
 def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """Numbers start, start + step, … below end: y_i = start + i step.
 
@@ -73,6 +75,7 @@ def between(dtype: str) -> Kernel:
     return Kernel("linspace", params, body)
 
 
+@recalled
 def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """`steps` evenly spaced numbers from start to end, both included.
 
@@ -131,6 +134,7 @@ def diagonal_ones(dtype: str) -> Kernel:
     )
 
 
+@recalled
 def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere.
 

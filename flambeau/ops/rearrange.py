@@ -19,6 +19,7 @@ from .indirect import BITS
 from .masks import columns
 from .primitive import generated, primitive
 from .ranges import arange
+from .recall import recalled
 
 __all__ = [
     "flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile",
@@ -41,13 +42,6 @@ def flip_vjp(ctx: Any, g: Tensor) -> Tensor:
     return flipped(g, ctx.dims)
 
 
-def backwards(x: Tensor, dims: Sequence[int]) -> Tensor:
-    """x read from its last element in some dimensions: negative strides, for a copy and nothing else; off the tape."""
-    strides = [-s if d in dims else s for d, s in enumerate(x.stride())]
-    at = sum((x.shape[d] - 1) * x.stride(d) for d in dims)
-    return _core.from_pointer(x.data_ptr() + at * x.itemsize, x.shape, strides, x.dtype, x)
-
-
 @generated
 def reverse_kernel(dtype: str) -> Kernel:
     """Each row of n elements in reverse."""
@@ -67,7 +61,7 @@ def flipped(ctx, x, dims):
     reverses = len(outer) < len(dims) and n > 1
     if outer or not reverses:
         y = new_empty(x.shape, x.dtype)
-        plain_copy(y, backwards(x, outer))
+        plain_copy(y, _core.turned(x, outer))
         x = y
     if reverses:
         x = x.contiguous()
@@ -77,6 +71,7 @@ def flipped(ctx, x, dims):
     return y
 
 
+@recalled
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """A copy with the order of elements reversed along dimensions.
 
@@ -135,6 +130,7 @@ def rolled(ctx, x, shifts, dims):
     return y
 
 
+@recalled
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """A copy with elements shifted along dimensions, those pushed out at one end entering at the other.
 
@@ -152,6 +148,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     return rolled(input, shifts, tuple(wrap(d, input.ndim) for d in dims))
 
 
+@recalled
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A copy turned by k quarters in the plane of two dimensions, from the first towards the second.
 
@@ -173,6 +170,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 # ---- padded
 # ---- repeated
+@recalled
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """x repeated along each dimension; more numbers than dimensions add dimensions in front.
 
@@ -194,6 +192,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return pairs.clone(memory_format="contiguous_format").reshape([r * n for r, n in zip(times, shape, strict=True)])
 
 
+@recalled
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """repeat, with ones put before too few numbers.
 
@@ -205,6 +204,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, *(1,) * (input.ndim - len(times)), *times)
 
 
+@recalled
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:

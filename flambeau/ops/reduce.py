@@ -14,6 +14,7 @@ from ..core._core import DTYPES, Tensor
 from . import reductions as R
 from .arguments import out_of, to
 from .primitive import primitive
+from .recall import recalled
 from .table import TABLE
 
 INT64, BOOL, UINT8, FLOAT32 = DTYPES[5], DTYPES[0], DTYPES[1], DTYPES[8]
@@ -251,6 +252,7 @@ def correction_of(unbiased: Any, correction: Any) -> float:
     return correction if correction is not None else 1 if unbiased is None or unbiased else 0
 
 
+@recalled
 @out_of
 def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The variance over `dim`: y = Σ (x - mean)² / max(0, n - correction); correction is 1 by default.
@@ -266,6 +268,7 @@ def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
     return _var(x, dim, correction_of(unbiased, correction), keepdim)
 
 
+@recalled
 @out_of
 def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The standard deviation over `dim`: the square root of `var`.
@@ -315,6 +318,7 @@ def norm2(ctx, x, dim=None, keepdim=False):
     return extreme(ctx, R.norm2, x, dim, keepdim)
 
 
+@recalled
 @out_of
 def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm of the elements over `dim`: y = (Σ |x|^p)^(1/p), with the limits for p = 0, inf and -inf.

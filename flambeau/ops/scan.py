@@ -24,6 +24,7 @@ from .picking import scatter_into_zeros
 from .pointwise_arithmetic import parts
 from .pointwise_complex import make
 from .primitive import generated, planned, primitive
+from .recall import recalled
 from .reductions import Exprs, Fold, highest, lowest
 from .table import TABLE
 from .typed import CODES
@@ -378,6 +379,7 @@ def summable(x: Tensor, dtype: Any) -> Tensor:
     return x if x.is_floating_point() or x.is_complex() else to(x, INT64)
 
 
+@recalled
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """Running sums along a dimension: y_k = Σ_{i ≤ k} x_i. Integers are summed in int64.
 
@@ -387,6 +389,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = N
     return into_out(out, cumulative_sum(summable(input, dtype), wrap(dim, input.ndim)))
 
 
+@recalled
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = None) -> Tensor:
     """Running products along a dimension: y_k = Π_{i ≤ k} x_i. Integers are multiplied in int64.
 
@@ -396,6 +399,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Tensor | None = 
     return into_out(out, cumulative_product(summable(input, dtype), wrap(dim, input.ndim)))
 
 
+@recalled
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """Logarithms of running sums of exponentials: y_k = log Σ_{i ≤ k} exp(x_i).
 
@@ -407,6 +411,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
     return into_out(out, cumulative_logsumexp(input, wrap(dim, input.ndim)))
 
 
+@recalled
 def cummax(input: Tensor, dim: int) -> Any:
     """The largest element so far along a dimension and its place, the last of equals.
 
@@ -416,6 +421,7 @@ def cummax(input: Tensor, dim: int) -> Any:
     return cummax_result(*cumulative_max(input, wrap(dim, input.ndim)))
 
 
+@recalled
 def cummin(input: Tensor, dim: int) -> Any:
     """The smallest element so far along a dimension and its place, the last of equals.
 
@@ -443,6 +449,7 @@ def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return input.copy_(cumprod(input, dim, dtype=dtype))
 
 
+@recalled
 @out_of
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None

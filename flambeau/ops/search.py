@@ -18,6 +18,7 @@ from .indirect import along, write
 from .masks import masked_select
 from .primitive import generated, primitive
 from .ranges import arange
+from .recall import recalled
 from .reduce import amax, amin
 from .table import TABLE
 from .unique import unique
@@ -53,6 +54,7 @@ def search_kernel(dtype: str, rows: bool, right: bool) -> Kernel:
     return Kernel("searchsorted", params, (For(i, const(0, "i64"), var("extent"), body, parallel=True, vector=True),))
 
 
+@recalled
 @out_of
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
@@ -113,6 +115,7 @@ def bounds(ctx, rows, values, right):
     return y
 
 
+@recalled
 @out_of
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The bucket between sorted boundaries that each value falls into; searchsorted with its arguments exchanged.

@@ -11,8 +11,10 @@ from ..core._core import launch, new_empty
 from ..ir.expr import DTYPES as TYPES
 from ..ir.expr import Expr, as_expr, cast, const, eq, load, node, var, where
 from ..ir.kernel import Accumulator, Buffer, For, If, Kernel, Let, Reduce, Scalar, Statement, Store
+from .indirect import along
+from .picking import pick
 from .primitive import generated, primitive
-from .ranking import DIGITS, GRAIN, INT64, ZERO, keys_of
+from .ranking import DIGITS, GRAIN, INT64, SHORT, ZERO, keys_of, short_places
 
 
 def shifted(x: Expr, bits: int) -> Expr:
@@ -69,8 +71,10 @@ def select_kernel(dtype: str) -> Kernel:
 def places_at(ctx, name, x, ranks):
     """`sorting_places(name, x)` at ranks (…, 1), one for each row; off the tape."""
     keys, ranks = keys_of(name, x), ranks.expand(*x.shape[:-1], 1).contiguous()
+    n, rows = x.shape[-1], ranks.numel()
+    if n <= SHORT:
+        return pick(short_places(keys), places=along(ranks.shape, ranks.ndim - 1), indices=(ranks,))
     places = new_empty(ranks.shape, INT64)
-    n, rows = x.shape[-1], places.numel()
     if rows:
         counts = new_empty((rows, DIGITS), INT64)
         kernel = select_kernel("u64" if keys.dtype is INT64 else "u32")

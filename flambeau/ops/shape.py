@@ -17,6 +17,7 @@ from .arguments import wrap
 from .basic import as_strided
 from .joining import stack
 from .primitive import primitive
+from .recall import recalled
 from .table import TABLE
 
 Ints = int | Sequence[int]
@@ -271,6 +272,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
+@recalled
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of one element from each vector, one in each row.
 

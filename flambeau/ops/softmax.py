@@ -14,6 +14,7 @@ from ..ir.expr import Expr, cast
 from .arguments import Ints, every, out_of, wrap
 from .basic import to_dtype
 from .primitive import primitive
+from .recall import recalled
 from .reduce import sum
 from .rows import apply, choose, column_is, different, program, row_max, row_sum, take
 from .table import TABLE
@@ -107,6 +108,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return along(log_softmax_last, input, dim, dtype, "log_softmax")
 
 
+@recalled
 @out_of
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log Σ exp(x) over `dim`, without overflow.

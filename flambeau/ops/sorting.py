@@ -19,6 +19,7 @@ from .picking import pick
 from .primitive import primitive
 from .ranges import arange
 from .ranking import first_places, keys_of, sorting_places
+from .recall import recalled
 from .reduce import amax, amax_vjp, amin, argmax
 from .reduce import sum as sum_of
 from .scan import cummax
@@ -63,6 +64,7 @@ def at(places: Tensor, k: Tensor) -> Tensor:
 
 
 # ---- sorting
+@recalled
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Any = None) -> Any:
     """(values, indices) sorted along a dimension; equal elements keep their order, NaN counts as largest.
 
@@ -76,6 +78,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return sort_result(*found)
 
 
+@recalled
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort a dimension; equal elements keep their order, NaN counts as largest.
 
@@ -87,6 +90,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return last(places, dim).contiguous() if input.ndim else places.reshape(())
 
 
+@recalled
 @out_of
 def msort(input: Tensor) -> Tensor:
     """The values sorted along the first dimension.
@@ -98,6 +102,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
+@recalled
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest or smallest elements along a dimension, in order; of equals the first ones.
 
@@ -143,6 +148,7 @@ def rows_of(name: str, input: Tensor, dim: int) -> tuple[int, Tensor]:
     return dim, x
 
 
+@recalled
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the k-th smallest element along a dimension, counted from 1.
 
@@ -185,6 +191,7 @@ def whole_median(ctx, x, ignore):
     return y
 
 
+@recalled
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower of the middle elements, of all elements or (values, indices) along a dimension; NaN if one is NaN.
 
@@ -197,6 +204,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return picked(input, dim, keepdim, middle("median", x, False), median_result)
 
 
+@recalled
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """median without the NaN elements.
 
@@ -209,6 +217,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     return picked(input, dim, keepdim, middle("nanmedian", x, True), nanmedian_result)
 
 
+@recalled
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along a dimension: the smallest of such, at its last place.
 
@@ -274,6 +283,7 @@ def quantiles(
     return y.squeeze(0) if single else y
 
 
+@recalled
 @out_of
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -288,6 +298,7 @@ def quantile(
     return quantiles("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@recalled
 @out_of
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"

@@ -16,6 +16,7 @@ from .indirect import BITS
 from .joining import stack
 from .masks import columns, true_places
 from .primitive import generated, primitive
+from .recall import recalled
 from .shape import diagonal
 
 __all__ = ["diag", "diag_embed", "diagflat", "tril", "tril_indices", "triu", "triu_indices"]
@@ -60,6 +61,7 @@ def triangle(ctx, x, diagonal, lower):
     return y
 
 
+@recalled
 @out_of
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and below a diagonal of matrices; zeros elsewhere.
@@ -71,6 +73,7 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     return triangle(input, diagonal, True)
 
 
+@recalled
 @out_of
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The elements on and above a diagonal of matrices; zeros elsewhere.
@@ -113,6 +116,7 @@ def triangle_indices(row: int, col: int, offset: int, lower: bool, dtype: Any) -
     return found if dtype is None else found.to(dtype)
 
 
+@recalled
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Row and column indices of the lower triangle of a matrix, in a tensor of two rows.
 
@@ -123,6 +127,7 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     return triangle_indices(row, col, offset, True, dtype)
 
 
+@recalled
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Row and column indices of the upper triangle of a matrix, in a tensor of two rows.
 
@@ -156,6 +161,7 @@ def diag_embed(ctx, input, offset=0, dim1=-2, dim2=-1):
     return y
 
 
+@recalled
 @out_of
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with a vector on a diagonal, or a copy of a matrix's diagonal.
@@ -170,6 +176,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
 
 
+@recalled
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The matrix with the flattened x on a diagonal.
 
