@@ -16,8 +16,10 @@ import sys
 from . import machine
 from .case import FAMILIES, selected
 from .report import SAME_WEIGHTS, Row, as_markdown, as_text
-from .run import run_case, run_startup
+from .run import run_case, run_resident, run_startup
 from .worker import Worker
+
+OUTSIDE = {"startup": run_startup, "resident": run_resident}
 
 
 def main() -> int:
@@ -45,7 +47,10 @@ def main() -> int:
     rows: list[Row] = []
     for case in cases:
         rounds = 20 if options.quick else case.rounds
-        row = run_startup(case, sides) if case.family == "startup" else run_case(case, sides, limits, rounds, seconds)
+        if case.family in OUTSIDE:
+            row = OUTSIDE[case.family](case, sides)
+        else:
+            row = run_case(case, sides, limits, rounds, seconds)
         rows.append(row)
         print(as_text(row), flush=True)
     checks = {}

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# Imported by the worker, in the order of the printed table; each fills CASES. `startup` is timed from outside.
-FAMILIES = ("overhead", "small", "memory", "compute", "families", "training", "models", "data", "startup")
+# Imported by the worker, in the order of the printed table; each fills CASES. `startup` and `resident` are measured
+# from outside.
+FAMILIES = ("overhead", "small", "memory", "compute", "families", "training", "models", "resident", "data", "startup")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row.
 
-    make     function of fb -> (statement, names it uses); for family startup: -> what to run, see `startup.py`
-    reach    the ratio to PyTorch's time to reach, or None where there's no figure
+    make     function of fb -> (statement, names it uses); for startup and resident see `startup.py`, `resident.py`
+    reach    the ratio to PyTorch's time (memory) to reach, or None where there's no figure
+    unit     what is measured: seconds "s", or "MB", or "faults"
+    below    what the measured must stay below, or None
     traffic  bytes the statement must at least read and write, for the share of the copy bandwidth
     share    share of the copy bandwidth to reach, or None
     flops    multiplications and additions, for the share of a peak
@@ -32,6 +35,8 @@ class Case:
     name: str
     make: Callable[[Any], Any]
     reach: float | None = None
+    unit: str = "s"
+    below: float | None = None
     traffic: float = 0.0
     share: float | None = None
     flops: float = 0.0

@@ -28,7 +28,7 @@ class Row:
     @property
     def ratios(self) -> list[float]:
         """Our time over torch's, of samples taken one after the other."""
-        return [a / b for a, b in zip(self.samples.get(True, ()), self.samples.get(False, ()), strict=False)]
+        return [a / b for a, b in zip(self.samples.get(True, ()), self.samples.get(False, ()), strict=False) if b]
 
     @property
     def ratio(self) -> float | None:
@@ -70,18 +70,29 @@ class Row:
             found.append((f"≤ {self.limit_megabytes} MB", reached))
         elif self.case.reach is not None:
             found.append((f"≤ {self.case.reach:.2f}×", None if self.ratio is None else self.ratio <= self.case.reach))
+        if self.case.below is not None:
+            found.append((f"< {self.case.below:g} {self.case.unit}", None if ours is None else ours < self.case.below))
         if self.case.share is not None:
             reached = None if self.share is None else self.share[0] >= self.case.share
             found.append((f"≥ {self.case.share:.0%} of copy", reached))
         return found
+
+    def shown(self, ours: bool) -> str:
+        """What was measured of a side, with its unit."""
+        value = self.median(ours)
+        if value is None:
+            return "–"
+        if self.case.unit != "s":
+            return f"{value:.0f} {self.case.unit}"
+        return _seconds(value) + (f", {self.megabytes[ours]:.0f} MB" if ours in self.megabytes else "")
 
     def cells(self) -> list[str]:
         """name, our time, torch's, ratio, spread, share of the limit, figures to reach, reached."""
         words = {True: "yes", False: "NO", None: "–"}
         return [
             self.case.title,
-            _seconds(self.median(True), self.megabytes.get(True)),
-            _seconds(self.median(False), self.megabytes.get(False)),
+            self.shown(True),
+            self.shown(False),
             "–" if self.ratio is None else f"{self.ratio:.2f}×",
             "–" if self.spread is None else f"±{self.spread:.0%}",
             "–" if self.share is None else f"{self.share[0]:.0%} of {self.share[1]}",
@@ -96,13 +107,10 @@ HEADINGS = ["case", "flambeau", "torch", "ratio", "spread", "of limit", "reach",
 WIDTHS = [62, 16, 16, 7, 6, 12, 24, 9]
 
 
-def _seconds(value: float | None, megabytes: float | None) -> str:
-    if value is None:
-        return "–"
+def _seconds(value: float) -> str:
     unit, name = next(((u, n) for u, n in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")) if value >= u), (1e-9, "ns"))
     digits = value / unit
-    text = f"{digits:.0f} {name}" if digits >= 100 else f"{digits:.3g} {name}"
-    return text if megabytes is None else f"{text}, {megabytes:.0f} MB"
+    return f"{digits:.0f} {name}" if digits >= 100 else f"{digits:.3g} {name}"
 
 
 def as_text(row: Row) -> str:

@@ -57,6 +57,17 @@ def run_startup(case: Case, sides: list[Worker]) -> Row:
     return row
 
 
+def run_resident(case: Case, sides: list[Worker]) -> Row:
+    """Measures one training process on each side."""
+    row = Row(case, limits={})
+    for side in sides:
+        try:
+            row.samples[side is sides[0]] = [case.make(side.python, side.module)]
+        except subprocess.CalledProcessError as error:
+            row.error = f"{side.module}: {error.stderr.strip().splitlines()[-1]}"
+    return row
+
+
 def _fresh(python: str, program: str, cache: str) -> tuple[float, float]:
     environment = {**os.environ, "FLAMBEAU_CACHE": cache}
     start = time.perf_counter()
