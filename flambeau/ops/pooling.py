@@ -25,55 +25,76 @@ SIZES = tuple(Scalar(n) for n in ("planes", "h", "w", "oh", "ow"))
 WORK = 16384
 
 
-def window_loop(name: str, buffers: tuple[Buffer, ...], cell: Any) -> Kernel:
-    """A kernel over output rows, vectorised along them; cell(plane, oh, ow, place) gives one output's statements."""
-    t, i, plane, row = var("t"), var("i"), var("plane"), var("row")
-    body = For(i, const(0, "i64"), OW, cell(plane, row, i, t * OW + i), vector=True)
-    outer = For(t, const(0, "i64"), PLANES * OH, (Let(plane, idiv(t, OH)), Let(row, irem(t, OH)), body), parallel=True)
+def window_loop(name: str, buffers: tuple[Buffer, ...], geometry: tuple, edges: bool, cell: Any) -> Kernel:
+    """A kernel over output rows; cell(plane, oh, ow, place, edge) gives one output's statements.
+
+    With `edges`, which windows reach over, it is vectorised along those outputs whose windows lie inside from left to
+    right; the few beside them are taken one by one, as `edge`.
+    """
+    t, i, plane, row, zero = var("t"), var("i"), var("plane"), var("row"), const(0, "i64")
+
+    def along(start: Expr, stop: Expr, edge: bool) -> For:
+        return For(i, start, stop, cell(plane, row, i, t * OW + i, edge), vector=not edge)
+
+    if not edges:
+        loops: tuple[For, ...] = (along(zero, OW, False),)
+    else:
+        (_, kw), (_, sw), (_, pw), (_, dw) = geometry
+        first = minimum(const(-(-pw // sw), "i64"), OW)
+        last = minimum(maximum(idiv(W + (pw - (kw - 1) * dw - 1 + sw), as_expr(sw)), first), OW)
+        loops = along(zero, first, True), along(first, last, False), along(last, OW, True)
+    outer = For(t, zero, PLANES * OH, (Let(plane, idiv(t, OH)), Let(row, irem(t, OH)), *loops), parallel=True)
     return Kernel(name, (*buffers, *SIZES), (outer,))
 
 
-def taps(geometry: tuple, row: Expr, col: Expr) -> list[tuple[Expr, Expr, Expr]]:
-    """For each element of a window: whether it is inside, and its row and column, clamped so that a load is safe."""
+def taps(geometry: tuple, edges: bool, row: Expr, col: Expr, edge: bool) -> list[tuple[Expr | None, Expr, Expr]]:
+    """For each element of a window: whether it is inside, None for always, and its row and column, safe to load from.
+
+    Without `edges` all are known to be inside, without `edge` its columns.
+    """
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = geometry
-    found = []
+    found: list[tuple[Expr | None, Expr, Expr]] = []
     for a in range(kh):
         y = row * sh + (a * dh - ph)
+        above = (y >= 0) & (y < H) if edges else None
+        y = y if above is None else maximum(minimum(y, H - 1), 0)
         for b in range(kw):
             x = col * sw + (b * dw - pw)
-            inside = (y >= 0) & (y < H) & (x >= 0) & (x < W)
-            found.append((inside, maximum(minimum(y, H - 1), 0), maximum(minimum(x, W - 1), 0)))
+            if edge and above is not None:
+                found.append((above & (x >= 0) & (x < W), y, maximum(minimum(x, W - 1), 0)))
+            else:
+                found.append((above, y, x))
     return found
 
 
-def unpadded(geometry: tuple, ceil_mode: bool) -> bool:
-    """Whether every window lies inside whatever the sizes."""
-    return geometry[2] == (0, 0) and not ceil_mode
+def has_edges(geometry: tuple, sizes: tuple, out: tuple) -> bool:
+    """Whether some window reaches over an edge."""
+    ends = zip(*geometry, sizes, out, strict=True)
+    return any(p > 0 or (count - 1) * s + (k - 1) * d >= size for k, s, p, d, size, count in ends)
 
 
 @generated
-def max_kernel(dtype: str, geometry: tuple, ceil_mode: bool) -> Kernel:
+def max_kernel(dtype: str, geometry: tuple, edges: bool) -> Kernel:
     """y = max over a window, at = its place in the plane (the first of equals; NaN wins)."""
     inner = computation(dtype)
     start = -float("inf") if IR[inner].kind == "f" else -(2 ** (8 * IR[inner].size - 1)) if IR[inner].kind == "i" else 0
-    safe = unpadded(geometry, ceil_mode)
 
-    def cell(plane: Expr, row: Expr, col: Expr, place: Expr) -> tuple[Statement, ...]:
+    def cell(plane: Expr, row: Expr, col: Expr, place: Expr, edge: bool) -> tuple[Statement, ...]:
         best: Expr = const(start, inner)
         at: Expr = const(-1, "i32")
-        for k, (inside, y, x) in enumerate(taps(geometry, row, col)):
-            flat = y * W + x
-            if safe:
-                (_, kw), (sh, sw), _, (dh, dw) = geometry
-                flat = (row * sh + k // kw * dh) * W + (col * sw + k % kw * dw)
-            value = cast(load("x", dtype, plane * (H * W) + flat), inner)
-            wins = (value > best) | isnan(value) if IR[inner].kind == "f" else value > best
-            first = at < 0
-            takes = (wins | first) if safe else inside & (wins | first)
-            best, at = where(takes, value, best), where(takes, cast(flat, "i32"), at)
+        for k, (inside, y, x) in enumerate(taps(geometry, edges, row, col, edge)):
+            value = cast(load("x", dtype, (plane * H + y) * W + x), inner)
+            here = cast(y * W, "i32") + cast(x, "i32")
+            if inside is None and k == 0:
+                best, at = value, here
+                continue
+            takes = (value > best) | isnan(value) if IR[inner].kind == "f" else value > best
+            takes = takes if inside is None else inside & (takes | (at < 0))
+            best, at = where(takes, value, best), where(takes, here, at)
         return Store("y", place, cast(best, dtype)), Store("at", place, at)
 
-    return window_loop("max_pool", (Buffer("x", dtype), Buffer("y", dtype, "w"), Buffer("at", "i32", "w")), cell)
+    buffers = Buffer("x", dtype), Buffer("y", dtype, "w"), Buffer("at", "i32", "w")
+    return window_loop("max_pool", buffers, geometry, edges, cell)
 
 
 def count_of(geometry: tuple, row: Expr, col: Expr, include_pad: bool, dtype: str) -> Expr:
@@ -87,19 +108,20 @@ def count_of(geometry: tuple, row: Expr, col: Expr, include_pad: bool, dtype: st
 
 
 @generated
-def mean_kernel(dtype: str, geometry: tuple, include_pad: bool, divisor: int | None) -> Kernel:
+def mean_kernel(dtype: str, geometry: tuple, edges: bool, include_pad: bool, divisor: int | None) -> Kernel:
     """y = the sum over a window / how many."""
     inner = computation(dtype)
 
-    def cell(plane: Expr, row: Expr, col: Expr, place: Expr) -> tuple[Statement, ...]:
+    def cell(plane: Expr, row: Expr, col: Expr, place: Expr, edge: bool) -> tuple[Statement, ...]:
         total: Expr = const(0, inner)
-        for inside, y, x in taps(geometry, row, col):
-            value = cast(load("x", dtype, plane * (H * W) + y * W + x), inner)
-            total = total + where(inside, value, const(0, inner))
+        for inside, y, x in taps(geometry, edges, row, col, edge):
+            value = cast(load("x", dtype, (plane * H + y) * W + x), inner)
+            total = total + (value if inside is None else where(inside, value, const(0, inner)))
         count = const(divisor, inner) if divisor else count_of(geometry, row, col, include_pad, inner)
         return (Store("y", place, cast(total / count, dtype)),)
 
-    return window_loop("avg_pool", (Buffer("x", dtype), Buffer("y", dtype, "w")), cell)
+    buffers = Buffer("x", dtype), Buffer("y", dtype, "w")
+    return window_loop("avg_pool", buffers, geometry, edges, cell)
 
 
 @generated
@@ -140,13 +162,13 @@ def flat(geometry: tuple, *shapes: Any) -> tuple:
 
 
 @planned_primitive(maxima_vjp, name="max_pool2d_with_indices")
-def max_pool(x, geometry, out, ceil_mode):
+def max_pool(x, geometry, out):
     """Maxima of windows over one or two dimensions, and their places as int32."""
     lead, sizes = x.shape[: x.ndim - len(out)], tuple(x.shape[x.ndim - len(out) :])
     shape, planes = (*lead, *out), math.prod(lead)
     geometry, plane, found = flat(geometry, sizes, out)
     work = math.prod(shape) * geometry[0][0] * geometry[0][1]
-    address = max_kernel(x.dtype.ir, geometry, ceil_mode)
+    address = max_kernel(x.dtype.ir, geometry, has_edges(geometry, plane, found))
     launch = pool_step(address, (0, 1, 2), (planes, *plane, *found), planes * found[0], work)
     return Plan([(shape, x.dtype), (shape, INT32)], launch, saves=(2,), note=sizes)
 
@@ -161,7 +183,7 @@ def mean_pool(x, out, geometry, include_pad, divisor):
     lead, sizes = x.shape[: x.ndim - len(out)], tuple(x.shape[x.ndim - len(out) :])
     shape, planes = (*lead, *out), math.prod(lead)
     wide, plane, found = flat(geometry, sizes, out)
-    address = mean_kernel(x.dtype.ir, wide, include_pad, divisor)
+    address = mean_kernel(x.dtype.ir, wide, has_edges(wide, plane, found), include_pad, divisor)
     work = math.prod(shape) * wide[0][0] * wide[0][1]
     launch = pool_step(address, (0, 1), (planes, *plane, *found), planes * found[0], work)
     return Plan([(shape, x.dtype)], launch, note=(sizes, geometry, include_pad, divisor))
@@ -246,7 +268,7 @@ def max_pool_of(name: str, n: int, input: Tensor, *how: Any, return_indices: boo
     geometry, out = windows(name, n, input.shape, *how)
     expect_places(name, input.shape, n)
     if n < 3 and not short(input.shape[-n:], out):
-        return indexed(max_pool, return_indices, input, geometry, out, how[-1])
+        return indexed(max_pool, return_indices, input, geometry, out)
     sizes = zip(input.shape[-n:], out, zip(*geometry, strict=True), strict=True)
     return indexed(maxima, return_indices, input, tuple(Map("window", a, b, g) for a, b, g in sizes))
 
