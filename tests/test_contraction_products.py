@@ -170,6 +170,24 @@ def test_panels_of_every_width_and_height(target, on_target):
             same(multiply(plan, x, y, c), matmul(plain(), a, b, np.empty((m, n), np.float32)))
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "i8", "u8", "f64"])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_operands_that_many_units_share(dtype, batch):
+    """Many columns: a, which must be copied, is copied once for all; many rows: b. Each column knows only itself."""
+    for m, k, n in ((60, 530, 1100), (700, 1030, 130)):
+        rows = np.zeros((k, 1024), NUMPY.get(dtype, np.uint16))
+        rows[:, :m] = bf16(numbers((k, m)))[0] if dtype == "bf16" else numbers((k, m), dtype)
+        a = guarded(rows)[:, :m].T
+        b = bf16(numbers((*batch, k, n), seed=1))[0] if dtype == "bf16" else numbers((*batch, k, n), dtype, 1)
+        b, plan = guarded(b), contraction_matmul.plan(dtype)
+        a = np.broadcast_to(a, (*batch, *a.shape))
+        c = multiply(plan, a, b, guarded(np.zeros((*batch, m, n), b.dtype)))
+        for i in range(0, n, 97):
+            some = b[..., i : i + 3]
+            one = multiply(plan, a[..., :5, :], some, np.zeros((*batch, 5, some.shape[-1]), b.dtype))
+            same(c[..., :5, i : i + 3], one)
+
+
 def test_the_pairs_of_the_model_are_an_exact_chain_where_nothing_is_tiny():
     (_, x), (_, y) = bf16(numbers((50, 2))), bf16(numbers((50, 2), seed=1))
     c = numbers(50, seed=2)

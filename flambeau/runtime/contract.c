@@ -2,11 +2,13 @@
  *
  * Everything is counted in words, which are as wide as a sum: a word of a and one of b have one operand each, or a group
  * of them along k; and an element of complex numbers has two words, whose product with two words of b gives two sums.
- * c is cut into chunks, one task each. A task walks K block by block; within a block it goes through its columns in
- * panels of nr, and the micro-kernel runs down all its rows. Operands are read where they lie as long as that is fast,
- * and copied to scratch, in the order they are used in, where it isn't: vectors run along n, so b must have stride 1
- * there, and rows whose addresses share cache sets evict each other. Panels that several chunks use are packed
- * beforehand. Few sums over a long k are cut along k instead, and the blocks' sums added in order. Every choice here is about time only; contract.h says what fixes the bits. Read next: convolve.c. */
+ * c is cut into units of few rows, and a thread takes many of them at a time at first, then fewer, so that all end
+ * together. It walks K block by block; within a block it goes through its columns in panels of nr, and the micro-kernel
+ * runs down all its rows. Operands are read where they lie as long as that is fast, and copied to scratch, in the order
+ * they are used in, where it isn't: vectors run along n, so b must have stride 1 there, and rows whose addresses share
+ * cache sets evict each other. Panels that several units use are packed beforehand. Few sums over a long k are cut along
+ * k instead, and the blocks' sums added in order. Every choice here is about time only; contract.h says what fixes the
+ * bits. Read next: convolve.c. */
 #include "contract.h"
 
 #include <stdatomic.h>
@@ -15,13 +17,14 @@
 #include "tiling.h"
 
 enum {
-    CHUNK_ROWS = 252,       /* rows of a chunk: with FB_KC columns of a they stay in the second-level cache */
-    SHARED_ROWS = 128,      /* the fewest, where b is packed once for all chunks */
-    SHARED_TASKS = 8,       /* enough tasks then, for threads to end together */
+    CHUNK_ROWS = 240,       /* most rows at a time: with FB_KC columns of a they stay in the second-level cache */
+    CHUNK_STEP = 24,        /* they are a multiple of this, for whatever height of tile */
+    UNIT_ROWS = 12,         /* rows of a unit are a multiple of this */
+    UNITS = 48,             /* so many units, for threads to end together */
     SHARED_BYTES = 64 << 20, /* the largest b to be packed at once */
+    SETS_BYTES = 2048,      /* rows at multiples of this share few sets of the first-level cache */
     ROW_TASKS = 4,          /* of one row: long stretches of b for each */
     ROW_BYTES = 8192,       /* of sums, then */
-    PANELS = 8,             /* as many to a chunk of that */
     PART_BYTES = 8 << 20,   /* the most sums of blocks of K to be kept until they are added */
     ADDITIONS = 32768       /* of those, as many to a chunk */
 };
@@ -31,14 +34,18 @@ typedef struct {
     const fb_multiplication *how;
     fb_matmul_problem p;
     int64_t words; /* k in words */
-    int64_t m_chunk, n_chunk, m_chunks, n_chunks;
+    int64_t nr;    /* columns of a panel */
+    int64_t m_unit, m_units, m_chunk; /* rows of a unit, units along m, and most rows at a time */
+    int64_t n_chunk, n_chunks;
     int64_t b_pitch, sums_pitch; /* 0: b is read in place, sums are kept in c */
-    int64_t a_pitch;             /* of a copied by words */
+    int64_t a_pitch;             /* of a copied */
     int64_t splits;              /* blocks of K that are tasks of their own; 1: none is */
     char *part;                  /* their sums, [block, batch, m, n] */
-    int copy_a, by_row;
+    int copy_a, across, by_row; /* a is copied; so that rows lie across, to[k * a_pitch + i] */
     char *packed;          /* all of b, [batch, block of K, panel, k, b_pitch], if that is needed more than once */
     int64_t panels, packs; /* panels in a row of b, and how many there are in all */
+    char *copied;          /* all of a, likewise, [batch, block of K, m or, across, k, a_pitch] */
+    int64_t strips, copies; /* of CHUNK_STEP rows */
     double work;           /* multiply-adds */
     size_t a_bytes, b_bytes, scratch_bytes;
     atomic_int failed;
@@ -68,7 +75,7 @@ static int must_pack(const job *j, int64_t rows) {
     const fb_matmul_problem *p = &j->p;
     int64_t size = plan->sum_size, spills = plan->overread && p->n % plan->nr;
     return plan->operand_size != size || (p->b_n != 1 && p->n > 1) || spills ||
-           (rows > 28 && p->n * fb_min(j->words, FB_KC) * size > FB_L1_BYTES);
+           (rows > 28 && p->b_k > plan->nr && p->n * fb_min(j->words, FB_KC) * size > FB_L1_BYTES);
 }
 
 /* Whether a can't be read where it lies: its words aren't whole ones, or not what the micro-kernel multiplies. */
@@ -89,42 +96,56 @@ static void schedule(job *j, int64_t batches) {
 
     j->by_row = plan->dots && how->group == 1 && how->parts == 1 && plan->operand_size == size && p->m == 1 &&
                 p->n > 1 && p->k > 1 && (p->b_k == 1 || p->b_n == 1);
-    if (!j->by_row && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : plan->nr;
-    j->panels = fb_div_up(p->n, plan->nr);
+    /* Three vectors are two panels rather than part of a panel of four. */
+    j->nr = plan->nr == 4 * plan->lanes && !plan->overread && p->n <= 3 * plan->lanes ? 2 * plan->lanes : plan->nr;
+    if (!j->by_row && must_pack(j, p->m)) j->b_pitch = p->n <= plan->lanes ? plan->lanes : j->nr;
+    j->panels = fb_div_up(p->n, j->nr);
     int64_t copies = (p->b_batch[0] ? p->batch[0] : 1) * (p->b_batch[1] ? p->batch[1] : 1);
     j->packs = copies * blocks * j->panels;
-    int shared = j->b_pitch && p->m > 3 * CHUNK_ROWS && j->packs <= SHARED_BYTES / (FB_KC * plan->nr * size);
-    if (!shared) j->packs = 0;
+    /* Few rows are not cut if there are panels enough: each is packed by its task and never leaves the cache. */
+    int whole = p->m <= 2 * CHUNK_ROWS && batches * j->panels >= UNITS / 6;
+    int shared = j->b_pitch && !whole && j->packs <= SHARED_BYTES / (FB_KC * j->nr * size);
 
-    int64_t rows = fb_div_up(batches * p->m, FB_TASKS);
-    j->m_chunk = shared ? fb_min(fb_max(rows, SHARED_ROWS), CHUNK_ROWS) : CHUNK_ROWS;
-    j->m_chunks = fb_div_up(p->m, j->m_chunk);
-    j->m_chunk = fb_round_up(fb_div_up(p->m, j->m_chunks), shared ? 8 : 2);
-    j->m_chunks = fb_div_up(p->m, j->m_chunk);
-    int64_t tasks = j->by_row ? ROW_TASKS : shared ? SHARED_TASKS : FB_TASKS;
-    int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : fb_div_up(tasks, batches * j->m_chunks);
+    /* Sums that wait in scratch for their rounding stay in the second-level cache, all columns of a row if they fit. */
+    int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : j->by_row ? ROW_TASKS : UNITS;
+    int64_t most = fb_max(2 * CHUNK_STEP, FB_L2_BYTES / (p->n * size) / CHUNK_STEP * CHUNK_STEP);
+    j->m_chunk = own_sums ? fb_min(CHUNK_ROWS, most) : CHUNK_ROWS;
+    int64_t least = whole ? p->m : j->b_pitch && !shared ? CHUNK_ROWS : UNIT_ROWS;
+    j->m_units = fb_min(fb_div_up(wanted, batches), fb_div_up(p->m, least));
+    j->m_unit = fb_round_up(fb_div_up(p->m, j->m_units), UNIT_ROWS);
+    j->m_units = fb_div_up(p->m, j->m_unit);
+    wanted = fb_max(1, wanted / (batches * j->m_units));
     if (own_sums) wanted = fb_max(wanted, fb_div_up(fb_min(p->m, j->m_chunk) * p->n * size, FB_L2_BYTES));
     int64_t per_chunk = fb_div_up(j->panels, fb_min(j->panels, wanted));
-    j->n_chunk = per_chunk * plan->nr;
+    j->n_chunk = per_chunk * j->nr;
     j->n_chunks = fb_div_up(j->panels, per_chunk);
+    if (!shared || j->m_units == 1) j->packs = 0;
 
-    int few = !j->by_row && blocks > 1 && batches * j->m_chunks * j->n_chunks < FB_TASKS / 2;
+    int few = !j->by_row && blocks > 1 && batches * j->m_units * j->n_chunks < FB_TASKS / 2;
     int kept = (double)blocks * (double)(batches * p->m * p->n) * (double)size <= PART_BYTES;
     j->splits = few && kept && j->work >= FB_SERIAL_WORK && fb_num_threads() > 1 ? blocks : 1;
 
-    rows = fb_min(p->m, j->m_chunk);
-    int contiguous = how->parts == 1 || p->a_k == 2;
-    j->copy_a = must_copy(j) || (per_chunk > 2 && rows * kc * size > FB_L1_BYTES && contiguous);
+    /* Rows of a stay in the first-level cache while a tile uses them, wherever they lie, but if they lie across at
+     * steps that hit the same sets. */
+    int64_t rows = fb_min(p->m, j->m_chunk);
+    int evicted = how->parts == 1 && p->a_m == 1 && p->a_k * size % SETS_BYTES == 0 && p->n > 2 * plan->lanes;
+    j->copy_a = must_copy(j) || (evicted && rows * kc * size > FB_L1_BYTES);
+    j->across = j->copy_a && (how->group > 1 || p->a_m == 1);
+    j->strips = fb_div_up(p->m, CHUNK_STEP);
+    j->copies = j->copy_a && j->n_chunks > 1 && !j->by_row
+                    ? (p->a_batch[0] ? p->batch[0] : 1) * (p->a_batch[1] ? p->batch[1] : 1) * blocks * j->strips
+                    : 0;
+    if (j->copies * CHUNK_STEP > SHARED_BYTES / ((FB_KC + 16) * size)) j->copies = 0;
     /* An odd number of cache lines: rows then don't share sets. */
-    j->a_pitch = how->group == 1 ? kc + 16 : fb_round_up(rows, 32) + 16;
+    j->a_pitch = j->across ? fb_round_up(j->copies ? p->m : rows, 32) + 16 : kc + 16;
     j->sums_pitch = own_sums && j->splits == 1 ? j->n_chunk : 0;
-    j->a_bytes = j->copy_a ? (size_t)fb_round_up((how->group == 1 ? rows : kc) * j->a_pitch * size, 64) : 0;
-    j->b_bytes = shared ? 0 : (size_t)fb_round_up((kc + how->starts) * j->b_pitch * size, 64);
+    j->a_bytes = j->copy_a && !j->copies ? (size_t)fb_round_up((j->across ? kc : rows) * j->a_pitch * size, 64) : 0;
+    j->b_bytes = j->packs ? 0 : (size_t)fb_round_up((kc + how->starts) * j->b_pitch * size, 64);
     j->scratch_bytes = j->a_bytes + j->b_bytes + (size_t)(rows * j->sums_pitch * size);
 }
 
 /* Bytes of a packed panel of b. */
-static int64_t panel_bytes(const job *j) { return (FB_KC + j->how->starts) * j->plan->nr * j->plan->sum_size; }
+static int64_t panel_bytes(const job *j) { return (FB_KC + j->how->starts) * j->nr * j->plan->sum_size; }
 
 /* Where a panel of b is packed. */
 static char *packed_at(const job *j, int64_t b0, int64_t b1, int64_t block, int64_t panel) {
@@ -147,16 +168,52 @@ static void pack_panel(const job *j, const char *b, int64_t k0, int64_t col, int
     j->plan->pack(&t);
 }
 
-/* Panels [begin, end) of all of b. */
+/* Bytes of a block of a copied beforehand. */
+static int64_t copy_bytes(const job *j) {
+    return (j->across ? FB_KC : j->p.m) * j->a_pitch * j->plan->sum_size;
+}
+
+/* Where a's word k0 of row i is copied beforehand. */
+static char *copied_at(const job *j, int64_t b0, int64_t b1, int64_t k0, int64_t i) {
+    const fb_matmul_problem *p = &j->p;
+    int64_t copy = (p->a_batch[0] ? b0 : 0) * (p->a_batch[1] ? p->batch[1] : 1) + (p->a_batch[1] ? b1 : 0);
+    char *block = fb_at(j->copied, copy * fb_div_up(j->words, FB_KC) + k0 / FB_KC, copy_bytes(j));
+    return fb_at(block, j->across ? i : i * j->a_pitch, j->plan->sum_size);
+}
+
+/* Copies rows of a, from word k0 on. */
+static void copy_rows(const job *j, const char *a, int64_t k0, int64_t rows, char *to) {
+    const fb_matmul_problem *p = &j->p;
+    int64_t group = j->how->group, size = j->plan->operand_size;
+    const char *from = fb_at(a, k0 * group * p->a_k, size);
+    if (j->across) {
+        fb_packing t = {from, to, NULL, p->a_m, p->a_k, j->a_pitch, rows, fb_min(FB_KC * group, p->k - k0 * group)};
+        j->how->pack_a(&t);
+    } else {
+        fb_packing t = {from, to, NULL, p->a_k, p->a_m, j->a_pitch, fb_min(FB_KC, j->words - k0), rows};
+        j->how->pack_a(&t);
+    }
+}
+
+/* Panels and strips [begin, end) of all of b and a. */
 static void pack_all(const int64_t *args, int64_t begin, int64_t end) {
     const job *j = (const job *)(intptr_t)args[0];
     const fb_matmul_problem *p = &j->p;
-    int64_t nr = j->plan->nr, blocks = fb_div_up(j->words, FB_KC), inner = p->b_batch[1] ? p->batch[1] : 1;
+    int64_t nr = j->nr, blocks = fb_div_up(j->words, FB_KC), size = j->plan->operand_size;
     for (int64_t i = begin; i < end; i++) {
-        int64_t panel = i % j->panels, block = i / j->panels % blocks, copy = i / j->panels / blocks;
-        int64_t b0 = copy / inner, b1 = copy % inner;
-        const char *b = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], j->plan->operand_size);
-        pack_panel(j, b, block * FB_KC, panel * nr, fb_min(nr, p->n - panel * nr), packed_at(j, b0, b1, block, panel));
+        int is_b = i < j->packs;
+        int64_t at = is_b ? i : i - j->packs, parts = is_b ? j->panels : j->strips, part = at % parts;
+        const int64_t *step = is_b ? p->b_batch : p->a_batch;
+        int64_t block = at / parts % blocks, copy = at / parts / blocks, inner = step[1] ? p->batch[1] : 1;
+        int64_t b0 = copy / inner, b1 = copy % inner, start = b0 * step[0] + b1 * step[1], k0 = block * FB_KC;
+        if (is_b) {
+            int64_t n = fb_min(nr, p->n - part * nr);
+            pack_panel(j, fb_at(p->b, start, size), k0, part * nr, n, packed_at(j, b0, b1, block, part));
+        } else {
+            int64_t row = part * CHUNK_STEP;
+            copy_rows(j, fb_at(p->a, start + row * p->a_m, size), k0, fb_min(CHUNK_STEP, p->m - row),
+                      copied_at(j, b0, b1, k0, row));
+        }
     }
 }
 
@@ -183,15 +240,14 @@ static void one_row(const job *j, const char *a, const char *b, char *c, const c
     if (plan->finish) plan->finish(args, 0, 1);
 }
 
-static void chunk(const job *j, int64_t task, char *scratch) {
+/* Rows [i0, i0 + rows) of a chunk of columns, over one block of K or all. */
+static void chunk(const job *j, int64_t task, int64_t i0, int64_t rows, char *scratch) {
     const fb_contraction *plan = j->plan;
     const fb_multiplication *how = j->how;
     const fb_matmul_problem *p = &j->p;
     int64_t size = plan->sum_size, in = how->parts == 1 ? plan->operand_size : size, to = how->result_size;
-    int64_t split = task % j->splits, nc = task / j->splits % j->n_chunks;
-    int64_t mc = task / j->splits / j->n_chunks % j->m_chunks, b = task / j->splits / j->n_chunks / j->m_chunks;
+    int64_t split = task % j->splits, nc = task / j->splits % j->n_chunks, b = task / j->splits / j->n_chunks;
     int64_t b0 = b / p->batch[1], b1 = b % p->batch[1];
-    int64_t i0 = mc * j->m_chunk, rows = fb_min(j->m_chunk, p->m - i0);
     int64_t j0 = nc * j->n_chunk, j1 = fb_min(j0 + j->n_chunk, p->n);
     char *a = fb_at(p->a, b0 * p->a_batch[0] + b1 * p->a_batch[1] + i0 * p->a_m, in);
     char *bs = fb_at(p->b, b0 * p->b_batch[0] + b1 * p->b_batch[1], plan->operand_size);
@@ -210,27 +266,21 @@ static void chunk(const job *j, int64_t task, char *scratch) {
         int64_t kc = fb_min(FB_KC, last - k0), a_row = p->a_m / how->group, a_step = p->a_k;
         int64_t b_step = j->b_pitch ? j->b_pitch : p->b_k;
         const char *a_block = fb_at(a, k0 * how->group / how->parts * p->a_k, in);
-        if (j->copy_a && how->group > 1) {
-            fb_packing t = {a_block, scratch, NULL, p->a_m, p->a_k, j->a_pitch, rows,
-                            fb_min(FB_KC * how->group, p->k - k0 * how->group)};
-            how->pack_a(&t);
-            a_block = scratch, a_row = 1, a_step = j->a_pitch;
-        } else if (j->copy_a) {
-            /* Row by row, whatever ran before; the padding keeps rows out of each other's cache sets. */
-            fb_packing t = {a_block, scratch, NULL, p->a_k / how->parts, p->a_m, j->a_pitch, kc, rows};
-            how->pack_a(&t);
-            a_block = scratch, a_row = j->a_pitch, a_step = how->parts;
+        if (j->copy_a) {
+            if (!j->copies) copy_rows(j, a, k0, rows, scratch);
+            a_block = j->copies ? copied_at(j, b0, b1, k0, i0) : scratch;
+            a_row = j->across ? 1 : j->a_pitch, a_step = j->across ? j->a_pitch : 1;
         }
         if (how->parts == 1)
             for (int64_t k = 0; k < kc; k++) a_off[k] = k * a_step;
         else
             for (int64_t k = 0; k < kc; k++) a_off[k] = k / 2 * a_step + k % 2;
         for (int64_t k = 0; k < kc + how->starts; k++) b_off[k] = k * b_step;
-        for (int64_t col = j0; col < j1; col += plan->nr) {
-            int64_t n = fb_min(plan->nr, j1 - col);
+        for (int64_t col = j0; col < j1; col += j->nr) {
+            int64_t n = fb_min(j->nr, j1 - col);
             const char *b_block;
             if (j->packed) {
-                b_block = packed_at(j, b0, b1, k0 / FB_KC, col / plan->nr);
+                b_block = packed_at(j, b0, b1, k0 / FB_KC, col / j->nr);
             } else if (j->b_pitch) {
                 pack_panel(j, bs, k0, col, n, panel);
                 b_block = panel;
@@ -294,7 +344,13 @@ static void chunks(const int64_t *args, int64_t begin, int64_t end) {
         atomic_store(&j->failed, 1);
         return;
     }
-    for (int64_t task = begin; task < end; task++) chunk(j, task, scratch);
+    for (int64_t unit = begin, n; unit < end; unit += n) {
+        int64_t first = unit % j->m_units;
+        n = fb_min(end - unit, j->m_units - first);
+        int64_t i0 = first * j->m_unit, i1 = fb_min(i0 + n * j->m_unit, j->p.m);
+        int64_t step = fb_round_up(fb_div_up(i1 - i0, fb_div_up(i1 - i0, j->m_chunk)), CHUNK_STEP);
+        for (; i0 < i1; i0 += step) chunk(j, unit / j->m_units, i0, fb_min(step, i1 - i0), scratch);
+    }
     if (scratch != small) fb_free(scratch, j->scratch_bytes);
 }
 
@@ -311,21 +367,25 @@ int fb_multiply(const fb_multiplication *how, const fb_matmul_problem *problem) 
     j.words = fb_div_up(j.p.k, how->group);
     j.work = (double)batches * (double)j.p.m * (double)j.p.n * (double)j.words;
     schedule(&j, batches);
-    int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_chunks * j.n_chunks * j.splits;
+    int64_t args[] = {fb_slot(&j)}, tasks = batches * j.m_units * j.n_chunks * j.splits;
     size_t packed_bytes = (size_t)(j.packs * panel_bytes(&j));
     size_t part_bytes = j.splits > 1 ? (size_t)(j.splits * batches * j.p.m * j.p.n * plan->sum_size) : 0;
     if (part_bytes && !(j.part = fb_alloc(part_bytes))) return -1;
-    if (packed_bytes && !(j.packed = fb_alloc(packed_bytes))) {
+    size_t copied_bytes = (size_t)(j.copies / j.strips * copy_bytes(&j));
+    if ((packed_bytes && !(j.packed = fb_alloc(packed_bytes))) ||
+        (copied_bytes && !(j.copied = fb_alloc(copied_bytes)))) {
+        fb_free(j.packed, packed_bytes);
         fb_free(j.part, part_bytes);
         return -1;
     }
-    if (j.packs) fb_parallel_for(pack_all, args, j.packs, PANELS);
+    if (j.packs + j.copies) fb_parallel_for(pack_all, args, j.packs + j.copies, 1);
     if (j.work < FB_SERIAL_WORK)
         chunks(args, 0, tasks);
     else
         fb_parallel_for(chunks, args, tasks, fb_grain(j.work, tasks));
     if (j.part && !atomic_load(&j.failed))
         fb_parallel_for(add_parts, args, batches * j.p.m, fb_div_up(ADDITIONS, j.splits * j.p.n));
+    fb_free(j.copied, copied_bytes);
     fb_free(j.packed, packed_bytes);
     fb_free(j.part, part_bytes);
     return atomic_load(&j.failed) ? -1 : 0;
