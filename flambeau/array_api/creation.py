@@ -31,7 +31,7 @@ def arange(
     if stop is None:
         start, stop = 0, start
     if step != 0 and (stop - start) / step < 0:
-        stop = start
+        start, stop = 0 * start, 0 * stop  # none, of the dtype that the numbers' types ask for
     return ops.arange(start, stop, step, dtype=dtype, device=device)
 
 

@@ -28,7 +28,7 @@ cdef object general(Op op, PyObject **xs, int n, tuple given, int mode, uint64_t
             for d in range(t.ndims):
                 if d >= lead and t.dims[d] != sizes[d - lead] and sizes[d - lead] != 1:
                     raise RuntimeError(f"{op.name}: the result has shape {[sizes[q] for q in range(nd)]}, which doesn't fit the output's, {list(t.shape)}")
-                if t.dims[t.ndims + d] == 0 and t.dims[d] > 1:
+                if t.count and t.dims[t.ndims + d] == 0 and t.dims[d] > 1:
                     raise RuntimeError(f"{op.name}: several elements of the output share one memory location (an expanded tensor); use clone() first")
             for i in range(n):
                 if isinstance(<object> xs[i], Tensor):

@@ -156,7 +156,10 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None], list[in
 
 
 def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[Places, tuple[Tensor, ...]]:
-    """Places of index tensors and masks for the dimensions they stand at, checked against `shape`."""
+    """Places of index tensors and masks for the dimensions they stand at, checked against `shape`.
+
+    A mask has the sizes of its dimensions, or 0, which selects nothing (the array API standard's rule).
+    """
     dims: list[int] = []
     indices: list[Tensor] = []
     at = 0
@@ -165,13 +168,14 @@ def advanced(shape: tuple[int, ...], entries: Sequence[Tensor | None]) -> tuple[
             at += 1
         elif is_mask(entry):
             end = at + entry.ndim
-            if tuple(entry.shape) != tuple(shape[at:end]):
+            masked = tuple(shape[at:end])
+            if len(masked) != entry.ndim or any(m not in (n, 0) for m, n in zip(entry.shape, masked, strict=True)):
                 raise IndexError(
                     f"the shape of the mask {list(entry.shape)} at index {at} doesn't match the shape of the indexed "
                     f"tensor {list(shape)}"
                 )
             mask = entry if entry.dtype is BOOL else TABLE["ne"](entry, 0)
-            indices += columns(true_places(mask), tuple(mask.shape))
+            indices += columns(true_places(mask), masked)
             dims += range(at, end)
             at = end
         else:
