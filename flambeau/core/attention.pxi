@@ -38,17 +38,27 @@ cdef void *place_in(Tensor t, int64_t *strides):
     return t.ptr
 
 
-def attention(tuple kernels, tuple given, tuple made, bint causal, int64_t seed, int64_t call, double scale, double p):
-    """softmax(q kᵀ scale + mask) v of `given` q, k, v, mask, into `made` y and lse, or with g and delta (the sums of
-    g y) into dq, dk and dv. Off the tape; the last dimensions are contiguous, and all of what is made.
+cdef inline Tensor rows_contiguous(Tensor t):
+    return t if t is None or t.dims[7] == 1 or t.dims[3] == 1 else clone_contiguous(t)
+
+
+def attention(tuple kernels, tuple given, bint causal, int64_t seed, int64_t call, double scale, double p):
+    """(y, lse) of softmax(q kᵀ scale + mask) v, of `given` q, k, v and mask; or with g and delta (the sums of g y) the
+    gradients of q, k and v. All but lse and delta have four dimensions; off the tape.
     """
     cdef fb_attention_plan plan
     cdef fb_attention_problem a
     cdef Tensor q, k, v, mask, g, delta, y, lse, dq, dk, dv
+    cdef int64_t[4] sizes
     cdef int status
     cdef bint backward = given[4] is not None
-    q, k, v, mask, g, delta = given
-    y, lse, dq, dk, dv = made
+    q, k, v, mask, g, lse, delta = given
+    q, k, v, g = rows_contiguous(q), rows_contiguous(k), rows_contiguous(v), rows_contiguous(g)
+    if backward:
+        y, dq, dk, dv = None, empty(q.code, 4, q.dims), empty(k.code, 4, k.dims), empty(v.code, 4, v.dims)
+    else:
+        sizes = [q.dims[0], q.dims[1], q.dims[2], v.dims[3]]
+        y, lse, dq, dk, dv = empty(q.code, 4, sizes), empty(q.code, 3, q.dims), None, None, None
     plan.plan = plan_of(q.code, None, False)
     plan.scores, plan.finish = <fb_kernel> <uint64_t> kernels[0], <fb_kernel> <uint64_t> kernels[1]
     plan.gradients = <fb_kernel> <uint64_t> kernels[2]
@@ -64,3 +74,4 @@ def attention(tuple kernels, tuple given, tuple made, bint causal, int64_t seed,
         status = fb_attention_gradient(&plan, &a) if backward else fb_attention(&plan, &a)
     if status:
         out_of_memory(q.store.total)
+    return (dq, dk, dv) if backward else (y, lse)

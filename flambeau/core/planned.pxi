@@ -117,7 +117,7 @@ cdef class Planned:
             part = <object> PyTuple_GET_ITEM(args, i)
             if isinstance(part, Tensor):
                 t = add_given(given, <Tensor> part, self.strided, copies)
-                part = look_of(t)
+                part = look_of(t, False)
             elif PyFloat_CheckExact(part):
                 part = bits_of(part)
             Py_INCREF(part)
@@ -134,10 +134,10 @@ cdef extern from "Python.h":
     object PyBytes_FromStringAndSize(const char *v, Py_ssize_t n)
 
 
-cdef inline object look_of(Tensor t):
-    """What a plan depends on of a tensor: dtype, sizes and strides."""
+cdef inline object look_of(Tensor t, bint recorded):
+    """What a plan depends on of a tensor: dtype, sizes and strides; and whether what happens to it is `recorded`."""
     cdef int64_t[65 + 64] looks
-    looks[0] = t.code
+    looks[0] = t.code | <int64_t> recorded << 8
     memcpy(&looks[1], t.dims, 2 * t.ndims * sizeof(int64_t))
     return PyBytes_FromStringAndSize(<char *> looks, (1 + 2 * t.ndims) * sizeof(int64_t))
 

@@ -201,7 +201,7 @@ cdef class Resolved:
                     return self.afresh(args, kwargs)
                 tensors[nt] = <PyObject *> part
                 nt += 1
-                part = look_of(<Tensor> part)
+                part = look_of(<Tensor> part, fb_grad_enabled and requires_grad(<Tensor> part))
             elif PyFloat_CheckExact(part):
                 part = bits_of(part)
             elif type(part) is list:

@@ -6,12 +6,13 @@ neighbours in ops. Read next: `runtime/attention.h` (the blocks, and what fixes 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor, new_empty
+from ..core._core import DTYPES, Resolution, Tensor
 from ..ir.expr import Expr, as_expr, cast, const, eq, function, load, maximum, minimum, var, where
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import to
@@ -137,51 +138,45 @@ def gradients_kernel(dtype: str, mask: str | None, dropout: bool) -> Kernel:
     return Kernel("attention_gradients", (*buffers, *scalars, *NUMBERS, Scalar("rows")), (loop,))
 
 
-def kernels(dtype: str, mask: Tensor | None, dropout: bool, backward: bool) -> tuple[int, int, int]:
-    kind = None if mask is None else mask.dtype.ir
+@functools.cache
+def kernels(dtype: str, mask: str | None, dropout: bool, backward: bool) -> tuple[int, int, int]:
     if backward:
-        return 0, 0, gradients_kernel(dtype, kind, dropout)
-    return scores_kernel(dtype, kind, dropout), finish_kernel(dtype), 0
-
-
-def rows_contiguous(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+        return 0, 0, gradients_kernel(dtype, mask, dropout)
+    return scores_kernel(dtype, mask, dropout), finish_kernel(dtype), 0
 
 
 def attention_vjp(ctx: Any, g: Tensor, _: Any) -> tuple:
     q, k, v, y, lse = ctx.saved
-    rest = () if ctx.mask is None else (None,)
+    mask, causal, scale, p, seed, call = ctx.how
+    rest = () if mask is None else (None,)
+    if mask is not None:
+        mask = as_four(mask, (*q.shape[:-1], k.shape[2]))
     if _core.is_grad_enabled():
-        return *composed_vjp(g, q, k, v, ctx.mask, *ctx.how), *rest
-    causal, scale, p, seed, call = ctx.how
-    g = rows_contiguous(g)
-    made = tuple(new_empty(x.shape, x.dtype) for x in (q, k, v))
-    q, k, v = (rows_contiguous(x) for x in (q, k, v))
-    found = kernels(q.dtype.ir, ctx.mask, p > 0, True)
-    _core.attention(found, (q, k, v, ctx.mask, g, sum(g * y, -1)), (None, lse, *made), causal, seed, call, scale, p)
-    return *made, *rest
+        return *composed_vjp(g, q, k, v, mask, *ctx.how[1:]), *rest
+    found = kernels(q.dtype.ir, None if mask is None else mask.dtype.ir, p > 0, True)
+    return *_core.attention(found, (q, k, v, mask, g, lse, sum(g * y, -1)), causal, seed, call, scale, p), *rest
 
 
 @primitive(attention_vjp, name="attention")
 def attention(ctx, q, k, v, mask, causal, scale, p, seed, call):
     """(y, lse): y = softmax(q kᵀ scale + mask) v and the logarithm of each row's sum of exponentials.
 
-    q (B, H, L, E), k (B, G, S, E), v (B, G, S, Ev), H a multiple of G; mask (B, H, L, S) of bool or of q's dtype, any
-    strides but the last. f32 or f64. Dropped weights are a function of (seed, call, element).
+    q (B, H, L, E), k (B, G, S, E), v (B, G, S, Ev), H a multiple of G; mask (B, H, L, S), or what broadcasts to it, of
+    bool or of q's dtype. f32 or f64. Dropped weights are a function of (seed, call, element).
     """
-    ctx.mask, ctx.how = mask, (causal, scale, p, seed, call)
-    a, b, c = (rows_contiguous(x) for x in (q, k, v))
-    y = new_empty((*q.shape[:-1], v.shape[-1]), q.dtype)
-    lse = new_empty(q.shape[:-1], q.dtype)
-    found = kernels(q.dtype.ir, mask, p > 0, False)
-    _core.attention(found, (a, b, c, mask, None, None), (y, lse, None, None, None), causal, seed, call, scale, p)
+    kind = None
+    ctx.how = mask, causal, scale, p, seed, call
+    if mask is not None:
+        mask, kind = as_four(mask, (*q.shape[:-1], k.shape[2])), mask.dtype.ir
+    found = kernels(q.dtype.ir, kind, p > 0, False)
+    y, lse = _core.attention(found, (q, k, v, mask, None, None, None), causal, seed, call, scale, p)
     ctx.save(q, k, v, y, lse)
     return y, lse
 
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float, p: float, groups: bool
-) -> Tensor:
+) -> Tensor | Resolution:
     """softmax(q kᵀ scale + mask) v over the last two dimensions, weights dropped with probability p.
 
     Dimensions before the heads broadcast; with `groups`, key and value may have fewer heads. f16 and bf16 are computed
@@ -190,16 +185,28 @@ def attend(
     check(query, key, value, mask, p, groups)
     dtype = query.dtype
     inner = FLOAT32 if dtype.itemsize == 2 else dtype
+    learnt = mask is not None and mask.requires_grad and _core.is_grad_enabled()
+    plain = mask is None or mask.dtype is BOOL or mask.dtype is inner
+    if dtype is inner and plain and not (p or learnt) and is_four(query, key, value):
+        return Resolution(attention, query, key, value, mask, causal, scale, 0.0, 0, 0, pick=0)
     lead, (q, k, v) = in_four(*(to(x, inner) for x in (query, key, value)))
     how = (causal, scale, p, *(current_generator().draw() if p else (0, 0)))
     if mask is not None:
         mask = mask if mask.dtype is BOOL else to(mask, inner)
         mask = as_four(mask, (*lead, q.shape[2], k.shape[2]))
-    if mask is not None and mask.requires_grad and _core.is_grad_enabled():
-        y = composed(q, k, v, mask, *how)
-    else:
-        y = attention(q, k, v, mask, *how)[0]
+    y = composed(q, k, v, mask, *how) if learnt else attention(q, k, v, mask, *how)[0]
     return to(y if len(lead) == 2 else y.reshape((*lead, *y.shape[2:])), dtype)
+
+
+def is_four(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether all are (batch, heads, length, width) with one batch and heads that need no broadcasting."""
+    return (
+        q.ndim == k.ndim == v.ndim == 4
+        and q.shape[0] == k.shape[0] == v.shape[0]
+        and k.shape[1] == v.shape[1] > 0
+        and q.shape[1] % k.shape[1] == 0
+        and (q.shape[1] > 1 or k.shape[1] == 1)
+    )
 
 
 def check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float, groups: bool) -> None:
@@ -240,6 +247,8 @@ def in_four(*tensors: Tensor) -> tuple[tuple[int, ...], list[Tensor]]:
 
 def as_four(mask: Tensor, shape: Sequence[int]) -> Tensor:
     """A mask that broadcasts to `shape`, expanded to (batch, heads, queries, keys) with keys side by side."""
+    if mask.shape == shape and mask.ndim == 4 and mask.stride(-1) == 1:
+        return mask
     if mask.ndim == 0 or mask.shape[-1] != shape[-1] or mask.stride(-1) != 1:
         mask = mask.expand((*mask.shape[:-1], shape[-1])).contiguous()
     mask = mask.expand(shape)

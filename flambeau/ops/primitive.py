@@ -101,7 +101,7 @@ def planned_primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", 
 def resolved(function: Callable[..., Tensor | Resolution]) -> Resolved:
     """A public function that checks its arguments and returns the Resolution they come to, or the result itself.
 
-    A Resolution is remembered for tensors of the same dtypes, sizes and strides and equal parameters: returned only
-    where nothing else was looked at.
+    A Resolution is remembered for tensors of the same dtypes, sizes and strides, recorded or not, and equal parameters:
+    returned only where nothing else was looked at.
     """
     return functools.update_wrapper(Resolved(function), function)

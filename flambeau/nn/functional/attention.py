@@ -15,13 +15,15 @@ from flambeau.core.interpreters import together
 from flambeau.ops import dropout, linear
 from flambeau.ops.attention import attend
 from flambeau.ops.padding import pad
+from flambeau.ops.primitive import resolved
 from flambeau.ops.softmax import softmax
 
 
+@resolved
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Any:  # fmt: skip
     """softmax(Q Kᵀ scale + mask) V, scale = 1 / √E where None.
 
     Vaswani et al., Attention is all you need, 2017.
