@@ -71,6 +71,8 @@ def clip_grads_with_norm_(
     if grads:
         with fb.no_grad():
             factor = float((max_norm / (total_norm + 1e-6)).clamp(max=1.0))
+            if factor == 1.0:
+                return
             scale_many_([fb.view_as_real(g) if g.is_complex() else g for g in grads if g.layout == "strided"], factor)
             for g in grads:
                 if g.layout != "strided":
