@@ -128,6 +128,34 @@ def test_taps_outside_small_images_change_nothing(channels, out_channels, values
         same(gw.reshape(out_channels, -1), weight)
 
 
+@pytest.mark.parametrize("dtype, last", [("f32", False), ("f32", True), ("f16", False)])
+@pytest.mark.parametrize(
+    "batch, groups, size, kernel, stride, padding, dilation",
+    [
+        (1, 1, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
+        (3, 1, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
+        (1, 2, (13, 11), (3, 3), (2, 2), (1, 2), (2, 1)),
+        (1, 1, (9, 9), (3, 3), (2, 1), (0, 1), (1, 1)),
+        (1, 1, (6, 5), (1, 1), (1, 1), (0, 0), (1, 1)),
+        (2, 1, (9, 9), (1, 1), (2, 2), (0, 0), (1, 1)),
+    ],
+)
+def test_few_positions_and_many_weights(batch, groups, size, kernel, stride, padding, dilation, dtype, last):
+    """Where the weights of some channels alone are few: the same bits, another way."""
+    taps, how = kernel[0] * kernel[1], (stride, padding, dilation)
+    x = numbers((batch, groups * (130 if taps > 1 else 1100), *size), dtype)
+    w = numbers((groups * 97, x.shape[1] // groups, *kernel), dtype, 1)
+    gy = numbers((batch, len(w), *out_size(size, kernel, *how)), dtype, 5)
+    results = convolve(strided(dtype, stride), x, w, groups, *how, gy, last)
+    bound = 0.3 if dtype == "f16" else 3e-3
+    for got, expected in zip(results, reference(x, w, gy, groups, *how), strict=True):
+        np.testing.assert_allclose(got, expected, atol=bound, rtol=bound)
+    y, gx, _ = results
+    inputs = slice(x.shape[1] // groups)
+    same(y[:, :20], convolve(contraction.plan(dtype), x[:, inputs], w[:20], 1, *how)[0])
+    same(gx[:, :20], convolve(contraction.plan(dtype), x[:, :20], w[:97, :20], 1, *how, gy[:, :97])[1])
+
+
 def depthwise(dtype, w, stride, dilation):
     """The plans of the three contractions, with their kernels."""
     kinds = [contraction.Window(kind, w.shape[2:], stride, dilation) for kind in ("forward", "data", "weight")]

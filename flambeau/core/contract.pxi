@@ -131,7 +131,7 @@ def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None
                     f"{tuple([sizes[i] for i in range(nb + 2)])}"
                 )
         if p.n > 1 and (bias.ndims == 0 or bias.dims[bias.ndims - 1] == 1):
-            bias = bias.expand((*bias.shape[:-1], p.n))
+            bias = bias.expand((*bias.shape[: max(bias.ndims - 1, 0)], p.n))
         if p.n > 1 and bias.dims[2 * bias.ndims - 1] != 1:
             bias = make_contiguous(bias)
         missing = nb + 2 - bias.ndims

@@ -12,6 +12,12 @@
 
 #include "convolve.h"
 
+enum {
+    MOST_POSITIONS = 256,   /* of an image, for tasks to be panels of weights */
+    STAGED_BYTES = 4 << 20, /* what is staged for all of them at once */
+    STAGED_CHUNK = 8192     /* elements of that to be copied at a time */
+};
+
 /* Along one dimension: how positions of x congruent to r and taps meet y in the data gradient. */
 static fb_axis backward(const fb_conv_problem *p, int d, int64_t r) {
     int64_t s = p->stride[d], first = 0, every = 1;
@@ -21,7 +27,7 @@ static fb_axis backward(const fb_conv_problem *p, int d, int64_t r) {
     int64_t ahead = p->padding[d] - r, low = ahead > 0 ? fb_div_up(ahead, s) : 0;
     int64_t high = p->size[d] + ahead > 0 ? fb_div_up(p->size[d] + ahead, s) : 0;
     fb_axis x = {.taps = found ? (p->kernel[d] - 1 - first) / every + 1 : 0, .first = first, .every = every, .slots = 1,
-                 .dilation = every * p->dilation[d] / s, .mirrored = 1, .step = 1, .size = p->out[d],
+                 .spacing = 1, .dilation = every * p->dilation[d] / s, .mirrored = 1, .step = 1, .size = p->out[d],
                  .out = fb_max(0, high - low), .scale = s, .origin = s * low - ahead};
     x.reach = x.taps ? (x.taps - 1) * x.dilation : 0;
     x.start = x.reach + (found ? first * p->dilation[d] / s : 0) - low;
@@ -65,15 +71,63 @@ static int64_t full_vectors(const fb_correlation *q, int64_t most, int convert) 
     return best;
 }
 
+/* Where the sums of a task wait, and in which shape. */
+static void place_sums(fb_correlation *q, int64_t part) {
+    int64_t size = q->plan->sum_size, n = q->stage.axis[2].out, channels = fb_min(q->m, q->share * q->panel);
+    int convert = size != q->plan->operand_size;
+    q->part = fb_min(q->rows, part);
+    if (q->across) {
+        int64_t most = fb_max(FB_L1_BYTES / (q->m * n * size), fb_div_up(2 * q->plan->nr, n));
+        if (!q->by_panels) q->part = fb_min(q->part, most);
+        q->sums_pitch = fb_round_up(channels, q->plan->lanes);
+        q->spread_pitch = convert || !is_dense(q, q->part) ? q->part * n : 0;
+    } else {
+        q->part = full_vectors(q, q->part, convert);
+        if (convert || !is_dense(q, q->part) || (q->part > 1 && q->stage.pitch != n))
+            q->sums_pitch = fb_round_up(q->part * q->stage.pitch, q->plan->nr) + 16;
+    }
+    q->sums_bytes = (size_t)fb_round_up((q->across ? q->part * n : q->m) * q->sums_pitch * size, 64);
+    q->fresh_bytes = q->fresh ? (size_t)(FB_KC * q->panel * size) : 0;
+    q->scratch_bytes = q->stage_bytes + q->fresh_bytes + q->sums_bytes;
+    q->scratch_bytes += (size_t)(channels * q->spread_pitch * size) + 64;
+}
+
+/* Few positions and many weights: tasks are panels of weights, which each task packs for itself if it is the only one
+ * to use them, and all share what is staged. Rows of positions follow each other without a gap, for tall tiles. */
+static int schedule_panels(fb_correlation *q) {
+    const fb_axis *x = q->stage.axis;
+    fb_stage as_it_is = q->stage;
+    int64_t size = q->plan->sum_size, outer = q->batch * q->groups * x[0].out, positions = x[1].out * x[2].out;
+    if (q->panels == 1 || positions > MOST_POSITIONS || q->m * q->k * size < FB_L2_BYTES) return 0;
+    int in_place = fb_stage_in_place(&q->stage, q->plan, 0) && q->stage.pitch == x[2].out * q->stage.column;
+    if (!in_place) {
+        q->stage = as_it_is;
+        fb_stage_by_taps(&q->stage);
+        fb_stage_copied(&q->stage, x[1].out);
+        q->image_bytes = (size_t)(q->channels * q->stage.channel * size);
+        q->staged_bytes = (size_t)outer * q->image_bytes;
+        if (q->staged_bytes > STAGED_BYTES) {
+            q->stage = as_it_is;
+            return 0;
+        }
+    }
+    q->across = q->by_panels = 1;
+    q->rows = x[1].out, q->bands = 1;
+    q->share = fb_max(1, q->panels * outer / FB_TASKS);
+    q->fresh = outer == q->groups;
+    place_sums(q, q->rows);
+    return 1;
+}
+
 /* Rows per band: as many as fit in cache, but enough bands for all threads; and no more than `limit`, of which no more
  * than `part` are computed at once. */
 static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
-    int64_t size = plan->sum_size, outer = q->batch * q->groups * x[0].out, n = x[2].out;
-    int convert = size != plan->operand_size;
+    int64_t size = plan->sum_size, outer = q->batch * q->groups * x[0].out;
     usual_cost(q, &q->across);
     int in_place = fb_stage_in_place(&q->stage, plan, !q->across);
+    if (q->across && !in_place) fb_stage_padded(&q->stage);
     int64_t wanted = q->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, outer);
     q->rows = fb_min(limit, fb_div_up(x[1].out, fb_min(x[1].out, wanted)));
     for (;; q->rows = fb_div_up(q->rows, 2)) {
@@ -82,18 +136,8 @@ static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
         if (q->rows == 1 || q->stage_bytes <= FB_L2_BYTES) break;
     }
     q->bands = fb_div_up(x[1].out, q->rows);
-    q->part = fb_min(q->rows, part);
-    if (q->across) {
-        q->part = fb_min(q->part, fb_max(FB_L1_BYTES / (q->m * n * size), fb_div_up(2 * plan->nr, n)));
-        q->sums_pitch = fb_round_up(q->m, plan->lanes);
-        q->spread_pitch = convert || !is_dense(q, q->part) ? q->part * n : 0;
-    } else {
-        q->part = full_vectors(q, q->part, convert);
-        if (convert || !is_dense(q, q->part) || (q->part > 1 && q->stage.pitch != n))
-            q->sums_pitch = fb_round_up(q->part * q->stage.pitch, plan->nr) + 16;
-    }
-    q->sums_bytes = (size_t)fb_round_up((q->across ? q->part * n : q->m) * q->sums_pitch * size, 64);
-    q->scratch_bytes = q->stage_bytes + q->sums_bytes + (size_t)(q->m * q->spread_pitch * size) + 64;
+    q->share = q->panels;
+    place_sums(q, part);
 }
 
 /* ---- a band ------------------------------------------------------------------------------------------------- */
@@ -104,41 +148,65 @@ typedef struct {
     int64_t pitch, gap;
 } sums_view;
 
-static void finish(const fb_correlation *q, void *sums, void *c, const char *bias, int64_t sums_row, int64_t c_row,
+/* Where a task's operands are, beside its input: image, group, depth, the first of its rows and channels. */
+typedef struct {
+    int64_t outer, row, depth, rows;
+    int64_t channel, channels;
+    const char *weights, *bias, *from;
+    char *out; /* at row 0 */
+} place;
+
+static place place_of(const fb_correlation *q, int64_t task) {
+    const fb_axis *x = q->stage.axis;
+    int64_t in = q->plan->operand_size, row = task % q->bands * q->rows, shares = fb_div_up(q->panels, q->share);
+    task /= q->bands;
+    int64_t channel = task % shares * q->share * q->panel, outer = task / shares, depth = outer % x[0].out;
+    int64_t group = outer / x[0].out % q->groups, image = outer / x[0].out / q->groups, m = group * q->m + channel;
+    return (place){
+        .outer = outer, .row = row, .depth = depth, .rows = fb_min(q->rows, x[1].out - row),
+        .channel = channel, .channels = fb_min(q->share * q->panel, q->m - channel),
+        .weights = fb_at(q->weights, group * q->w_group, q->fresh ? in : q->plan->sum_size),
+        .bias = q->bias ? fb_at(q->bias, m * q->bias_stride, in) : NULL,
+        .from = fb_at(q->in, image * q->in_image + group * q->in_group, in),
+        .out = fb_at(q->out, image * q->out_image + m * q->out_channel + depth * q->out_stride[0], in),
+    };
+}
+
+static void finish(const fb_correlation *q, const place *at, void *sums, void *c, int64_t sums_row, int64_t c_row,
                    int64_t n) {
-    int64_t args[] = {fb_slot(sums), fb_slot(c), fb_slot(bias), sums_row, c_row, q->bias_stride, n, q->m};
-    q->plan->finish(args, 0, q->m);
+    int64_t args[] = {fb_slot(sums), fb_slot(c), fb_slot(at->bias), sums_row, c_row, q->bias_stride, n, at->channels};
+    q->plan->finish(args, 0, at->channels);
 }
 
 /* A row's sums, finished in place: narrower elements keep the addresses of their rows, which are then as many of theirs
  * apart as this returns. */
-static int64_t finish_row(const fb_correlation *q, char *from, int64_t pitch, const char *bias) {
+static int64_t finish_row(const fb_correlation *q, const place *at, char *from, int64_t pitch) {
     const fb_contraction *plan = q->plan;
     if (!plan->finish) return pitch;
     int64_t row = pitch * plan->sum_size / plan->operand_size;
-    finish(q, from, from, bias, pitch, row, q->stage.axis[2].out);
+    finish(q, at, from, from, pitch, row, q->stage.axis[2].out);
     return row;
 }
 
 /* `rows` output rows to the result. */
-static void emit(const fb_correlation *q, sums_view sums, const char *bias, char *out, int64_t rows) {
+static void emit(const fb_correlation *q, const place *at, sums_view sums, char *out, int64_t rows) {
     const fb_contraction *plan = q->plan;
     int64_t n = q->stage.axis[2].out;
     for (int64_t y = 0; y < rows; y++) {
         char *from = fb_at(sums.data, y * sums.gap, plan->sum_size);
         char *to = fb_at(out, y * q->out_stride[1], plan->operand_size);
         if (plan->finish && q->out_stride[2] == 1) {
-            finish(q, from, to, bias, sums.pitch, q->out_channel, n);
+            finish(q, at, from, to, sums.pitch, q->out_channel, n);
             continue;
         }
-        int64_t row = finish_row(q, from, sums.pitch, bias);
-        fb_scatter(plan, from, row, to, q->out_channel, q->out_stride[2], q->m, n);
+        int64_t row = finish_row(q, at, from, sums.pitch);
+        fb_scatter(plan, from, row, to, q->out_channel, q->out_stride[2], at->channels, n);
     }
 }
 
 /* Vectors along positions. */
-static sums_view along_positions(const fb_correlation *q, const char *from, const char *weights, const char *bias,
-                                 char *out, int64_t rows, char *scratch) {
+static sums_view along_positions(const fb_correlation *q, const place *at, const char *from, char *out, int64_t rows,
+                                 char *scratch) {
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, columns = (rows - 1) * q->stage.pitch + q->stage.axis[2].out, k0 = 0;
     char *sums = q->sums_pitch ? scratch : out;
@@ -146,69 +214,53 @@ static sums_view along_positions(const fb_correlation *q, const char *from, cons
     do {
         int64_t kc = fb_min(FB_KC, q->k - k0);
         for (int64_t j = 0; j < columns; j += plan->nr) {
-            fb_tile t = {weights, fb_at(from, j, size), fb_at(sums, j, size), q->w_off + k0, q->in_off + k0,
+            fb_tile t = {at->weights, fb_at(from, j, size), fb_at(sums, j, size), q->w_off + k0, q->in_off + k0,
                          q->w_row, pitch, q->m, fb_min(plan->nr, columns - j), kc, k0 > 0};
             plan->micro(&t);
         }
         k0 += kc;
     } while (k0 < q->k);
     if (q->sums_pitch) return (sums_view){sums, pitch, q->stage.pitch};
-    if (plan->finish) finish(q, out, out, bias, q->out_channel, q->out_channel, columns);
+    if (plan->finish) finish(q, at, out, out, q->out_channel, q->out_channel, columns);
     return (sums_view){0};
 }
 
 /* Vectors across channels: sums[p, m]. */
-static sums_view across_channels(const fb_correlation *q, const char *from, const char *weights, const char *bias,
-                                 char *out, int64_t rows, char *scratch) {
+static sums_view across_channels(const fb_correlation *q, const place *at, const char *from, char *out, int64_t rows,
+                                 char *scratch) {
     const fb_contraction *plan = q->plan;
-    int64_t size = plan->sum_size, n = q->stage.axis[2].out, w_off[FB_KC], k0 = 0;
+    int64_t size = plan->sum_size, n = q->stage.axis[2].out, m = at->channels, w_off[FB_KC], k0 = 0;
+    char *fresh = scratch, *sums = scratch + q->fresh_bytes;
     /* Rows without a gap are one. */
     int64_t runs = q->stage.pitch == n * q->stage.column ? 1 : rows, run = rows * n / runs;
     for (int64_t k = 0; k < fb_min(q->k, FB_KC); k++) w_off[k] = k * q->panel;
     do {
         int64_t kc = fb_min(FB_KC, q->k - k0);
-        for (int64_t j = 0; j < q->panels; j++)
+        for (int64_t j = 0; j < m; j += q->panel) {
+            const char *weights = fb_at(at->weights, (at->channel + j) * q->k + k0 * q->panel, size);
+            if (q->fresh) fb_pack_panel(q, at->weights, at->channel + j, k0, kc, fresh), weights = fresh;
             for (int64_t y = 0; y < runs; y++) {
-                fb_tile t = {fb_at(from, y * q->stage.pitch, size), fb_at(weights, (j * q->k + k0) * q->panel, size),
-                             fb_at(scratch, y * run * q->sums_pitch + j * q->panel, size), q->in_off + k0, w_off,
-                             q->stage.column, q->sums_pitch, run, fb_min(q->panel, q->m - j * q->panel), kc, k0 > 0};
+                fb_tile t = {fb_at(from, y * q->stage.pitch, size), weights,
+                             fb_at(sums, y * run * q->sums_pitch + j, size), q->in_off + k0, w_off,
+                             q->stage.column, q->sums_pitch, run, fb_min(q->panel, m - j), kc, k0 > 0};
                 plan->micro(&t);
             }
+        }
         k0 += kc;
     } while (k0 < q->k);
     if (!plan->finish && size == plan->operand_size && q->out_channel == 1) {
         for (int64_t y = 0; y < rows; y++)
-            fb_scatter(plan, fb_at(scratch, y * n * q->sums_pitch, size), q->sums_pitch,
-                       fb_at(out, y * q->out_stride[1], size), q->out_stride[2], 1, n, q->m);
+            fb_scatter(plan, fb_at(sums, y * n * q->sums_pitch, size), q->sums_pitch,
+                       fb_at(out, y * q->out_stride[1], size), q->out_stride[2], 1, n, m);
         return (sums_view){0};
     }
-    char *spread = q->spread_pitch ? scratch + q->sums_bytes : out;
+    char *spread = q->spread_pitch ? sums + q->sums_bytes : out;
     int64_t pitch = q->spread_pitch ? q->spread_pitch : q->out_channel;
-    fb_packing t = {scratch, spread, NULL, q->sums_pitch, 1, pitch, rows * n, q->m};
+    fb_packing t = {sums, spread, NULL, q->sums_pitch, 1, pitch, rows * n, m};
     plan->pack_sums(&t);
     if (q->spread_pitch) return (sums_view){spread, pitch, n};
-    if (plan->finish) finish(q, out, out, bias, pitch, pitch, rows * n);
+    if (plan->finish) finish(q, at, out, out, pitch, pitch, rows * n);
     return (sums_view){0};
-}
-
-/* Where a task's operands are, beside its input: image, group, depth and the first of its rows. */
-typedef struct {
-    int64_t row, depth, rows;
-    const char *weights, *bias, *from;
-    char *out; /* at row 0 */
-} place;
-
-static place place_of(const fb_correlation *q, int64_t task) {
-    const fb_axis *x = q->stage.axis;
-    int64_t in = q->plan->operand_size, row = task % q->bands * q->rows, depth = task / q->bands % x[0].out;
-    int64_t group = task / q->bands / x[0].out % q->groups, image = task / q->bands / x[0].out / q->groups;
-    return (place){
-        .row = row, .depth = depth, .rows = fb_min(q->rows, x[1].out - row),
-        .weights = fb_at(q->weights, group * q->w_group, q->plan->sum_size),
-        .bias = q->bias ? fb_at(q->bias, group * q->m * q->bias_stride, in) : NULL,
-        .from = fb_at(q->in, image * q->in_image + group * q->in_group, in),
-        .out = fb_at(q->out, image * q->out_image + group * q->m * q->out_channel + depth * q->out_stride[0], in),
-    };
 }
 
 /* The sums of rows [row, row + rows) of a place, from what is staged. */
@@ -216,17 +268,20 @@ static sums_view compute(const fb_correlation *q, const place *at, const char *s
                          char *scratch) {
     const char *from = fb_at(staged, (row - at->row) * q->stage.pitch, q->plan->sum_size);
     char *out = fb_at(at->out, row * q->out_stride[1], q->plan->operand_size);
-    return (q->across ? across_channels : along_positions)(q, from, at->weights, at->bias, out, rows, scratch);
+    return (q->across ? across_channels : along_positions)(q, at, from, out, rows, scratch);
 }
 
 static void band(const fb_correlation *q, int64_t task, char *scratch) {
     place at = place_of(q, task);
     const char *staged = at.from;
-    if (q->k) staged = fb_stage_fill(&q->stage, q->plan, at.from, q->channels, at.depth, at.row, scratch);
+    if (q->staged)
+        staged = q->staged + (size_t)at.outer * q->image_bytes;
+    else if (q->k)
+        staged = fb_stage_fill(&q->stage, q->plan, at.from, q->channels, at.depth, at.row, scratch);
     for (int64_t row = at.row; row < at.row + at.rows; row += q->part) {
         int64_t rows = fb_min(q->part, at.row + at.rows - row);
         sums_view sums = compute(q, &at, staged, row, rows, scratch + q->stage_bytes);
-        if (sums.data) emit(q, sums, at.bias, fb_at(at.out, row * q->out_stride[1], q->plan->operand_size), rows);
+        if (sums.data) emit(q, &at, sums, fb_at(at.out, row * q->out_stride[1], q->plan->operand_size), rows);
     }
 }
 
@@ -243,105 +298,61 @@ static void bands(const int64_t *args, int64_t begin, int64_t end) {
 
 /* ---- the whole ---------------------------------------------------------------------------------------------- */
 
-/* The weights of all groups in the order they are used in: [m, (c, t)], or panels of [(c, t), panel]. */
-static void pack_weights(fb_correlation *q, char *copy, int64_t *one_by_one) {
-    const fb_contraction *plan = q->plan;
-    int64_t in = plan->operand_size, size = plan->sum_size;
-    for (int64_t g = 0; g < q->groups; g++) {
-        const char *w = fb_at(q->weights, g * q->w_group, in);
-        if (!q->across) {
-            fb_packing t = {w, fb_at(copy, g * q->m * (q->k + 16), size), q->w_off, 0, q->w_row, q->k + 16, q->k, q->m};
-            plan->pack(&t);
-        }
-        for (int64_t j = 0; q->across && j < q->m; j += q->panel)
-            for (int64_t k = 0, run; k < q->k; k += run) {
-                /* Stretches of equal steps, whole rows of weights as a rule. */
-                int64_t step = k + 1 < q->k ? q->w_off[k + 1] - q->w_off[k] : 1;
-                for (run = 1; k + run < q->k && q->w_off[k + run] - q->w_off[k + run - 1] == step; run++) {}
-                char *to = fb_at(copy, (g * q->panels * q->panel + j) * q->k + k * q->panel, size);
-                fb_packing t = {fb_at(w, j * q->w_row + q->w_off[k], in), to, NULL, q->w_row, step, q->panel,
-                                fb_min(q->panel, q->m - j), run};
-                plan->pack(&t);
-            }
-    }
-    for (int64_t k = 0; k < q->k; k++) one_by_one[k] = k;
-    q->weights = copy, q->w_off = one_by_one, q->w_row = q->k + 16;
-    q->w_group = q->across ? q->panels * q->panel * q->k : q->m * q->w_row;
-}
-
-/* Where w's elements don't lie together nobody looks. */
-static int has_finite_weights(const fb_contraction *plan, const fb_conv_problem *p) {
-    int64_t sizes[5] = {p->out_channels, p->in_channels / p->groups, p->kernel[0], p->kernel[1], p->kernel[2]};
-    int64_t count = 1;
-    for (int d = 4; d >= 0; count *= sizes[d--])
-        if (sizes[d] > 1 && p->w_stride[d] != count) return 0;
-    int64_t whole = count / plan->nr, rest = count % plan->nr;
-    return fb_all_finite(plan, p->w, whole, plan->nr, plan->nr) &&
-           fb_all_finite(plan, fb_at(p->w, count - rest, plan->sum_size), 1, rest, rest);
-}
-
-/* Whatever a convolution needs before its first task, with the strides of w to tell which of its elements a tap stands
- * for. Returns 0, or -1 when out of memory. */
-static int prepare(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel, int by_position) {
-    const fb_contraction *plan = q->plan;
-    const fb_axis *x = q->stage.axis;
-    const int64_t *w_stride = p->w_stride + 2;
-    int64_t size = plan->sum_size, k = 0;
-    q->panel = q->m <= plan->lanes ? plan->lanes : plan->nr;
-    q->panels = fb_div_up(q->m, q->panel);
-    int aliased = q->m * fb_min(q->k, FB_KC) * size > FB_L1_BYTES && q->w_row * size % 1024 == 0;
-    int packed = q->across || size != plan->operand_size || aliased;
-    q->table_bytes = (size_t)(3 * q->k + 1) * sizeof(int64_t);
-    q->copy_bytes = packed ? (size_t)(q->groups * fb_round_up(q->m, plan->nr) * (q->k + 16) * size) : 0;
-    q->table = fb_alloc(q->table_bytes);
-    q->copy = packed ? fb_alloc(q->copy_bytes) : NULL;
-    if (!q->table || (packed && !q->copy)) return -1;
-    int64_t *w_off = q->table + q->k;
-    for (int64_t c = 0; c < q->channels; c++)
-        for (int64_t a = 0; a < x[0].taps; a++)
-            for (int64_t b = 0; b < x[1].taps; b++)
-                for (int64_t d = 0; d < x[2].taps; d++)
-                    w_off[k++] = c * w_channel + (x[0].first + a * x[0].every) * w_stride[0] +
-                                 (x[1].first + b * x[1].every) * w_stride[1] +
-                                 (x[2].first + d * x[2].every) * w_stride[2];
-    q->in_off = q->table, q->w_off = w_off;
-    if (packed) pack_weights(q, q->copy, w_off + q->k);
-    if (!by_position) fb_stage_offsets(&q->stage, q->channels, q->table);
-    return 0;
-}
-
-static void release(fb_correlation *q) {
-    fb_free(q->table, q->table_bytes);
-    fb_free(q->copy, q->copy_bytes);
-}
-
 /* How much there is to do; 0 if nothing. */
 static int measure(fb_correlation *q) {
     const fb_axis *x = q->stage.axis;
     int64_t positions = x[0].out * x[1].out * x[2].out;
     q->k = q->channels * x[0].taps * x[1].taps * x[2].taps;
+    q->panel = q->m <= q->plan->lanes ? q->plan->lanes : q->plan->nr;
+    q->panels = fb_div_up(q->m, q->panel);
     q->work = (double)q->batch * (double)q->groups * (double)q->m * (double)positions * (double)q->k;
     return q->batch && q->groups && q->m && positions;
 }
 
 static void run(fb_kernel kernel, void *job, const fb_correlation *q, double work) {
     int64_t args[] = {fb_slot(job)}, tasks = q->batch * q->groups * q->stage.axis[0].out * q->bands;
+    tasks *= fb_div_up(q->panels, q->share);
     if (work < FB_SERIAL_WORK)
         kernel(args, 0, tasks);
     else
         fb_parallel_for(kernel, args, tasks, fb_grain(work, tasks));
 }
 
+/* Stages channels of all images, groups and depths, of which there are args[2] parts each. */
+static void stage_parts(const int64_t *args, int64_t begin, int64_t end) {
+    const fb_correlation *q = (const fb_correlation *)(intptr_t)args[0];
+    const fb_stage *s = &q->stage;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t outer = i / args[2], channel = i % args[2] * args[1];
+        place at = place_of(q, outer * fb_div_up(q->panels, q->share));
+        fb_stage_fill(s, q->plan, fb_at(at.from, channel * s->channel_stride, q->plan->operand_size),
+                      fb_min(args[1], q->channels - channel), at.depth, 0,
+                      fb_at(q->staged + (size_t)outer * q->image_bytes, channel * s->channel, q->plan->sum_size));
+    }
+}
+
+static void stage_all(fb_correlation *q) {
+    int64_t together = fb_max(1, STAGED_CHUNK / q->stage.channel), parts = fb_div_up(q->channels, together);
+    int64_t args[] = {fb_slot(q), together, parts};
+    fb_parallel_for(stage_parts, args, q->batch * q->groups * q->stage.axis[0].out * parts, 1);
+}
+
 static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel) {
     if (!measure(q)) return 0;
-    int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && has_finite_weights(q->plan, p);
-    if (!by_position) schedule(q, INT64_MAX, INT64_MAX);
-    int failed = prepare(q, p, w_channel, by_position);
+    int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && fb_weights_finite(q->plan, p);
+    if (!by_position && !schedule_panels(q)) schedule(q, INT64_MAX, INT64_MAX);
+    int failed = fb_prepare(q, p, w_channel, by_position);
+    if (!failed && q->staged_bytes) {
+        q->staged = fb_alloc(q->staged_bytes);
+        failed = !q->staged;
+        if (!failed) stage_all(q);
+    }
     if (!failed && by_position)
         failed = fb_correlate_positions(q);
     else if (!failed)
         run(bands, q, q, q->work);
-    release(q);
+    fb_free(q->staged, q->staged_bytes);
+    fb_release(q);
     return failed || atomic_load(&q->failed) ? -1 : 0;
 }
 
@@ -381,7 +392,7 @@ static void weave_band(const woven *w, const fb_correlation *lead, int64_t task,
             int64_t pitch[2];
             for (int i = 0; i < 2; i++) {
                 from[i] = fb_at(sums[i].data, y * sums[i].gap, plan->sum_size);
-                pitch[i] = w->zero[i] ? 0 : finish_row(&w->q[i], from[i], sums[i].pitch, at[i].bias);
+                pitch[i] = w->zero[i] ? 0 : finish_row(&w->q[i], &at[i], from[i], sums[i].pitch);
             }
             t.a = from[0], t.b = from[1], t.a_row = pitch[0], t.b_row = pitch[1];
             plan->comb(&t);
@@ -423,10 +434,10 @@ static int correlate_woven(woven *w, const fb_conv_problem *p) {
     w->columns = p->size[2];
     w->zero_bytes = (size_t)fb_round_up((w->columns + plan->nr) * plan->sum_size, 64);
     for (int i = 0; i < 2; i++)
-        if (!w->zero[i]) failed |= prepare(&w->q[i], p, p->w_stride[0], 0);
+        if (!w->zero[i]) failed |= fb_prepare(&w->q[i], p, p->w_stride[0], 0);
     if (!failed) run(weave_bands, w, lead, w->q[0].work + w->q[1].work);
-    release(&w->q[0]);
-    release(&w->q[1]);
+    fb_release(&w->q[0]);
+    fb_release(&w->q[1]);
     return failed || atomic_load(&lead->failed) ? -1 : 0;
 }
 

@@ -1,4 +1,5 @@
-/* What the files of convolutions share: stage.c; convolve.c, positions.c; wgrad.c, taps.c. Read them in this order. */
+/* What the files of convolutions share: stage.c; convolve.c, weights.c, positions.c; wgrad.c, taps.c. Read them in this
+ * order. */
 #ifndef FLAMBEAU_CONVOLVE_H
 #define FLAMBEAU_CONVOLVE_H
 
@@ -8,11 +9,12 @@
 #include "internal.h"
 #include "tiling.h"
 
-/* One spatial dimension: output position i and tap j meet input element step * (i + shift(j)) + phase(slot(j)) - start,
- * staged at i + shift(j) in the plane of slot(j). The tap is the kernel's element first + j * every. */
+/* One spatial dimension: output position i and tap j meet an input element that is staged at spacing * i + shift(j) in
+ * the plane of slot(j); the staged element s of a slot is the input's step / spacing * s + phase(slot) - start. The tap
+ * is the kernel's element first + j * every. */
 typedef struct {
     int64_t taps, first, every;
-    int64_t slots, dilation, step, start, mirrored;
+    int64_t slots, spacing, dilation, step, start, mirrored;
     int64_t reach;         /* the largest shift */
     int64_t size, out;     /* of the input and the output */
     int64_t origin, scale; /* output position i is the tensor's element origin + i * scale */
@@ -39,11 +41,14 @@ typedef struct {
     double work;           /* multiply-adds */
     int across;            /* vectors run along channels */
     int64_t panels, panel; /* across: panels of weights, and their width */
+    int64_t share;         /* panels of a task */
+    int by_panels, fresh;  /* tasks are panels of weights of a whole image, and pack these themselves */
+    char *staged;          /* then: all images, each in image_bytes; NULL: a task stages its own */
     int64_t rows, bands;   /* rows staged at once: of a band */
     int64_t part;          /* rows whose sums are computed at once */
     int64_t sums_pitch;    /* elements between the rows of the sums; 0: they are kept in the result */
     int64_t spread_pitch;  /* across: of the transposed sums; 0: transposed straight into the result */
-    size_t stage_bytes, sums_bytes, scratch_bytes;
+    size_t stage_bytes, fresh_bytes, sums_bytes, scratch_bytes, image_bytes, staged_bytes;
     int64_t *table; /* what w_off and in_off are parts of */
     char *copy;     /* packed weights */
     size_t table_bytes, copy_bytes;
@@ -55,6 +60,10 @@ FB_HIDDEN fb_axis fb_axis_forward(const fb_conv_problem *p, int d);
 /* The input rows [*low, *high) that `rows` output rows from `row` on meet; and how many these are at most. */
 FB_HIDDEN void fb_rows_needed(const fb_axis *y, int64_t row, int64_t rows, int64_t *low, int64_t *high);
 FB_HIDDEN int64_t fb_most_rows(const fb_axis *y, int64_t rows);
+
+/* Other forms than phases, described in stage.c; before what follows. */
+FB_HIDDEN void fb_stage_padded(fb_stage *s);
+FB_HIDDEN void fb_stage_by_taps(fb_stage *s);
 
 /* Fixes the geometry: a copy for `rows` output rows, or, where possible (else 0), the input itself. With `unit`,
  * positions must be adjacent and rows follow each other without much between them. */
@@ -71,6 +80,17 @@ FB_HIDDEN const void *fb_stage_fill(const fb_stage *s, const fb_contraction *pla
 /* to[i * to_row + j * to_column] = from[i * from_row + j]; both hold the operands' dtype. */
 FB_HIDDEN void fb_scatter(const fb_contraction *plan, const void *from, int64_t from_row, void *to, int64_t to_row,
                           int64_t to_column, int64_t m, int64_t n);
+
+/* weights.c: whatever a convolution needs before its first task, with the strides of w to tell which of its elements a
+ * tap stands for. Returns 0, or -1 when out of memory. Then, to be called in either case, what frees that. */
+FB_HIDDEN int fb_prepare(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel, int by_position);
+FB_HIDDEN void fb_release(fb_correlation *q);
+
+/* to[k - k0, i]: weight k of channel + i, for one panel of a group's weights w and k0 <= k < k0 + kc. */
+FB_HIDDEN void fb_pack_panel(const fb_correlation *q, const char *w, int64_t channel, int64_t k0, int64_t kc, char *to);
+
+/* Whether all weights are finite. Where they don't lie together nobody looks. */
+FB_HIDDEN int fb_weights_finite(const fb_contraction *plan, const fb_conv_problem *p);
 
 /* The same position by position (positions.c), provided that all weights are finite. The cost of it, in vectors
  * multiplied and added, is infinite where it is impossible; it also sets `across`, for which weights are to be packed.

@@ -4,14 +4,14 @@
  * 8x8 images and 3x3 taps, half for 5x5 taps in the data gradient of a convolution without padding. That leaves out
  * products of 0, which changes nothing as long as all weights are finite: contract.h.
  *
- * A task takes a group of images and a band of output rows. With many channels the images are the tile's rows, the
- * channels its columns, as packed for across_channels in convolve.c. With few, the channels are the rows and images the
- * columns, which are interleaved before and parted afterwards. Read convolve.c first. */
+ * A task takes a group of images, a band of output rows and a share of the channels. With many channels the images are
+ * the tile's rows, the channels its columns, as packed for across_channels in convolve.c. With few, the channels are the
+ * rows and images the columns, which are interleaved before and parted afterwards. Read convolve.c first. */
 #include <math.h>
 
 #include "convolve.h"
 
-enum { SCRATCH_BYTES = 3 << 20, TASKS = 4 };
+enum { SCRATCH_BYTES = 1 << 20, TASKS = 12 };
 
 /* The taps that meet the input at an output position: [low, high), in one dimension. */
 typedef struct {
@@ -22,6 +22,7 @@ typedef struct {
     fb_correlation *q;
     int64_t images, groups;       /* images in a group, and how many groups */
     int64_t rows, bands;          /* output rows of a task, bands of an image */
+    int64_t share, shares;        /* panels of a task, tasks of a band */
     int64_t column, pitch, plane; /* elements between staged columns, rows and channels */
     int64_t in_image, out_image;  /* across channels: between images, staged and of sums */
     int64_t position;             /* between the sums of two positions */
@@ -52,26 +53,29 @@ static int64_t images_per_task(const fb_correlation *q, int across) {
     return fb_min(q->batch, most);
 }
 
-/* Rows per task: enough tasks for the threads, and scratch that stays in cache. 0: it can't. */
-static int64_t rows_per_task(const fb_correlation *q, int across) {
+/* Panels per task, and rows: enough tasks for the threads, and scratch that stays in cache. No rows: it can't. */
+static int64_t rows_per_task(const fb_correlation *q, int across, int64_t *share) {
     const fb_axis *x = q->stage.axis;
-    int64_t images = across ? images_per_task(q, 1) : q->plan->nr, tasks = q->groups * fb_div_up(q->batch, images);
-    int64_t rows = fb_div_up(x[1].out, fb_min(x[1].out, fb_div_up(TASKS, tasks)));
+    int64_t images = across ? images_per_task(q, 1) : q->plan->nr, groups = q->groups * fb_div_up(q->batch, images);
+    int64_t wanted = fb_div_up(TASKS, groups), panels = across ? q->panels : 1;
+    *share = fb_div_up(panels, fb_min(panels, wanted));
+    int64_t rows = fb_div_up(x[1].out, fb_min(x[1].out, fb_div_up(wanted, fb_div_up(panels, *share))));
+    int64_t channels = across ? fb_min(q->m, *share * q->panel) : q->m;
     for (;; rows--) {
-        int64_t in = q->channels * fb_most_rows(&x[1], rows) * x[2].size, out = q->m * rows * x[2].out;
+        int64_t in = q->channels * fb_most_rows(&x[1], rows) * x[2].size, out = channels * rows * x[2].out;
         if (rows == 0 || (in + out) * images * q->plan->sum_size <= SCRATCH_BYTES) return rows;
     }
 }
 
 /* In cycles: multiply-adds of a vector, what tiles cost beside these, and copying in and out. */
 static double cost(const fb_correlation *q, double products, int across) {
-    static const double waiting[] = {1, 2, 1.2, 1.1};
+    static const double waiting[] = {1.05, 2, 1.2, 1.1}; /* images lie far apart, in cache and pages */
     const fb_axis *x = q->stage.axis;
-    int64_t lanes = q->plan->lanes, images = images_per_task(q, across), rows = rows_per_task(q, across);
+    int64_t share, lanes = q->plan->lanes, images = images_per_task(q, across), rows = rows_per_task(q, across, &share);
     if (!rows || (!across && q->batch < lanes)) return INFINITY;
     int64_t tall = across ? images : q->m, groups = fb_div_up(q->batch, images), bands = fb_div_up(x[1].out, rows);
     double outputs = (double)(q->groups * q->m * q->batch) * (double)(x[1].out * x[2].out);
-    int64_t staged = bands * fb_most_rows(&x[1], rows) * x[2].size;
+    int64_t staged = bands * fb_most_rows(&x[1], rows) * x[2].size * (across ? fb_div_up(q->panels, share) : 1);
     double inputs = (double)(q->groups * q->channels * q->batch) * (double)staged;
     double vectors = (double)(across ? fb_div_up(q->m, lanes) * q->batch : fb_div_up(q->batch, lanes) * q->m);
     double tiles = across ? (double)(groups * fb_div_up(q->m, q->plan->nr)) : (double)(groups * fb_div_up(q->m, 8));
@@ -99,15 +103,16 @@ double fb_positions_cost(fb_correlation *q) {
     return q->across ? across : interleaved;
 }
 
-/* The sums of output rows [row, row + rows): [m, position, image], or across channels [image, position, m]. */
-static void compute(const job *j, const char *staged, char *sums, int64_t group, int64_t row, int64_t rows,
-                    int64_t first_row, int64_t images) {
+/* The sums of output rows [row, row + rows): [m, position, image], or across `channels` channels from `channel` on
+ * [image, position, channel]. */
+static void compute(const job *j, const char *staged, char *sums, int64_t group, int64_t channel, int64_t channels,
+                    int64_t row, int64_t rows, int64_t first_row, int64_t images) {
     const fb_correlation *q = j->q;
     const fb_contraction *plan = q->plan;
     const fb_axis *x = q->stage.axis;
-    int64_t size = plan->sum_size, n = x[2].out, panels = q->across ? q->panels : 1;
-    for (int64_t panel = 0; panel < panels; panel++) {
-        const char *weights = fb_at(q->weights, group * q->w_group + panel * q->k * q->panel, size);
+    int64_t size = plan->sum_size, n = x[2].out;
+    for (int64_t c = 0; c < channels; c += q->across ? q->panel : channels) {
+        const char *weights = fb_at(q->weights, group * q->w_group + (channel + c) * q->k, size);
         /* Block by block, so that its weights and inputs stay in cache over all positions. */
         for (int64_t b = 0; b < j->blocks; b++)
             for (int64_t i = 0; i < rows * n; i++) {
@@ -115,13 +120,13 @@ static void compute(const job *j, const char *staged, char *sums, int64_t group,
                 const int64_t *start = j->start + (j->class_y[oy] * j->classes_x + j->class_x[ox]) * j->blocks + b;
                 const char *at = fb_at(staged, (x[1].step * oy - x[1].start - first_row) * j->pitch +
                                                    (x[2].step * ox - x[2].start) * j->column, size);
-                char *to = fb_at(sums, i * j->position + panel * q->panel, size);
+                char *to = fb_at(sums, i * j->position + c, size);
                 const int64_t *w_off = j->w_off + start[0], *in_off = j->in_off + start[0];
                 int64_t k = start[1] - start[0];
                 fb_tile t = {weights, at, to, w_off, in_off, q->w_row, rows * n * j->position, q->m, images, k, b > 0};
                 if (q->across)
                     t = (fb_tile){at, weights, to, in_off, w_off, j->in_image, j->out_image, images,
-                                  fb_min(q->panel, q->m - panel * q->panel), k, b > 0};
+                                  fb_min(q->panel, channels - c), k, b > 0};
                 plan->micro(&t);
             }
     }
@@ -143,7 +148,8 @@ static void stage(const job *j, const char *from, char *to, int64_t rows, int64_
 }
 
 /* A band's sums to the result. */
-static void emit(const job *j, char *sums, char *out, const char *bias, int64_t positions, int64_t images) {
+static void emit(const job *j, char *sums, char *out, const char *bias, int64_t channels, int64_t positions,
+                 int64_t images) {
     const fb_correlation *q = j->q;
     const fb_contraction *plan = q->plan;
     int64_t size = plan->sum_size, columns = positions * j->position;
@@ -151,11 +157,11 @@ static void emit(const job *j, char *sums, char *out, const char *bias, int64_t 
         for (int64_t i = 0; i < images; i++) {
             char *to = fb_at(out, i * q->out_image, size);
             fb_packing t = {fb_at(sums, i * j->out_image, size), to, NULL, j->position, 1, q->out_channel, positions,
-                            q->m};
+                            channels};
             plan->pack(&t);
             int64_t args[] = {fb_slot(to), fb_slot(to), fb_slot(bias), q->out_channel, q->out_channel, q->bias_stride,
-                              positions, q->m};
-            if (plan->finish) plan->finish(args, 0, q->m);
+                              positions, channels};
+            if (plan->finish) plan->finish(args, 0, channels);
         }
         return;
     }
@@ -174,16 +180,19 @@ static void task(const job *j, int64_t number, char *scratch) {
     const fb_correlation *q = j->q;
     const fb_axis *x = q->stage.axis;
     int64_t size = q->plan->sum_size, low, high;
-    int64_t group = number / j->bands % q->groups, image = number / j->bands / q->groups * j->images;
     int64_t row = number % j->bands * j->rows, rows = fb_min(j->rows, x[1].out - row);
-    int64_t images = fb_min(j->images, q->batch - image), m = group * q->m;
+    number /= j->bands;
+    int64_t channel = number % j->shares * j->share * q->panel, group = number / j->shares % q->groups;
+    int64_t channels = q->across ? fb_min(j->share * q->panel, q->m - channel) : q->m;
+    int64_t image = number / j->shares / q->groups * j->images;
+    int64_t images = fb_min(j->images, q->batch - image), m = group * q->m + channel;
     fb_rows_needed(&x[1], row, rows, &low, &high);
     const char *from = fb_at(q->in, image * q->in_image + group * q->in_group + low * x[2].size, size);
     char *to = fb_at(q->out, image * q->out_image + m * q->out_channel + row * q->out_stride[1], size);
     stage(j, from, scratch, high - low, images);
-    compute(j, scratch, scratch + q->stage_bytes, group, row, rows, low, images);
-    emit(j, scratch + q->stage_bytes, to, q->bias ? fb_at(q->bias, m * q->bias_stride, size) : NULL, rows * x[2].out,
-         images);
+    compute(j, scratch, scratch + q->stage_bytes, group, channel, channels, row, rows, low, images);
+    emit(j, scratch + q->stage_bytes, to, q->bias ? fb_at(q->bias, m * q->bias_stride, size) : NULL, channels,
+         rows * x[2].out, images);
 }
 
 static void tasks(const int64_t *args, int64_t begin, int64_t end) {
@@ -235,14 +244,16 @@ static int64_t classify(const fb_axis *x, range *taps, int64_t *class) {
 int fb_correlate_positions(fb_correlation *q) {
     const fb_axis *x = q->stage.axis;
     int64_t size = q->plan->sum_size, entries;
-    job j = {.q = q, .rows = rows_per_task(q, q->across), .blocks = fb_div_up(q->k, FB_KC)};
+    job j = {.q = q, .blocks = fb_div_up(q->k, FB_KC)};
+    j.rows = rows_per_task(q, q->across, &j.share);
     j.bands = fb_div_up(x[1].out, j.rows);
+    j.shares = q->across ? fb_div_up(q->panels, j.share) : 1;
     j.images = q->across ? images_per_task(q, 1) : q->plan->nr;
     j.groups = fb_div_up(q->batch, j.images);
     j.column = q->across ? 1 : j.images;
     j.pitch = x[2].size * j.column;
     j.plane = fb_most_rows(&x[1], j.rows) * j.pitch;
-    j.position = q->across ? q->m : j.images;
+    j.position = q->across ? fb_min(q->m, j.share * q->panel) : j.images;
     /* Not a multiple of a page, or images would evict each other. */
     j.in_image = q->channels * j.plane + 16;
     j.out_image = j.rows * x[2].out * j.position + 16;
@@ -264,7 +275,7 @@ int fb_correlate_positions(fb_correlation *q) {
         int64_t *w_off = start + classes * j.blocks + 1, *in_off = w_off + entries;
         fill_tables(&j, start, w_off, in_off);
         j.start = start, j.w_off = w_off, j.in_off = in_off;
-        int64_t args[] = {fb_slot(&j)}, count = j.groups * q->groups * j.bands;
+        int64_t args[] = {fb_slot(&j)}, count = j.groups * q->groups * j.shares * j.bands;
         if (q->work < FB_SERIAL_WORK)
             tasks(args, 0, count);
         else

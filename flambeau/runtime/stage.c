@@ -1,26 +1,39 @@
-/* Staging: a convolution's input, copied to scratch in the one layout that micro-kernels read.
+/* Staging: a convolution's input, copied to scratch in a layout that micro-kernels read.
  *
- * A staged channel is a plane of unit stride with the padding written out and, where the convolution strides, one plane
- * per phase. There the element that a tap of a channel contributes to an output position stands at position + offset,
- * one number per (channel, tap), whatever layout, stride, padding and dilation were. Bands of rows are staged at a
- * time, so the copy stays in cache; an input without padding is often read where it lies. Read next: convolve.c. */
+ * There the element that a tap of a channel contributes to an output position stands at position + offset, one number
+ * per (channel, tap), whatever layout, stride, padding and dilation were. A staged channel has the padding written out
+ * and is, along each dimension, in one of three forms:
+ *   phases  where the convolution strides, one plane per phase: positions are adjacent, for vectors along them
+ *   padded  one plane, positions a stride apart, for elements that are broadcast; copied fastest
+ *   taps    one plane per tap, so that rows of positions follow each other without a gap, for small images
+ * Bands of rows are staged at a time, so the copy stays in cache; an input without padding is often read where it lies.
+ * Read next: convolve.c. */
 #include <string.h>
 
 #include "convolve.h"
 
-static int64_t slot_of(const fb_axis *x, int64_t tap) { return tap % x->slots; }
-
-static int64_t shift_of(const fb_axis *x, int64_t tap) {
-    return x->mirrored ? (x->taps - 1 - tap) * x->dilation : tap * x->dilation / x->step;
+/* From the first tap's element to this one's. */
+static int64_t distance(const fb_axis *x, int64_t tap) {
+    return (x->mirrored ? x->taps - 1 - tap : tap) * x->dilation;
 }
 
-static int64_t phase(const fb_axis *x, int64_t slot) { return slot * x->dilation % x->step; }
+/* Input elements from one staged element to the next. */
+static int64_t unit(const fb_axis *x) { return x->step / x->spacing; }
+
+static int64_t slot_of(const fb_axis *x, int64_t tap) { return tap % x->slots; }
+
+static int64_t phase(const fb_axis *x, int64_t slot) {
+    return x->slots == x->taps ? distance(x, slot) : slot * x->dilation % x->step;
+}
+
+static int64_t shift_of(const fb_axis *x, int64_t tap) {
+    return (distance(x, tap) - phase(x, slot_of(x, tap))) / unit(x);
+}
 
 /* Along one dimension: how output positions and taps meet the input in a forward convolution. */
 fb_axis fb_axis_forward(const fb_conv_problem *p, int d) {
     fb_axis x = {.taps = p->kernel[d], .every = 1, .dilation = p->dilation[d], .step = p->stride[d],
-                 .start = p->padding[d], .size = p->size[d], .out = p->out[d], .scale = 1};
-    x.slots = 1;
+                 .start = p->padding[d], .size = p->size[d], .out = p->out[d], .scale = 1, .slots = 1, .spacing = 1};
     while (x.slots < x.taps && x.slots * x.dilation % x.step) x.slots++;
     x.reach = (x.taps - 1) * x.dilation / x.step;
     return x;
@@ -35,21 +48,29 @@ int64_t fb_most_rows(const fb_axis *y, int64_t rows) {
     return fb_min(y->size, y->step * (rows - 1) + (y->taps - 1) * y->dilation + 1);
 }
 
-/* Positions q < count whose input element step * (q + from) + phase - start exists: [*low, *high). */
+/* Staged elements < count of a slot, from output position `from` on, whose input elements exist: [*low, *high). */
 static void inside(const fb_axis *x, int64_t slot, int64_t from, int64_t count, int64_t *low, int64_t *high) {
     int64_t first = x->step * from + phase(x, slot) - x->start;
-    *low = first < 0 ? fb_div_up(-first, x->step) : 0;
-    *high = first < x->size ? fb_min(count, fb_div_up(x->size - first, x->step)) : 0;
+    *low = first < 0 ? fb_div_up(-first, unit(x)) : 0;
+    *high = first < x->size ? fb_min(count, fb_div_up(x->size - first, unit(x))) : 0;
 }
 
+void fb_stage_padded(fb_stage *s) {
+    for (int d = 0; d < 3; d++) {
+        fb_axis *x = &s->axis[d];
+        x->slots = 1, x->spacing = x->step, x->reach = x->taps ? (x->taps - 1) * x->dilation : 0;
+    }
+}
+
+void fb_stage_by_taps(fb_stage *s) { s->axis[2].slots = fb_max(1, s->axis[2].taps), s->axis[2].reach = 0; }
+
 void fb_stage_copied(fb_stage *s, int64_t rows) {
-    s->extent[0] = 1 + s->axis[0].reach;
-    s->extent[1] = rows + s->axis[1].reach;
-    s->extent[2] = s->axis[2].out + s->axis[2].reach;
+    const int64_t positions[3] = {1, rows, s->axis[2].out};
+    for (int d = 0; d < 3; d++) s->extent[d] = s->axis[d].spacing * (positions[d] - 1) + 1 + s->axis[d].reach;
     s->plane = s->extent[0] * s->extent[1] * s->extent[2];
     s->channel = s->plane * s->axis[0].slots * s->axis[1].slots * s->axis[2].slots;
-    s->pitch = s->extent[2];
-    s->column = 1;
+    s->pitch = s->axis[1].spacing * s->extent[2];
+    s->column = s->axis[2].spacing;
 }
 
 int fb_stage_in_place(fb_stage *s, const fb_contraction *plan, int unit) {
@@ -68,7 +89,7 @@ int fb_stage_in_place(fb_stage *s, const fb_contraction *plan, int unit) {
 /* How far a tap's element is from the position's, along one dimension. */
 static int64_t offset_of(const fb_stage *s, int d, int64_t tap, int64_t stride, int64_t phase_stride) {
     const fb_axis *x = &s->axis[d];
-    if (s->in_place) return (x->step * shift_of(x, tap) + phase(x, slot_of(x, tap))) * s->stride[d];
+    if (s->in_place) return distance(x, tap) * s->stride[d];
     return shift_of(x, tap) * stride + slot_of(x, tap) * phase_stride;
 }
 
@@ -91,7 +112,8 @@ const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const v
     if (s->in_place)
         return fb_at(from, (x[0].step * depth - x[0].start) * s->stride[0] +
                                (x[1].step * row - x[1].start) * s->stride[1] - x[2].start * s->stride[2], in);
-    int combed = plan->comb && in == size && x[2].step > 1 && s->stride[2] == 1 && x[0].size == 1 && s->extent[0] == 1;
+    int combed = plan->comb && in == size && unit(&x[2]) > 1 && unit(&x[1]) == x[1].step && s->stride[2] == 1;
+    combed &= x[0].size == 1 && s->extent[0] == 1;
     if (!combed) memset(to, 0, (size_t)(channels * s->channel * size));
     int64_t slots = x[0].slots * x[1].slots * x[2].slots;
     for (int64_t slot = 0; slot < slots; slot++) {
@@ -109,8 +131,9 @@ const void *fb_stage_fill(const fb_stage *s, const fb_contraction *plan, const v
         if (combed) continue;
         for (int d = 0; d < 3; d++) {
             inside(&x[d], at[d], base[d], s->extent[d], &low[d], &high[d]);
-            source += (x[d].step * (base[d] + low[d]) + phase(&x[d], at[d]) - x[d].start) * s->stride[d] * in;
-            step[d] = x[d].step * s->stride[d];
+            int64_t first = x[d].step * base[d] + unit(&x[d]) * low[d] + phase(&x[d], at[d]) - x[d].start;
+            source += first * s->stride[d] * in;
+            step[d] = unit(&x[d]) * s->stride[d];
         }
         int64_t rows = high[1] - low[1], columns = high[2] - low[2];
         if (rows <= 0 || columns <= 0) continue;
