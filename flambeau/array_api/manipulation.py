@@ -107,7 +107,8 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     """Each element, or slice along an axis, repeated."""
     if isinstance(repeats, Tensor):
         n = x.numel() if axis is None else x.shape[axis]
-        repeats = repeats.to(int64).expand(n) if repeats.numel() == 1 else repeats
+        repeats = repeats.to(int64)
+        repeats = repeats.expand(n) if repeats.numel() == 1 else repeats
     return ops.repeat_interleave(x, repeats, axis)
 
 
