@@ -204,14 +204,16 @@ def short(before: Sequence[int], after: Sequence[int]) -> bool:
     return after[-1] < SHORT and math.prod(after) <= FEW and math.prod(before) <= 8 * FEW
 
 
-def passes(shape: Sequence[int], maps: Sequence[Map | None], transposed: bool) -> list[Pass]:
-    """What is gone through one after the other: the dimensions from the last, or all at once where they are short."""
+def passes(
+    shape: Sequence[int], maps: Sequence[Map | None], transposed: bool, order: Sequence[int] | None = None
+) -> list[Pass]:
+    """What is gone through one after the other: the dimensions in order, from the last, or all at once if short."""
     now, found, lead = tuple(shape), [], len(shape) - len(maps)
     given = [map for map in maps if map is not None]
     after = (*now[:lead], *lengths(given, transposed))
     if len(given) == len(maps) > 1 and short(now[lead:], after[lead:]):
         return [Pass(tuple(given), lead, (*now[:lead], math.prod(now[lead:])), after)]
-    for d in reversed(range(len(maps))):
+    for d in reversed(range(len(maps))) if order is None else order:
         map = maps[d]
         if map is not None:
             at = lead + d
@@ -219,6 +221,12 @@ def passes(shape: Sequence[int], maps: Sequence[Map | None], transposed: bool) -
             found.append(Pass((map,), at, now, after))
             now = after
     return found
+
+
+def order_of(maps: Sequence[Map | None], transposed: bool) -> Sequence[int]:
+    """The last dimension, whose elements are gathered one by one, comes while the others are at their shortest."""
+    shrink = math.prod((m.n / m.m if transposed else m.m / m.n) if m.n and m.m else 1.0 for m in maps[:-1] if m) < 1
+    return range(len(maps)) if shrink else range(len(maps))[::-1]
 
 
 def numbers(part: Pass, tail: int, taps: int) -> tuple[int, ...]:
@@ -242,7 +250,7 @@ def separable_vjp(ctx: Any, g: Tensor) -> Tensor:
 @planned_primitive(separable_vjp)
 def separable(x, maps, transposed):
     """The last dimensions of x mapped, those whose map is None left out; or through the maps' transposes."""
-    todo = list(passes(x.shape, maps, transposed))
+    todo = passes(x.shape, maps, transposed, order_of(maps, transposed))
     tail = 2 if x.is_complex() else 1
     dtype = {"c64": "f32", "c128": "f64"}.get(x.dtype.ir, x.dtype.ir)
     inner = computation(dtype)
@@ -315,7 +323,7 @@ def maxima_vjp(ctx: Any, g: Tensor, _: Any = None) -> Tensor:
 @planned_primitive(maxima_vjp)
 def maxima(x, maps):
     """The largest element of each box of the last dimensions, and its place among the elements of those, as int32."""
-    todo = list(passes(x.shape, maps, False))
+    todo = passes(x.shape, maps, False)
     shape = todo[-1].after
     made: list[tuple[Any, Any]] = [(shape, x.dtype), (shape, INT32)]
     steps, held = [], []
