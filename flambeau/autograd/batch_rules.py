@@ -505,6 +505,13 @@ def attention(level: Batch, call: Call) -> Any:
     return tuple(out_of_rows(level, y) for y in call.op(*given, causal, scale, p, *drawn))
 
 
+@rules("grid_sampler", "grid_sampler_backward")
+def gridded(level: Batch, call: Call) -> Any:
+    *tensors, mode, padding, align = call.args
+    found = call.op(*(into_rows(level, t) for t in tensors), mode, padding, align)
+    return out_of_rows(level, found) if isinstance(found, Tensor) else tuple(out_of_rows(level, y) for y in found)
+
+
 # ---- places that index tensors choose
 def places_of(level: Batch, places: Any, indices: Sequence[Tensor], source: bool) -> tuple[Any, tuple[Tensor, ...]]:
     """Places and index tensors for all samples; `source`: what is indexed has a dimension for them."""

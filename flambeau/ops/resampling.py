@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 from .separable import Map, kind
 
@@ -31,12 +32,19 @@ def linear(i: int, n: int, m: int, step: float, offset: float) -> tuple:
     return [(low, 1.0 - part), (min(low + 1, n - 1), part)], 1.0
 
 
+def keys_near(s: Any, slope: bool = False, a: float = -0.75) -> Any:
+    """Keys' kernel for distances up to 1, or its derivative: 1 at 0, 0 at the other integers."""
+    return (3 * (a + 2) * s - 2 * (a + 3)) * s if slope else ((a + 2) * s - (a + 3)) * s * s + 1
+
+
+def keys_far(s: Any, slope: bool = False, a: float = -0.75) -> Any:
+    """Keys' kernel for distances from 1 to 2, or its derivative."""
+    return (3 * a * s - 10 * a) * s + 8 * a if slope else ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
+
+
 def keys(s: float, a: float) -> float:
-    """Keys' kernel: 1 at 0, 0 at the other integers."""
     s = abs(s)
-    if s <= 1:
-        return ((a + 2) * s - (a + 3)) * s * s + 1
-    return ((a * s - 5 * a) * s + 8 * a) * s - 4 * a if s < 2 else 0.0
+    return keys_near(s, False, a) if s <= 1 else keys_far(s, False, a) if s < 2 else 0.0
 
 
 @kind

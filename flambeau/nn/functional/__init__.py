@@ -61,7 +61,6 @@ from flambeau.nn.functional.vision import (
     affine_grid,
     channel_shuffle,
     fold,
-    grid_sample,
     interpolate,
     pixel_shuffle,
     pixel_unshuffle,
@@ -132,6 +131,7 @@ from flambeau.ops.adaptive import (
     adaptive_max_pool3d,
 )
 from flambeau.ops.distance import pdist
+from flambeau.ops.grid import grid_sample
 from flambeau.ops.padding import pad
 from flambeau.ops.pooling import avg_pool1d, avg_pool3d, max_pool1d, max_pool3d
 from flambeau.ops.softmax import log_softmax, softmax
