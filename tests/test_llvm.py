@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from contractions import guarded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels import REAL, SPECIAL, ZERO, I, K, M, N, callable_image, exprs, pointwise, row_reduce, same, sample
@@ -295,6 +296,18 @@ def test_ways_of_reading(dtype, index):
     }
     for begin, end in ((0, n), (0, 16), (5, 9), (1, 36)):
         check(kernel, arrays, {"n": n, "s": 4}, begin, end)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i64", "u8", "bf16"])
+def test_reading_every_second_element_stops_at_the_last(dtype):
+    params = (Buffer("x", dtype), Buffer("out", dtype, "w"), Scalar("n"))
+    kernel = Kernel("read", params, (For(I, ZERO, N, (Store("out", I, load("x", dtype, I * 2)),), True, True),))
+    for n in (1, 2, 15, 16, 17, 31, 32, 33):
+        x = guarded(sample(dtype, 2 * n - 1, n))
+        for target in RUNNABLE:
+            out = np.zeros(n, x.dtype)
+            compiled(kernel, target)([x, out, n], 0, n)
+            assert out.tobytes() == x[::2].tobytes(), (target.name, n)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "u8", "bool"])
