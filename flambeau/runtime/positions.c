@@ -11,7 +11,7 @@
 
 #include "convolve.h"
 
-enum { SCRATCH_BYTES = 1 << 20, TASKS = 12 };
+enum { SCRATCH_BYTES = 4 << 20, SUMS_BYTES = 1 << 19, TASKS = 12 };
 
 /* The taps that meet the input at an output position: [low, high), in one dimension. */
 typedef struct {
@@ -63,7 +63,8 @@ static int64_t rows_per_task(const fb_correlation *q, int across, int64_t *share
     int64_t channels = across ? fb_min(q->m, *share * q->panel) : q->m;
     for (;; rows--) {
         int64_t in = q->channels * fb_most_rows(&x[1], rows) * x[2].size, out = channels * rows * x[2].out;
-        if (rows == 0 || (in + out) * images * q->plan->sum_size <= SCRATCH_BYTES) return rows;
+        int64_t size = images * q->plan->sum_size;
+        if (rows == 0 || ((in + out) * size <= SCRATCH_BYTES && (rows == 1 || out * size <= SUMS_BYTES))) return rows;
     }
 }
 
