@@ -124,7 +124,7 @@ def over_chunks(name: str, buffers: Sequence[Buffer], scalars: Sequence[str], pa
 
 @generated
 def table_kernel(dtype: str, n: int, mode: str, padding: str, align: bool, slopes: bool) -> Kernel:
-    """For each position of each sample: its taps' places, -1 outside, and weights; and their derivatives by the grid."""
+    """For each position of each sample: its taps' places, -1 outside, and weights; and derivatives by the grid."""
     inner = computation(dtype)
     sizes = [var(f"size{d}") for d in range(n)]
 
