@@ -53,6 +53,12 @@ TILES = {
     (256, 16): Tile((6, 3, 1), 2, True),
     (128, 32): Tile((8, 4, 2, 1), 3, False),
 }
+# With two sums for every element in registers, that of a chain and that of the chains before.
+CHAINED = {
+    (512, 32): Tile((7, 3, 1), 2, True),
+    (256, 16): Tile((3, 1), 2, True),
+    (128, 32): Tile((4, 2, 1), 3, False),
+}
 
 
 def tile(target: Target) -> Tile:
@@ -64,16 +70,18 @@ def lanes(dtype: str, target: Target) -> int:
     return target.vector_bits // 8 // DTYPES[dtype].size
 
 
-def render(dtype: str, target: Target, operand: str | None = None, starts: bool = False) -> str:
+def render(dtype: str, target: Target, operand: str | None = None, starts: bool = False, chain: int = 0) -> str:
     """The module whose entry is an fb_micro_kernel for sums of `dtype` and words of `operand` (`dtype` too).
 
-    With `starts`, b has a row after its last, of sums, that a block's sums start from.
+    With `starts`, b has a row after its last, of sums, that a block's sums start from. With a `chain`, a sum is a chain
+    of so many products from +0, plus the next, and so on in order.
     """
-    shape, width = tile(target), lanes(dtype, target)
+    shape = CHAINED[target.vector_bits, target.registers] if chain else tile(target)
+    width = lanes(dtype, target)
     how = product(operand or dtype, target)
     parts = [entry(dtype, shape, width)]
     parts += [
-        block(dtype, how, height, vectors, width, shape.masked, starts)
+        block(dtype, how, height, vectors, width, shape.masked, starts, chain)
         for vectors, heights in shape.shapes.items()
         for height in heights
     ]
@@ -130,7 +138,9 @@ def entry(dtype: str, shape: Tile, width: int) -> str:
     return "\n".join(out)
 
 
-def block(dtype: str, how: Product, height: int, vectors: int, width: int, masked: bool, starts: bool) -> str:
+def block(
+    dtype: str, how: Product, height: int, vectors: int, width: int, masked: bool, starts: bool, chain: int
+) -> str:
     """One tile of `height` rows and `vectors` vectors, of which any but the first, or the only one, may be partial."""
     scalar, size = REGISTER[dtype], DTYPES[dtype].size
     word = scalar if how.group == 1 else f"i{8 * size}"
@@ -188,9 +198,16 @@ def block(dtype: str, how: Product, height: int, vectors: int, width: int, maske
         out.append(f"  %c.{i}.0 = getelementptr i8, ptr {f'%c.{i - 1}.0, i64 %c_row' if i else '%c, i64 0'}")
         out += [f"  %c.{i}.{j} = getelementptr {scalar}, ptr %c.{i}.0, i64 {j * width}" for j in range(1, vectors)]
         out += [f"  call void @llvm.prefetch.p0(ptr %c.{i}.{j}, i32 1, i32 3, i32 1)" for j in range(vectors)]
-    out += ["  %none = icmp eq i64 %k, 0", "  br i1 %none, label %done, label %loop", "loop:"]
-    out.append("  %i = phi i64 [0, %start], [%next, %loop]")
-    out += [f"  %s.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    loop, before, begin, end, initial = "loop", "start", "0", "%k", first
+    out += ["  %none = icmp eq i64 %k, 0", f"  br i1 %none, label %done, label %{'chain' if chain else 'loop'}"]
+    if chain:
+        loop, before, begin, end, initial = "chained", "chain", "%from", "%to", ["zeroinitializer"] * vectors
+        out += ["chain:", "  %from = phi i64 [0, %start], [%to, %chained]"]
+        out += [f"  %g.{i}.{j} = phi {v} [{first[j]}, %start], [%h.{i}.{j}, %chained]" for i, j in sums]
+        out += [f"  %far = add i64 %from, {chain}", "  %to = call i64 @llvm.umin.i64(i64 %far, i64 %k)"]
+        out.append("  br label %loop")
+    out += ["loop:", f"  %i = phi i64 [{begin}, %{before}], [%next, %loop]"]
+    out += [f"  %s.{i}.{j} = phi {v} [{initial[j]}, %{before}], [%t.{i}.{j}, %loop]" for i, j in sums]
     for x in "ab":
         out += [
             f"  %at.{x} = getelementptr i64, ptr %{x}_off, i64 %i",
@@ -210,9 +227,15 @@ def block(dtype: str, how: Product, height: int, vectors: int, width: int, maske
         out.append(f"  %all.{i} = shufflevector {w} %one.{i}, {w} poison, <{width} x i32> zeroinitializer")
         for j in range(vectors):
             out += how.text(dtype, width, f"%t.{i}.{j}", f"%all.{i}", f"%y.{j}", f"%s.{i}.{j}")
-    out += ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %k"]
-    out += ["  br i1 %more, label %loop, label %done", "done:"]
-    out += [f"  %r.{i}.{j} = phi {v} [{first[j]}, %start], [%t.{i}.{j}, %loop]" for i, j in sums]
+    out += ["  %next = add i64 %i, 1", f"  %more = icmp ult i64 %next, {end}"]
+    out.append(f"  br i1 %more, label %loop, label %{'chained' if chain else 'done'}")
+    if chain:
+        out.append("chained:")
+        out += [f"  %h.{i}.{j} = fadd {v} %g.{i}.{j}, %t.{i}.{j}" for i, j in sums]
+        out += ["  %again = icmp ult i64 %to, %k", "  br i1 %again, label %chain, label %done"]
+    out.append("done:")
+    last = "h" if chain else "t"
+    out += [f"  %r.{i}.{j} = phi {v} [{first[j]}, %start], [%{last}.{i}.{j}, %{loop}]" for i, j in sums]
     if how.flush:
         out.append("  call void @llvm.x86.sse.ldmxcsr(ptr %mode)")
     # To +0 if there is nothing to add to: then no sum is -0, and a product with 0 changes none.

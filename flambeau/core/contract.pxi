@@ -37,10 +37,15 @@ cdef extern from "contract.h" nogil:
         int64_t w_stride[5]
         int64_t y_stride[5]
         int64_t bias_stride
+    ctypedef struct fb_winograd:
+        pass
     int fb_multiply(const fb_multiplication *plan, const fb_matmul_problem *p)
     int fb_conv(const fb_contraction *plan, const fb_conv_problem *p)
     int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p)
     int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p)
+    int fb_winograd_pays(const fb_conv_problem *p, int gradient)
+    int fb_conv_winograd(const fb_winograd *plan, const fb_conv_problem *p, int backward)
+    int fb_conv_winograd_gradient(const fb_winograd *plan, const fb_conv_problem *p)
 
 cdef enum:
     SMALL_WORK = 65536  # multiply-adds below which a product keeps the interpreter lock
@@ -71,6 +76,15 @@ cdef const fb_multiplication *product_plan_of(int code, int result, str bias, bi
         found = hooks["product_plan"](DTYPES[code], DTYPES[result], bias, bool(scaled), bool(dots))
         found = plans.setdefault(key, found)
     return <const fb_multiplication *> <char *> <bytes> found
+
+
+cdef const fb_winograd *winograd_plan_of(str what, bint bias) except NULL:
+    """The plan of a 3x3 convolution by minimal filtering, or of a gradient of it."""
+    key = ("winograd", what, bias)
+    found = plans.get(key)
+    if found is None:
+        found = plans.setdefault(key, hooks["winograd_plan"](what, bool(bias)))
+    return <const fb_winograd *> <char *> <bytes> found
 
 
 cdef int64_t slot_of(int code, double value) noexcept:
@@ -211,7 +225,10 @@ def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple strid
         window = (what, rows + kernel, rows + stride, rows + dilation)
     elif nd and 1 < stride[nd - 1] and (what != "data" or stride[nd - 1] == 2):
         window = ("weave" if what == "data" else "copy", (1, 1), stride[nd - 2 :] if nd > 1 else (1,) + stride, (1, 1))
-    cdef const fb_contraction *plan = plan_of(x.code, None if bias is None else "rows", False, window)
+    cdef const fb_contraction *plan = NULL
+    cdef const fb_winograd *filtering = NULL
+    if bias is not None and bias.dims[1] != 1:
+        bias = make_contiguous(bias)
     p.x, p.w, p.y = x.ptr, w.ptr, y.ptr
     p.bias = NULL
     p.bias_stride = 0
@@ -236,8 +253,16 @@ def convolution(str what, Tensor x, Tensor w, Tensor y, Tensor bias, tuple strid
         p.w_stride[i] = w.dims[w.ndims + i]
         p.y_stride[i] = y.dims[y.ndims + i]
     cdef int which = ("forward", "data", "weight").index(what)
+    if x.code == F32 and fb_winograd_pays(&p, which == 2):
+        filtering = winograd_plan_of(what, bias is not None)
+    else:
+        plan = plan_of(x.code, None if bias is None else "rows", False, window)
     with nogil:
-        if which == 0:
+        if filtering != NULL and which == 2:
+            status = fb_conv_winograd_gradient(filtering, &p)
+        elif filtering != NULL:
+            status = fb_conv_winograd(filtering, &p, which)
+        elif which == 0:
             status = fb_conv(plan, &p)
         elif which == 1:
             status = fb_conv_data_gradient(plan, &p)

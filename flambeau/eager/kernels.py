@@ -97,6 +97,13 @@ def product_plan(dtype: Any, result: Any, bias: str | None, scaled: bool, dots: 
     return contraction_matmul.plan(dtype.ir, result.ir, bias, scaled, dots)
 
 
+def winograd_plan(what: str, bias: bool) -> bytes:
+    """The plan of a 3x3 convolution by minimal filtering."""
+    from ..codegen import contraction_winograd
+
+    return contraction_winograd.plan(what, bias)
+
+
 def install() -> None:
     _core.set_hook("pointwise_miss", pointwise_miss)
     _core.set_hook("reduce_miss", reduce_miss)
@@ -104,6 +111,7 @@ def install() -> None:
     _core.set_hook("compile", native.function)
     _core.set_hook("contraction_plan", contraction_plan)
     _core.set_hook("product_plan", product_plan)
+    _core.set_hook("winograd_plan", winograd_plan)
 
 
 install()

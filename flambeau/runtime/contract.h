@@ -131,12 +131,40 @@ typedef struct {
     int64_t x_stride[5], w_stride[5], y_stride[5], bias_stride;
 } fb_conv_problem;
 
+/* Windows of 3 x 3, stride 1, in float32, by minimal filtering (winograd.c): a tile of 2 x 2 results y of a window w
+ * over a patch d of 4 x 4 is y = At [(G w Gt) * (Bt d B)] A, and the window's gradient Gt [(A g At) * (Bt d B)] G.
+ * Tiles start at each even row and column of the result; what is outside counts as 0. Each transform goes down the columns
+ * first: codegen/contraction_winograd.py has their sums. Of the products * over channels (o in a data gradient) or
+ * tiles, FB_CHAIN in turn are a chain of fused multiply-adds from +0, the chains of a group are added in order to +0,
+ * and groups in order to +0. A group has FB_GROUP channels; or of tiles, which are numbered by image, piece, row and
+ * column, where pieces cut an image's columns evenly into as few as have at most FB_GROUP, as many whole rows of a
+ * piece as have at most FB_GROUP. Bias comes last. A tile of which any element isn't finite is what the direct
+ * contraction makes of it, and so is a window's gradient. */
+#define FB_CHAIN 16
+#define FB_GROUP 64
+
+/* Slots of a transform: x, y, x_step, x_row, x_column, y_step, y_row, y_column, n, m; y[i, a, b, j] of x[i, a, b, j]
+ * for i < m, j < n, where a counts rows, b columns, i steps and j elements. NULL are `window` and `to_tile` for a
+ * gradient of w, `tile` and `to_window` for the others. */
+typedef struct {
+    fb_contraction direct;
+    fb_micro_kernel chains; /* `micro` for k <= FB_GROUP */
+    fb_kernel patch, window, to_tile, tile, to_window;
+    fb_kernel finish; /* as in `direct`, with a bias along columns */
+} fb_winograd;
+
 /* Each returns 0, or -1 when out of memory; the result's content is then undefined. */
 int fb_matmul(const fb_contraction *plan, const fb_matmul_problem *p);
 int fb_multiply(const fb_multiplication *plan, const fb_matmul_problem *p);
 int fb_conv(const fb_contraction *plan, const fb_conv_problem *p);                 /* writes y */
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p);   /* writes x; K = (o, t) */
 int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p); /* writes w; K = (n, p) */
+int fb_conv_winograd(const fb_winograd *plan, const fb_conv_problem *p, int backward); /* writes y or, backward, x */
+int fb_conv_winograd_gradient(const fb_winograd *plan, const fb_conv_problem *p);      /* writes w */
+
+/* Whether these are to be used, w's gradient or the others: by shapes alone, of one image unless it's w's gradient. */
+int fb_winograd_pays(const fb_conv_problem *p, int gradient);
+
 
 #ifdef __cplusplus
 }
