@@ -92,29 +92,37 @@ static void place_sums(fb_correlation *q, int64_t part) {
     q->scratch_bytes += (size_t)(channels * q->spread_pitch * size) + 64;
 }
 
-/* Few positions and many weights: tasks are panels of weights, which each task packs for itself if it is the only one
- * to use them, and all share what is staged. Rows of positions follow each other without a gap, for tall tiles. */
-static int schedule_panels(fb_correlation *q) {
+/* Few positions and many weights. */
+static int has_few_positions(const fb_correlation *q) {
+    const fb_axis *x = q->stage.axis;
+    return q->panels > 1 && x[1].out * x[2].out <= MOST_POSITIONS &&
+           q->m * q->k * q->plan->sum_size >= FB_L2_BYTES;
+}
+
+/* Tasks are panels of weights, which each task packs for itself if it is the only one to use them, and all share what
+ * is staged. Rows of positions follow each other without a gap, for tall tiles. The phases of a woven row wait for each
+ * other, so there each task stages what it needs of both. 0: it takes too much room. */
+static int schedule_panels(fb_correlation *q, int is_woven) {
     const fb_axis *x = q->stage.axis;
     fb_stage as_it_is = q->stage;
-    int64_t size = q->plan->sum_size, outer = q->batch * q->groups * x[0].out, positions = x[1].out * x[2].out;
-    if (q->panels == 1 || positions > MOST_POSITIONS || q->m * q->k * size < FB_L2_BYTES) return 0;
-    int in_place = fb_stage_in_place(&q->stage, q->plan, 0) && q->stage.pitch == x[2].out * q->stage.column;
-    if (!in_place) {
+    int64_t outer = q->batch * q->groups * x[0].out;
+    size_t room = 0;
+    if (!fb_stage_in_place(&q->stage, q->plan, 0) || q->stage.pitch != x[2].out * q->stage.column) {
         q->stage = as_it_is;
         fb_stage_by_taps(&q->stage);
         fb_stage_copied(&q->stage, x[1].out);
-        q->image_bytes = (size_t)(q->channels * q->stage.channel * size);
-        q->staged_bytes = (size_t)outer * q->image_bytes;
-        if (q->staged_bytes > STAGED_BYTES) {
-            q->stage = as_it_is;
-            return 0;
-        }
+        room = (size_t)fb_round_up(q->channels * q->stage.channel * q->plan->sum_size, 64);
     }
+    if (room * (size_t)(is_woven ? 1 : outer) > (is_woven ? 2 * FB_L2_BYTES : STAGED_BYTES)) {
+        q->stage = as_it_is;
+        return 0;
+    }
+    q->stage_bytes = is_woven ? room : 0;
+    q->image_bytes = room, q->staged_bytes = is_woven ? 0 : room * (size_t)outer;
     q->across = q->by_panels = 1;
     q->rows = x[1].out, q->bands = 1;
     q->share = fb_max(1, q->panels * outer / FB_TASKS);
-    q->fresh = outer == q->groups;
+    q->fresh = outer == q->groups && !q->shared;
     place_sums(q, q->rows);
     return 1;
 }
@@ -229,16 +237,17 @@ static sums_view along_positions(const fb_correlation *q, const place *at, const
 static sums_view across_channels(const fb_correlation *q, const place *at, const char *from, char *out, int64_t rows,
                                  char *scratch) {
     const fb_contraction *plan = q->plan;
-    int64_t size = plan->sum_size, n = q->stage.axis[2].out, m = at->channels, w_off[FB_KC], k0 = 0;
+    int64_t size = plan->sum_size, n = q->stage.axis[2].out, m = at->channels, fresh_off[FB_KC], k0 = 0;
     char *fresh = scratch, *sums = scratch + q->fresh_bytes;
     /* Rows without a gap are one. */
     int64_t runs = q->stage.pitch == n * q->stage.column ? 1 : rows, run = rows * n / runs;
-    for (int64_t k = 0; k < fb_min(q->k, FB_KC); k++) w_off[k] = k * q->panel;
+    for (int64_t k = 0; k < fb_min(q->k, FB_KC); k++) fresh_off[k] = k * q->panel;
     do {
         int64_t kc = fb_min(FB_KC, q->k - k0);
         for (int64_t j = 0; j < m; j += q->panel) {
-            const char *weights = fb_at(at->weights, (at->channel + j) * q->k + k0 * q->panel, size);
-            if (q->fresh) fb_pack_panel(q, at->weights, at->channel + j, k0, kc, fresh), weights = fresh;
+            const char *weights = q->fresh ? fresh : fb_at(at->weights, (at->channel + j) * q->w_rows, size);
+            const int64_t *w_off = q->fresh ? fresh_off : q->w_off + k0;
+            if (q->fresh) fb_pack_panel(q, at->weights, at->channel + j, k0, kc, fresh);
             for (int64_t y = 0; y < runs; y++) {
                 fb_tile t = {fb_at(from, y * q->stage.pitch, size), weights,
                              fb_at(sums, y * run * q->sums_pitch + j, size), q->in_off + k0, w_off,
@@ -340,7 +349,7 @@ static void stage_all(fb_correlation *q) {
 static int correlate(fb_correlation *q, const fb_conv_problem *p, int64_t w_channel) {
     if (!measure(q)) return 0;
     int by_position = fb_positions_cost(q) < usual_cost(q, NULL) && fb_weights_finite(q->plan, p);
-    if (!by_position && !schedule_panels(q)) schedule(q, INT64_MAX, INT64_MAX);
+    if (!by_position && !(has_few_positions(q) && schedule_panels(q, 0))) schedule(q, INT64_MAX, INT64_MAX);
     int failed = fb_prepare(q, p, w_channel, by_position);
     if (!failed && q->staged_bytes) {
         q->staged = fb_alloc(q->staged_bytes);
@@ -387,7 +396,7 @@ static void weave_band(const woven *w, const fb_correlation *lead, int64_t task,
             if (!w->zero[i]) sums[i] = compute(&w->q[i], &at[i], staged[i], row, rows, rest[i]);
         for (int64_t y = 0; y < rows; y++) {
             fb_plane t = {.c = fb_at(to.out, (row + y) * lead->out_stride[1], plan->operand_size),
-                          .c_row = lead->out_channel, .rows = lead->m, .columns = w->columns};
+                          .c_row = lead->out_channel, .rows = to.channels, .columns = w->columns};
             char *from[2];
             int64_t pitch[2];
             for (int i = 0; i < 2; i++) {
@@ -418,19 +427,21 @@ static void weave_bands(const int64_t *args, int64_t begin, int64_t end) {
 static int correlate_woven(woven *w, const fb_conv_problem *p) {
     const fb_contraction *plan = w->q[0].plan;
     int failed = 0;
-    for (int i = 0; i < 2; i++) {
-        int some = measure(&w->q[i]);
-        w->zero[i] = !some || (!w->q[i].k && !plan->finish);
-        if (some) schedule(&w->q[i], INT64_MAX, INT64_MAX);
-    }
-    int first = w->zero[0] && !w->zero[1];
+    for (int i = 0; i < 2; i++) w->zero[i] = !measure(&w->q[i]) || (!w->q[i].k && !plan->finish);
+    int first = w->zero[0] && !w->zero[1], both = !w->zero[0] && !w->zero[1];
     fb_correlation *lead = &w->q[first], *other = &w->q[!first];
     if (!measure(lead)) return 0;
-    if (!w->zero[0] && !w->zero[1])
-        for (int turn = 0; turn < 2; turn++) {
+    fb_stage stages[2] = {lead->stage, other->stage};
+    int few = has_few_positions(lead) || (both && has_few_positions(other));
+    if (!few || !schedule_panels(lead, 1) || (both && !schedule_panels(other, 1))) {
+        lead->stage = stages[0], other->stage = stages[1];
+        lead->by_panels = other->by_panels = 0;
+        schedule(lead, INT64_MAX, INT64_MAX);
+        for (int turn = 0; both && turn < 2; turn++) {
             schedule(other, lead->rows, lead->part);
             schedule(lead, other->rows, other->part);
         }
+    }
     w->columns = p->size[2];
     w->zero_bytes = (size_t)fb_round_up((w->columns + plan->nr) * plan->sum_size, 64);
     for (int i = 0; i < 2; i++)
@@ -460,10 +471,12 @@ int fb_conv(const fb_contraction *plan, const fb_conv_problem *p) {
 }
 
 /* A phase of the data gradient: elements of x that are congruent to `at` modulo the stride. */
-static fb_correlation phase_of(const fb_contraction *plan, const fb_conv_problem *p, const int64_t at[3]) {
+static fb_correlation phase_of(const fb_contraction *plan, const fb_conv_problem *p, const int64_t at[3],
+                               fb_packed_weights *shared) {
     fb_correlation q = {
         .plan = plan, .batch = p->batch, .groups = p->groups, .in = p->y, .weights = p->w, .bias = p->bias,
         .channels = p->out_channels / p->groups, .m = p->in_channels / p->groups, .bias_stride = p->bias_stride,
+        .shared = p->stride[0] * p->stride[1] * p->stride[2] > 1 ? shared : NULL,
         .in_image = p->y_stride[0], .w_row = p->w_stride[1], .out_image = p->x_stride[0],
         .out_channel = p->x_stride[1],
     };
@@ -484,11 +497,13 @@ static fb_correlation phase_of(const fb_contraction *plan, const fb_conv_problem
 int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) {
     if (fb_slides(plan, p)) return fb_slide(plan, p, 1);
     int failed = 0;
+    fb_packed_weights shared = {0};
     for (int64_t z = 0; z < p->stride[0]; z++)
         for (int64_t y = 0; y < p->stride[1]; y++) {
             /* Elements next to each other, or a channel apart, take turns. */
             if (plan->comb && p->stride[2] == 2 && p->x_stride[4] == 1) {
-                woven w = {.q = {phase_of(plan, p, (int64_t[]){z, y, 0}), phase_of(plan, p, (int64_t[]){z, y, 1})}};
+                woven w = {.q = {phase_of(plan, p, (int64_t[]){z, y, 0}, &shared),
+                                 phase_of(plan, p, (int64_t[]){z, y, 1}, &shared)}};
                 if (w.q[0].stage.axis[2].origin == 1) {
                     fb_correlation odd = w.q[0];
                     w.q[0] = w.q[1], w.q[1] = odd;
@@ -498,9 +513,10 @@ int fb_conv_data_gradient(const fb_contraction *plan, const fb_conv_problem *p) 
                 continue;
             }
             for (int64_t x = 0; x < p->stride[2]; x++) {
-                fb_correlation q = phase_of(plan, p, (int64_t[]){z, y, x});
+                fb_correlation q = phase_of(plan, p, (int64_t[]){z, y, x}, &shared);
                 failed |= correlate(&q, p, p->w_stride[0]);
             }
         }
+    fb_free(shared.copy, shared.bytes);
     return failed;
 }

@@ -28,6 +28,12 @@ typedef struct {
     int64_t extent[3], plane, channel; /* of the copy */
 } fb_stage;
 
+/* Weights of all taps in panels, for the phases of a data gradient. */
+typedef struct {
+    char *copy; /* NULL: none has needed them yet */
+    size_t bytes;
+} fb_packed_weights;
+
 /* out[n, m, p] = f(sum over (c, t) of weights[m, (c, t)] * input[n, c, p + t], bias[m]), per group. */
 typedef struct {
     const fb_contraction *plan;
@@ -42,6 +48,8 @@ typedef struct {
     int across;            /* vectors run along channels */
     int64_t panels, panel; /* across: panels of weights, and their width */
     int64_t share;         /* panels of a task */
+    int64_t w_rows;        /* of a panel: k, or more if it is shared */
+    fb_packed_weights *shared;
     int by_panels, fresh;  /* tasks are panels of weights of a whole image, and pack these themselves */
     char *staged;          /* then: all images, each in image_bytes; NULL: a task stages its own */
     int64_t rows, bands;   /* rows staged at once: of a band */
