@@ -72,6 +72,19 @@ def test_reading_and_writing_by_masks(data):
     same(y, a)
 
 
+def test_masks_of_size_0_select_nothing():
+    x = xp.ones((2, 3))
+    for mask, shape in (((0,), (0, 3)), ((2, 0), (0,)), ((0, 3), (0,)), ((0, 0), (0,))):
+        empty = xp.zeros(mask, dtype=xp.bool)
+        assert x[empty].shape == shape and x[empty].dtype is x.dtype
+        x[empty] = 5.0
+    assert x[:, xp.zeros((0,), dtype=xp.bool)].shape == (2, 0)
+    assert bool(xp.all(x == 1))
+    for mask in ((1,), (3,), (2, 1), (0, 4), (2, 3, 0)):
+        with pytest.raises(IndexError):
+            x[xp.zeros(mask, dtype=xp.bool)]
+
+
 @given(st.data())
 @quick
 def test_reading_by_arrays_of_integers(data):
@@ -175,3 +188,20 @@ def test_attributes(data):
     assert x.to_device(x.device) is x and x.__array_namespace__() is xp and x.__dlpack_device__() == (1, 0)
     same(xp.from_dlpack(x), numpy(x))
     assert hash(dtype) == hash(getattr(xp, dtype.name)) and dtype != 0 and dtype == getattr(xp, dtype.name)
+
+
+def test_array_object():
+    x = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
+    assert x.to_device(x.device) is x and x.to_device("cpu", stream=None) is x
+    with pytest.raises((ValueError, RuntimeError)):
+        x.to_device("no such device")
+    with pytest.raises(ValueError, match="stream"):
+        x.to_device("cpu", stream=1)
+    assert x.mT.tolist() == x.T.tolist() == [[1, 3], [2, 4]] and x.ndim == 2 and x.shape == (2, 2)
+    assert complex(xp.asarray(1 + 2j)) == 1 + 2j and float(xp.asarray(2.5)) == 2.5 and bool(xp.asarray(True))
+    assert int(xp.asarray(3)) == 3 and xp.asarray(3).__index__() == 3
+    assert (x @ x).tolist() == [[7, 10], [15, 22]] and (2 ** xp.asarray([1, 2])).tolist() == [2, 4]
+    assert x[..., 0].tolist() == [1, 3] and x[x > 2].tolist() == [3, 4] and x[None].shape == (1, 2, 2)
+    assert (xp.asarray([5, 7]) // 2).tolist() == [2, 3] and (~xp.asarray([True])).tolist() == [False]
+    for version in (None, (1, 0)):
+        assert x.__dlpack__(max_version=version) is not None

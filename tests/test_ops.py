@@ -346,6 +346,8 @@ def test_in_place_refuses_what_it_cannot_hold():
         with pytest.raises(RuntimeError, match="share one memory location"):
             change()
     assert shared.tolist() == [0, 0, 0]
+    nothing = fb.zeros(1, 0).expand(3, 0)  # has no elements that could share memory
+    assert nothing.add_(1) is nothing and nothing.fill_(1) is nothing and nothing.exp_() is nothing
 
 
 @pytest.mark.parametrize("count", [10, 100, 100_000])

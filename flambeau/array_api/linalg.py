@@ -46,7 +46,9 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """The cross product of 3-element vectors along an axis."""
+    """The cross product of 3-element vectors along an axis, which doesn't broadcast."""
+    if not x1.shape[axis] == x2.shape[axis] == 3:
+        raise ValueError(f"cross: axis {axis} must have length 3 in both arrays, got {x1.shape} and {x2.shape}")
     return own.cross(*ops.broadcast_tensors(*promoted(x1, x2)), dim=axis)
 
 
@@ -114,7 +116,7 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The y with x1 @ y = x2; x2 is a vector only where it has one dimension."""
     x1, x2 = promoted(x1, x2)
     if x2.ndim == 1:
-        return own.solve(x1, x2.unsqueeze(-1)).squeeze(-1)
+        return solve(x1, x2.unsqueeze(-1)).squeeze(-1)
     batch = tuple(broadcast_shapes(x1.shape[:-2], x2.shape[:-2]))
     return own.solve(x1, x2.expand(*batch, *x2.shape[-2:]))
 
