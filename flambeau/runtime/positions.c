@@ -113,7 +113,7 @@ static void compute(const job *j, const char *staged, char *sums, int64_t group,
     const fb_axis *x = q->stage.axis;
     int64_t size = plan->sum_size, n = x[2].out;
     for (int64_t c = 0; c < channels; c += q->across ? q->panel : channels) {
-        const char *weights = fb_at(q->weights, group * q->w_group + (channel + c) * q->k, size);
+        const char *weights = fb_at(q->weights, group * q->w_group + (channel + c) * q->w_rows, size);
         /* Block by block, so that its weights and inputs stay in cache over all positions. */
         for (int64_t b = 0; b < j->blocks; b++)
             for (int64_t i = 0; i < rows * n; i++) {
@@ -223,7 +223,7 @@ static int64_t fill_tables(const job *j, int64_t *start, int64_t *w_off, int64_t
                         if (!start) continue;
                         int64_t k = (c * x[1].taps + ty) * x[2].taps + tx;
                         for (; k >= end; end += FB_KC) start[number++] = entries;
-                        w_off[entries] = q->across ? k * q->panel : q->w_off[k];
+                        w_off[entries] = q->w_off[k];
                         in_off[entries] = c * j->plane + (element(&x[1], 0, ty) + x[1].start) * j->pitch +
                                           (element(&x[2], 0, tx) + x[2].start) * j->column;
                     }
