@@ -24,7 +24,7 @@ from .typed import computation
 INT32, FLOAT64 = DTYPES[4], DTYPES[9]
 BITS = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
 WORK = 16384
-UNROLLED = 4  # taps up to this many are written out
+UNROLLED = 8  # taps up to this many are written out
 # Last dimensions shorter than this, of so many positions altogether, are gone through with those before them.
 SHORT, FEW = 16, 512
 ZERO = const(0, "i64")
