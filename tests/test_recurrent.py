@@ -31,26 +31,26 @@ def following(mode, x, s, h, c):
     return (np.tanh(x + s) if mode == "RNN_TANH" else np.maximum(x + s, 0)), c
 
 
-def expected(mode, x, w, bias, h, c, lengths, reverse):
+def expected(mode, x, w, own, b, bias, h, c, lengths, reverse):
     outputs = [None] * len(x)
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        new = following(mode, x[t], h @ w.T + bias, h, c)
+        new = following(mode, x[t] @ w.T + b, h @ own.T + bias, h, c)
         inside = np.full(len(h), True) if lengths is None else t < lengths
         h, c = (np.where(inside[:, None], a, b) for a, b in zip(new, (h, c), strict=True))
         outputs[t] = h
     return [np.stack(outputs), h, c][: 1 + CELLS[mode].states]
 
 
-def drawn(mode, steps=5, rows=4, units=6, seed=0):
+def drawn(mode, steps=5, rows=4, units=6, features=3, seed=0):
+    """x, both weights, both biases, and the states that the cell has."""
     rng = np.random.default_rng(seed)
-    gates = CELLS[mode].gates * units
-    shapes = ((steps, rows, gates), (gates, units), (gates,), (rows, units), (rows, units))
-    return [rng.normal(size=s) * 0.7 for s in shapes[: 4 + (CELLS[mode].states == 2)]]
+    width, state = CELLS[mode].gates * units, (rows, units)
+    shapes = ((steps, rows, features), (width, features), (width, units), (width,), (width,), state, state)
+    return [rng.normal(size=s) * 0.7 for s in shapes[: 6 + (CELLS[mode].states == 2)]]
 
 
 def layer(mode, given, lengths=None, reverse=False):
-    x, w, bias, h, c = (*given, None)[:5]
-    return recurrent_layer(x, w, bias, h, c, lengths, mode, reverse)
+    return recurrent_layer(*given, *(None,) * (7 - len(given)), lengths, mode, reverse)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -61,7 +61,7 @@ def test_against_numpy(mode, reverse, lengths):
         given = drawn(mode, rows=rows, units=units)
         sizes = None if lengths is None else np.array(lengths)
         found = layer(mode, [fb.tensor(a) for a in given], None if sizes is None else fb.tensor(sizes), reverse)
-        want = expected(mode, *(given if len(given) == 5 else [*given, given[3]]), sizes, reverse)
+        want = expected(mode, *(given if len(given) == 7 else [*given, given[5]]), sizes, reverse)
         for a, b in zip(found, want, strict=True):
             np.testing.assert_allclose(a.numpy(), b, rtol=1e-12, atol=1e-12)
 
@@ -81,8 +81,8 @@ def test_both_orders(mode, reverse):
 
 @pytest.mark.parametrize("mode", [m for m in MODES if m != "RNN_RELU"])
 def test_cells(mode):
-    x, s, h, c = (fb.tensor(a, requires_grad=True) for a in drawn(mode)[:1] * 2 + drawn(mode, seed=1)[3:4] * 2)
-    x, s = x.detach()[0].requires_grad_(), s.detach()[1].requires_grad_()
+    rng, width = np.random.default_rng(0), CELLS[mode].gates * 6
+    x, s, h, c = (fb.tensor(rng.normal(size=(4, n)), requires_grad=True) for n in (width, width, 6, 6))
     states = (h, c)[: CELLS[mode].states]
     want = following(mode, x.detach().numpy(), s.detach().numpy(), h.detach().numpy(), c.detach().numpy())
     for a, b in zip(recurrent_cell(x, s, states, mode), want, strict=False):
@@ -99,19 +99,22 @@ def test_bits(mode, threads):
     def run(given):
         inputs = [a.detach().requires_grad_() for a in given]
         found = layer(mode, inputs)
-        grads = fb.autograd.grad(found[0].square().sum() + found[-1].sum(), inputs)
-        return [*found, grads[0], *grads[3:]]
+        return [*found, *fb.autograd.grad(found[0].square().sum() + found[-1].sum(), inputs)]
 
     whole = run(given)
     for n in (1, 2, 3, 4, 7):
         threads(n)
         assert all(a.equal(b) for a, b in zip(run(given), whole, strict=True))
-    x, w, bias, *states = given
-    part = run([x[:, 5:9], w, bias, *(s[5:9] for s in states)])
-    assert part[0].equal(whole[0][:, 5:9]) and part[1].equal(whole[1][5:9])
+    x, *weights, h, c = given if len(given) == 7 else [*given, given[5]]
+    states = (h, c)[: CELLS[mode].states]
+    part = run([x[:, 5:9], *weights, *(s[5:9] for s in states)])
+    of_x = 1 + len(states)
+    for a, b in ((part[0], whole[0][:, 5:9]), (part[1], whole[1][5:9]), (part[of_x], whole[of_x][:, 5:9])):
+        assert a.equal(b)
+    w, own, b, bias = weights
     for t in range(6):
-        s = fb.nn.functional.linear(states[0], w, bias)
-        states = recurrent_cell(x[t], s, tuple(states), mode)
+        sums = fb.nn.functional.linear(x[t], w, b), fb.nn.functional.linear(states[0], own, bias)
+        states = recurrent_cell(*sums, tuple(states), mode)
         assert states[0].equal(whole[0][t].detach())
 
 
@@ -166,7 +169,7 @@ def test_states_of_other_shapes_or_dtypes_are_refused():
     with pytest.raises(RuntimeError, match="x must be"):
         cell(x, (fb.zeros(3, 3), fb.zeros(3, 3)))
     given = [fb.tensor(a) for a in drawn("GRU")]
-    with pytest.raises(RuntimeError, match="w must be"):
-        recurrent_layer(*given[:1], given[1].float(), *given[2:], None, None, "GRU", False)
-    with pytest.raises(RuntimeError, match="float32 or float64"):
-        recurrent_layer(*(a.half() for a in given), None, None, "GRU", False)
+    with pytest.raises(RuntimeError, match="w_hh must be"):
+        layer("GRU", [*given[:2], given[2].float(), *given[3:]])
+    with pytest.raises(RuntimeError, match="2 states, got 1"):
+        layer("LSTM", [fb.tensor(a) for a in drawn("LSTM")[:6]])

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RUNTIME = ROOT / "flambeau" / "runtime"
 HERE = Path(__file__).parent / "runtime"
-FILES = [RUNTIME / f"{name}.c" for name in ("pool", "alloc", "heap", "system", "code", "philox", "each")]
+FILES = [RUNTIME / f"{name}.c" for name in ("pool", "steps", "alloc", "heap", "system", "code", "philox", "each")]
 TESTS = [name for path in sorted(HERE.glob("*.c")) for name in re.findall(r"^TEST\((\w+)\)", path.read_text(), re.M)]
 PAST = {  # test: what it does
     "write_past_a_small_block": "byte 3 after a block of 100 bytes",
@@ -32,6 +32,7 @@ FLAGS = {
 # What the sanitizers themselves can't follow into a forked child; the plain build runs it.
 NOT_UNDER = {
     ("thread", "fork_at_any_time"): "the thread sanitizer can't start threads in a forked child",
+    ("thread", "steps_after_a_fork"): "the thread sanitizer can't start threads in a forked child",
     # Seen: the child's pthread_create waits for ever on a lock of the sanitizer's that a thread held at the fork.
     ("address", "fork_at_any_time"): "the address sanitizer's own allocator doesn't survive a fork beside busy threads",
 }

@@ -1,7 +1,8 @@
 """Recurrent layers and cells: RNN, LSTM, GRU, each cell written once on symbolic scalars.
 
-From a cell come the kernel of a step and, by symbolic derivative, that of its gradients; the driver in C walks them
-along time. Imports core, ir and neighbours in ops. Read next: `runtime/recurrent.h`, `nn/modules/rnn.py`.
+From a cell come the kernel of a step and, by symbolic derivative, that of its gradients, which start from what the
+step kept of its gates; the driver in C walks them along time. Imports core, ir and neighbours in ops. Read next:
+`runtime/recurrent.h`, `nn/modules/rnn.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .primitive import generated, primitive
 from .reduce import sum
 from .table import TABLE
 
-INT64 = DTYPES[5]
+INT64, FLOAT32 = DTYPES[5], DTYPES[8]
 
 
 # ---- cells, on symbols or tensors
@@ -38,33 +39,63 @@ def relu(x: Any) -> Any:
     return maximum(x, const(0, x.dtype)) if isinstance(x, Expr) else TABLE["relu"](x)
 
 
+class Kept(NamedTuple):
+    """A value from which gradients start: `slope` times its own is that of what it was computed `of`."""
+
+    value: Any
+    of: Any
+    slope: Callable[[Expr], Expr]
+
+
+def logistic(x: Any) -> Kept:
+    return Kept(sigmoid(x), x, lambda y: y * (1 - y))
+
+
+def hyperbolic(x: Any) -> Kept:
+    return Kept(tanh(x), x, lambda y: 1 - y * y)
+
+
+def itself(x: Any) -> Kept:
+    return Kept(x, x, lambda y: const(1, y.dtype))
+
+
 class Cell(NamedTuple):
-    """How states follow: step(x, s, h, c) of the gates' parts from the input and from h, which carry the biases."""
+    """How states follow: step(x, s, h, c) of the gates' parts from the input and from h, which carry the biases.
+
+    It returns the states and what is kept, a value for each gate or one more: gradients need neither x nor s then.
+    """
 
     gates: int
     states: int
-    step: Callable[[Sequence[Any], Sequence[Any], Any, Any], tuple]
+    step: Callable[[Sequence[Any], Sequence[Any], Any, Any], tuple[tuple, tuple[Kept, ...]]]
 
 
-def rnn(nonlinearity: Callable[[Any], Any]) -> Cell:
-    return Cell(1, 1, lambda x, s, h, c: (nonlinearity(x[0] + s[0]),))
+def rnn_tanh(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple[tuple, tuple[Kept, ...]]:
+    h = hyperbolic(x[0] + s[0])
+    return (h.value,), (h,)
 
 
-def lstm(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple:
+def rnn_relu(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple[tuple, tuple[Kept, ...]]:
+    total = itself(x[0] + s[0])
+    return (relu(total.value),), (total,)
+
+
+def lstm(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple[tuple, tuple[Kept, ...]]:
     i, f, g, o = (a + b for a, b in zip(x, s, strict=True))
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
+    kept = i, f, g, o = logistic(i), logistic(f), hyperbolic(g), logistic(o)
+    c = f.value * c + i.value * g.value
+    return (o.value * tanh(c), c), kept
 
 
-def gru(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple:
-    r, z = sigmoid(x[0] + s[0]), sigmoid(x[1] + s[1])
-    n = tanh(x[2] + r * s[2])
-    return (n + z * (h - n),)
+def gru(x: Sequence[Any], s: Sequence[Any], h: Any, c: Any) -> tuple[tuple, tuple[Kept, ...]]:
+    r, z, own = logistic(x[0] + s[0]), logistic(x[1] + s[1]), itself(s[2])
+    n = hyperbolic(x[2] + r.value * own.value)
+    return (n.value + z.value * (h - n.value),), (r, z, n, own)
 
 
 CELLS = {
-    "RNN_TANH": rnn(tanh),
-    "RNN_RELU": rnn(relu),
+    "RNN_TANH": Cell(1, 1, rnn_tanh),
+    "RNN_RELU": Cell(1, 1, rnn_relu),
     "LSTM": Cell(4, 2, lstm),
     "GRU": Cell(3, 1, gru),
 }
@@ -75,76 +106,104 @@ ONE = ROW * UNITS + COL
 
 
 class Symbols(NamedTuple):
-    """A cell on symbols: its variables, what they are loads of, and the states that follow."""
+    """A cell on symbols: its variables, the states that follow, and what is kept."""
 
     x: list[Expr]
     s: list[Expr]
     states: list[Expr]
-    loads: dict[Expr, Expr]
     after: tuple[Expr, ...]
+    kept: tuple[Kept, ...]
 
 
-def symbols(mode: str, dtype: str, bias: bool, lengths: bool) -> Symbols:
+def symbols(mode: str, dtype: str, lengths: bool) -> Symbols:
     cell = CELLS[mode]
     x, s = ([var(f"{name}{k}", dtype) for k in range(cell.gates)] for name in "xs")
     states = [var(name, dtype) for name in ("h", "c")[: cell.states]]
-    loads = {v: load(str(v.attr), dtype, ONE) for v in states}
-    for k, (a, b) in enumerate(zip(x, s, strict=True)):
-        loads[a] = load("x", dtype, gate(cell, k))
-        own = load("s", dtype, gate(cell, k))
-        loads[b] = own + load("bias", dtype, k * UNITS + COL) if bias else own
-    after = cell.step(x, s, states[0], states[-1])
+    after, kept = cell.step(x, s, states[0], states[-1])
     if lengths:
         inside = var("time") < load("lengths", "i64", ROW)
         after = tuple(where(inside, new, old) for new, old in zip(after, states, strict=True))
-    return Symbols(x, s, states, loads, after)
+    return Symbols(x, s, states, after, kept)
 
 
-def gate(cell: Cell, k: int) -> Expr:
-    return ROW * (UNITS * cell.gates) + k * UNITS + COL
+def place(mode: str, k: int, row: Expr | None = None, apart: Expr = UNITS) -> Expr:
+    """Where gate k stands in rows that are `row` apart, gates being `apart`."""
+    return ROW * (apart * CELLS[mode].gates if row is None else row) + apart * k + COL
 
 
-def kernel(name: str, buffers: list[Buffer], body: Sequence[Statement]) -> Kernel:
+def kept_place(mode: str, k: int) -> tuple[str, Expr]:
+    return ("kept", place(mode, k)) if k < CELLS[mode].gates else ("rest", ONE)
+
+
+def kernel(name: str, buffers: list[Buffer], scalars: tuple[str, ...], body: Sequence[Statement]) -> Kernel:
     columns = For(COL, as_expr(0), var("n"), tuple(body), vector=True)
     rows = For(ROW, as_expr(0), var("rows"), (columns,), parallel=True)
-    return Kernel(name, (*buffers, *(Scalar(n) for n in ("n", "units", "time", "rows"))), (rows,))
-
-
-def given_buffers(dtype: str) -> list[Buffer]:
-    return [*(Buffer(name, dtype) for name in ("x", "s", "bias", "h", "c")), Buffer("lengths", "i64")]
+    return Kernel(name, (*buffers, *(Scalar(n) for n in ("n", "units", *scalars, "time", "rows"))), (rows,))
 
 
 @generated
 def step_kernel(mode: str, dtype: str, bias: bool, lengths: bool) -> Kernel:
-    """The states after a step: `step` in runtime/recurrent.h."""
-    found = symbols(mode, dtype, bias, lengths)
-    after = substitute(found.after, found.loads)
-    stores = [Store(name, ONE, value) for name, value in zip(("new_h", "new_c"), after, strict=False)]
-    written = [Buffer("new_h", dtype, "w"), Buffer("new_c", dtype, "w")]
-    return kernel(f"{mode.lower()}_step", [*given_buffers(dtype), *written], stores)
+    """The states after a step, and what is kept of it: `step` in runtime/recurrent.h."""
+    found = symbols(mode, dtype, lengths)
+    loads = {v: load(str(v.attr), dtype, ONE) for v in found.states}
+    for k, (x, s) in enumerate(zip(found.x, found.s, strict=True)):
+        own = load("s", dtype, place(mode, k, apart=var("s_gate")))
+        loads[x] = load("x", dtype, place(mode, k))
+        loads[s] = own + load("bias", dtype, UNITS * k + COL) if bias else own
+    # x is read before anything is kept in its place.
+    lets = [Let(v, value) for v, value in loads.items()]
+    stores = [Store(*kept_place(mode, k), kept.value) for k, kept in enumerate(found.kept)]
+    stores += [Store(name, ONE, value) for name, value in zip(("new_h", "new_c"), found.after, strict=False)]
+    buffers = [*(Buffer(name, dtype) for name in ("x", "s", "bias", "h", "c")), Buffer("lengths", "i64")]
+    buffers += [Buffer(name, dtype, "w") for name in ("new_h", "new_c", "kept", "rest")]
+    return kernel(f"{mode.lower()}_step", buffers, ("s_gate",), [*lets, *stores])
+
+
+def gradients_of(found: Symbols, seeds: Sequence[Expr]) -> dict[Expr, Expr]:
+    """Gradients of a cell's variables, in terms of what is kept."""
+    values = [kept.value for kept in found.kept]
+    totals = dict.fromkeys((*values, *found.x, *found.s, *found.states), const(0, seeds[0].dtype))
+
+    def pass_on(body: Expr, seed: Expr, wrt: tuple[Expr, ...]) -> None:
+        for v, part in zip(wrt, derivative(body, wrt, seed), strict=True):
+            if part is not None:
+                totals[v] = add(totals[v], part)
+
+    for body, seed in zip(found.after, seeds, strict=True):
+        pass_on(body, seed, tuple(totals))
+    # What is kept may have been computed of what stands before it.
+    for value, of, slope in reversed(found.kept):
+        if value.op != "var":
+            pass_on(of, totals[value] * slope(value), tuple(v for v in totals if v is not value))
+    return totals
 
 
 @generated
-def gradients_kernel(mode: str, dtype: str, bias: bool, lengths: bool) -> Kernel:
+def gradients_kernel(mode: str, dtype: str, lengths: bool) -> Kernel:
     """What a step's gradients become: `gradients` in runtime/recurrent.h."""
-    cell, found = CELLS[mode], symbols(mode, dtype, bias, lengths)
+    found = symbols(mode, dtype, lengths)
     arriving = [load("gh", dtype, ONE) + load("g", dtype, ONE), load("gc", dtype, ONE)]
-    seeds = [var(f"seed{k}", dtype) for k in range(cell.states)]
-    wrt = (*found.x, *found.s, *found.states)
-    totals: list[Expr] = [const(0, dtype)] * len(wrt)
-    for body, seed in zip(found.after, seeds, strict=True):
-        parts = derivative(body, wrt, seed)
-        totals = [t if part is None else add(t, part) for t, part in zip(totals, parts, strict=True)]
-    totals = list(substitute(tuple(totals), found.loads))
-    dx, ds, own = totals[: cell.gates], totals[cell.gates : 2 * cell.gates], totals[2 * cell.gates :]
-    stores = [Store("dx", gate(cell, k), value) for k, value in enumerate(dx)]
+    seeds = [var(f"seed{k}", dtype) for k in range(len(found.states))]
+    totals = gradients_of(found, seeds)
+    loads = {v: load(str(v.attr), dtype, ONE) for v in found.states}
+    for k, kept in enumerate(found.kept):
+        name, at = kept_place(mode, k)
+        loads[kept.value] = load(name, dtype, at)
+
+    def stores(names: Sequence[tuple[str, Expr]], of: list[Expr]) -> list[Store]:
+        written = substitute(tuple(totals[v] for v in of), loads)
+        return [Store(name, at, value) for (name, at), value in zip(names, written, strict=True)]
+
+    gates, row = range(len(found.x)), var("d_row")
+    body = stores([("dx", place(mode, k, row)) for k in gates], found.x)
     if not only_adds(mode):
-        stores += [Store("ds", gate(cell, k), value) for k, value in enumerate(ds)]
-    stores += [Store(name, ONE, value) for name, value in zip(("gh", "gc"), own, strict=False)]
-    buffers = [Buffer("g", dtype), *(Buffer(name, dtype, "rw") for name in ("gh", "gc", "dx", "ds"))]
+        body += stores([("ds", place(mode, k, row)) for k in gates], found.s)
+    body += stores([("gh", ONE), ("gc", ONE)][: len(seeds)], found.states)
+    buffers = [*(Buffer(name, dtype) for name in ("kept", "rest", "h", "c")), Buffer("lengths", "i64")]
+    buffers += [Buffer("g", dtype), *(Buffer(name, dtype, "rw") for name in ("gh", "gc", "dx", "ds"))]
     # gh and gc are read before either is written.
     lets = [Let(seed, value) for seed, value in zip(seeds, arriving, strict=False)]
-    return kernel(f"{mode.lower()}_gradients", [*given_buffers(dtype), *buffers], [*lets, *stores])
+    return kernel(f"{mode.lower()}_gradients", buffers, ("d_row",), [*lets, *body])
 
 
 def expect(name: str, dtype: Any, tensors: dict[str, tuple[Tensor | None, tuple[int, ...]]]) -> None:
@@ -154,81 +213,119 @@ def expect(name: str, dtype: Any, tensors: dict[str, tuple[Tensor | None, tuple[
             raise RuntimeError(f"{name}: {what} must be {dtype} {list(shape)}, got {t.dtype} {list(t.shape)}")
 
 
+def keeps_more(mode: str) -> bool:
+    """Whether there is a value to keep beyond those of the gates."""
+    return mode == "GRU"
+
+
 def only_adds(mode: str) -> bool:
     """Whether the cell sees nothing but the sums of both parts, whose gradients are then one."""
     return mode != "GRU"
 
 
 # ---- the op
+PADDING = 16  # after each row of gradients: rows a power of two apart would evict each other from the cache
+
+
+class Layer(NamedTuple):
+    """What a layer is given: (T, N, in), (gates · H, in), (gates · H, H), two of (gates · H), two of (N, H), (N)."""
+
+    x: Any
+    w_ih: Any
+    w_hh: Any
+    b_ih: Any
+    b_hh: Any
+    h: Any
+    c: Any
+    lengths: Any
+
+
 def recurrent_vjp(ctx: Any, *grads: Any) -> tuple:
-    x, w, bias, h, c, _, _, s, lengths = (None if i is None else ctx.saved[i] for i in ctx.places)
+    found = iter(ctx.saved)
+    *given, h, c, gates, rest = (next(found) if there else None for there in ctx.there)
+    at = Layer(*given)
     mode, reverse = ctx.how
     if _core.is_grad_enabled():
-        return higher(ctx, grads)
-    steps, rows, units = x.shape[0], x.shape[1], w.shape[1]
-    dtype = x.dtype
-    g = zeros_like_shape(x, (steps, rows, units), dtype) if grads[0] is None else grads[0].contiguous()
-    gh, gc = (
-        zeros_like_shape(x, (rows, units), dtype) if last is None else last.clone().contiguous()
-        for last in (*grads[1:], None)[:2]
-    )
-    dx = new_empty(x.shape, dtype)
-    ds = dx if only_adds(mode) else new_empty(x.shape, dtype)
-    address = gradients_kernel(mode, dtype.ir, bias is not None, lengths is not None)
-    _core.recurrent((0, address), (x, w, bias, lengths, g), (h, c, s), (gh, gc, dx, ds), CELLS[mode].gates, reverse)
-    before = h.narrow(0, 1 if reverse else 0, steps).reshape(steps * rows, units)
-    flat = ds.reshape(steps * rows, -1)
-    dw = matrix_product(flat.t(), before)
-    return (
-        dx, dw, *(() if bias is None else (sum(flat, 0),)), gh, *(() if c is None else (gc,)),
-        *(() if lengths is None else (None,)),
+        return higher(at, mode, reverse, grads)
+    (steps, rows, width), units, dtype = gates.shape, h.shape[2], h.dtype
+    needs = iter(ctx.needs_input_grad)
+    need = Layer(*(t is not None and next(needs) for t in at))
+    shapes = ((steps, rows, units), (rows, units), (rows, units))[: 1 + CELLS[mode].states]
+    arriving = [
+        zeros_like_shape(h, shape, dtype) if g is None else g.to(dtype) for shape, g in zip(shapes, grads, strict=True)
+    ]
+    gh, gc = ([t.clone().contiguous() for t in arriving[1:]] + [None])[:2]
+    dx = new_empty((steps * rows, width + PADDING), dtype)
+    ds = dx if only_adds(mode) else new_empty(dx.shape, dtype)
+    address = gradients_kernel(mode, dtype.ir, at.lengths is not None)
+    own = at.w_hh.to(dtype).contiguous()
+    _core.recurrent(
+        (0, address), (gates, own, None, at.lengths, arriving[0].contiguous()), (h, c, rest), (gh, gc, dx, ds),
+        CELLS[mode].gates, reverse,
     )  # fmt: skip
+    b_ih = sum(dx, 0).narrow(0, 0, width) if need.b_ih or (need.b_hh and only_adds(mode)) else None
+    b_hh = b_ih if only_adds(mode) or not need.b_hh else sum(ds, 0).narrow(0, 0, width)
+    dx, ds = dx.narrow(1, 0, width), ds.narrow(1, 0, width)
+    inputs = at.x.reshape(steps * rows, -1).to(dtype)
+    before = h.narrow(0, 1 if reverse else 0, steps).reshape(steps * rows, units)
+    of = Layer(
+        matrix_product(dx, at.w_ih.to(dtype)).reshape(at.x.shape) if need.x else None,
+        matrix_product(dx.t(), inputs) if need.w_ih else None,
+        matrix_product(ds.t(), before) if need.w_hh else None,
+        b_ih if need.b_ih else None, b_hh if need.b_hh else None, gh, gc, None,
+    )  # fmt: skip
+    return tuple(None if g is None else g.to(t.dtype) for t, g in zip(at, of, strict=True) if t is not None)
 
 
 @primitive(recurrent_vjp, name="recurrent_layer")
-def recurrent_layer(ctx, x, w, bias, h0, c0, lengths, mode, reverse):
-    """(output, h[, c]): a cell's states along time, and the last of them.
+def recurrent_layer(ctx, x, w_ih, w_hh, b_ih, b_hh, h0, c0, lengths, mode, reverse):
+    """(output, h[, c]): a cell's states along time, and the last of them; shapes as in Layer, None where there is none.
 
-    x (T, N, gates · H), the input's part of the gates; w (gates · H, H); h0, c0 (N, H); lengths (N) of int64 or None.
+    What is narrower than float32 is computed in float32.
     """
-    steps, rows, units = x.shape[0], x.shape[1], w.shape[1]
-    gates, state = CELLS[mode].gates * units, (rows, units)
-    wanted = {"x": (x, (steps, rows, gates)), "w": (w, (gates, units)), "bias": (bias, (gates,))}
-    expect("recurrent_layer", x.dtype, {**wanted, "h": (h0, state), "c": (c0, state)})
-    expect("recurrent_layer", INT64, {"lengths": (lengths, (rows,))})
-    if x.dtype.itemsize < 4:
-        raise RuntimeError(f"recurrent_layer: takes float32 or float64, got {x.dtype}; use x.float()")
-    x, w, bias, h0, c0, lengths = (None if t is None else t.contiguous() for t in (x, w, bias, h0, c0, lengths))
-    h, c = (None if given is None else new_empty((steps + 1, rows, units), x.dtype) for given in (h0, c0))
+    at = Layer(x, w_ih, w_hh, b_ih, b_hh, h0, c0, lengths)
+    (steps, rows, features), units, dtype = x.shape, w_hh.shape[1], x.dtype
+    width, state = CELLS[mode].gates * units, (rows, units)
+    wanted = Layer(x.shape, (width, features), (width, units), (width,), (width,), state, state, (rows,))
+    pairs = {name: (t, tuple(shape)) for name, t, shape in zip(Layer._fields, at, wanted, strict=True)}
+    expect("recurrent_layer", INT64, {"lengths": pairs.pop("lengths")})
+    expect("recurrent_layer", dtype, pairs)
+    if CELLS[mode].states != 1 + (c0 is not None):
+        raise RuntimeError(f"recurrent_layer: {mode} has {CELLS[mode].states} states, got {1 + (c0 is not None)}")
+    inner = FLOAT32 if dtype.itemsize == 2 else dtype
+    x, w_ih, w_hh, b_ih, b_hh = (None if t is None else t.to(inner) for t in at[:5])
+    gates = _core.matrix_product(x.reshape(steps * rows, features), w_ih.t(), b_ih).reshape(steps, rows, width)
+    h, c = (None if t is None else new_empty((steps + 1, rows, units), inner) for t in (h0, c0))
     for states, given in ((h, h0), (c, c0)):
         if states is not None:
-            _core.plain_copy(states.select(0, steps if reverse else 0), given)
-    s = new_empty(x.shape, x.dtype)
-    address = step_kernel(mode, x.dtype.ir, bias is not None, lengths is not None)
-    _core.recurrent((address, 0), (x, w, bias, lengths, None), (h, c, s), (None,) * 4, CELLS[mode].gates, reverse)
+            _core.plain_copy(states.select(0, steps if reverse else 0), given.to(inner))
+    rest = new_empty((steps, rows, units), inner) if keeps_more(mode) else None
+    address = step_kernel(mode, inner.ir, b_hh is not None, lengths is not None)
+    w_hh, b_hh, lengths = (None if t is None else t.contiguous() for t in (w_hh, b_hh, lengths))
+    _core.recurrent(
+        (address, 0), (gates, w_hh, b_hh, lengths, None), (h, c, rest), (None,) * 4, CELLS[mode].gates, reverse
+    )
     output = h.narrow(0, 0 if reverse else 1, steps).detach()
-    last = tuple(t.select(0, 0 if reverse else steps).clone() for t in (h, c) if t is not None)
-    kept = [x, w, bias, h, c, h0, c0, s, lengths]
-    present = [t for t in kept if t is not None]
-    ctx.places = [None if t is None else next(i for i, p in enumerate(present) if p is t) for t in kept]
-    ctx.how = (mode, reverse)
-    ctx.save(*present)
-    return output, *last
+    last = (t.select(0, 0 if reverse else steps).clone() for t in (h, c) if t is not None)
+    kept = (*at[:7], lengths, h, c, gates, rest)
+    ctx.there, ctx.how = [t is not None for t in kept], (mode, reverse)
+    ctx.save(*(t for t in kept if t is not None))
+    return tuple(t.to(dtype) for t in (output, *last))
 
 
 # ---- single steps
 def cell_vjp(ctx: Any, *grads: Any) -> tuple:
-    x, s, *states = ctx.saved
+    x, s, *states, kept, rest = ctx.saved
     mode = ctx.mode
     if _core.is_grad_enabled():
-        return again(lambda x, s, *states: on_tensors(mode, x, s, states), ctx.saved, grads)
+        return again(lambda x, s, *states: on_tensors(mode, x, s, states), (x, s, *states), grads)
     shape, dtype = states[0].shape, x.dtype
     zeros = zeros_like_shape(x, shape, dtype)
     gh, gc = (zeros.clone() if g is None else g.clone().contiguous() for g in (*grads, None)[:2])
     dx = new_empty(x.shape, dtype)
     ds = dx if only_adds(mode) else new_empty(x.shape, dtype)
-    given = (x, s, x, states[0], states[-1], x, zeros, gh, gc, dx, ds)
-    launch_cell(gradients_kernel(mode, dtype.ir, False, False), given, shape)
+    given = (kept, rest, states[0], states[-1], x, zeros, gh, gc, dx, ds)
+    launch_cell(gradients_kernel(mode, dtype.ir, False), given, shape, x.shape[1])
     return dx, ds, *(gh, gc)[: len(states)]
 
 
@@ -239,35 +336,36 @@ def recurrent_cell(ctx, x, s, states, mode):
     parts = {"x": (x, (rows, CELLS[mode].gates * units)), "s": (s, (rows, CELLS[mode].gates * units))}
     expect("recurrent_cell", x.dtype, {**parts, **{f"state {k}": (t, (rows, units)) for k, t in enumerate(states)}})
     x, s, *states = (t.contiguous() for t in (x, s, *states))
-    ctx.mode = mode
-    ctx.save(x, s, *states)
+    kept = new_empty(x.shape, x.dtype)
+    rest = new_empty(states[0].shape, x.dtype) if keeps_more(mode) else x
     after = tuple(new_empty(states[0].shape, x.dtype) for _ in states)
-    given = (x, s, x, states[0], states[-1], x, after[0], after[-1])
-    launch_cell(step_kernel(mode, x.dtype.ir, False, False), given, states[0].shape)
+    given = (x, s, x, states[0], states[-1], x, after[0], after[-1], kept, rest)
+    launch_cell(step_kernel(mode, x.dtype.ir, False, False), given, states[0].shape, units)
+    ctx.mode = mode
+    ctx.save(x, s, *states, kept, rest)
     return after
 
 
-def launch_cell(address: int, tensors: tuple, shape: Any) -> None:
+def launch_cell(address: int, tensors: tuple, shape: Any, apart: int) -> None:
     """Slots that a kernel has no use for are filled with any tensor."""
     rows, units = shape
-    _core.launch(address, (*tensors, units, units, 0, rows), rows, 1 + 16384 // max(units, 1), rows * units)
+    _core.launch(address, (*tensors, units, units, apart, 0, rows), rows, 1 + 16384 // max(units, 1), rows * units)
 
 
 # ---- the same in terms of other ops, for higher derivatives
 def on_tensors(mode: str, x: Tensor, s: Tensor, states: Any) -> tuple[Tensor, ...]:
     units = states[0].shape[-1]
-    return CELLS[mode].step(list(split(x, units, -1)), list(split(s, units, -1)), states[0], states[-1])
+    return CELLS[mode].step(list(split(x, units, -1)), list(split(s, units, -1)), states[0], states[-1])[0]
 
 
-def along_time(
-    x: Tensor, w: Tensor, bias: Tensor | None, states: tuple, lengths: Tensor | None, mode: str, reverse: bool
-) -> tuple[Tensor, ...]:
-    steps = x.shape[0]
+def along_time(at: Layer, mode: str, reverse: bool) -> tuple[Tensor, ...]:
+    x, steps = linear(at.x, at.w_ih, at.b_ih), at.x.shape[0]
+    states = tuple(t for t in (at.h, at.c) if t is not None)
     outputs: list[Any] = [None] * steps
     for t in reversed(range(steps)) if reverse else range(steps):
-        after = on_tensors(mode, x[t], linear(states[0], w, bias), states)
-        if lengths is not None:
-            inside = (lengths > t).unsqueeze(1)
+        after = on_tensors(mode, x[t], linear(states[0], at.w_hh, at.b_hh), states)
+        if at.lengths is not None:
+            inside = (at.lengths > t).unsqueeze(1)
             after = tuple(TABLE["where"](inside, new, old) for new, old in zip(after, states, strict=True))
         states, outputs[t] = after, after[0]
     return stack(outputs), *states
@@ -281,14 +379,12 @@ def again(function: Callable[..., tuple], inputs: Any, grads: Any) -> tuple:
     return tuple(_core.run_backward([y for y, _ in pairs], [g for _, g in pairs], True, True, with_grad))
 
 
-def higher(ctx: Any, grads: Any) -> tuple:
-    mode, reverse = ctx.how
-    x, w, bias, _, _, h0, c0, _, lengths = (None if i is None else ctx.saved[i] for i in ctx.places)
-    given = [t for t in (x, w, bias, h0, c0) if t is not None]
+def higher(at: Layer, mode: str, reverse: bool, grads: Any) -> tuple:
+    given = [t for t in at[:7] if t is not None]
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-        rest = list(inputs)
-        own = rest.pop(2) if bias is not None else None
-        return along_time(rest[0], rest[1], own, tuple(rest[2:]), lengths, mode, reverse)
+        rest = iter(inputs)
+        inner = Layer._make((*(None if t is None else next(rest) for t in at[:7]), at.lengths))
+        return along_time(inner, mode, reverse)
 
-    return *again(run, given, grads), *(() if lengths is None else (None,))
+    return *again(run, given, grads), *(() if at.lengths is None else (None,))

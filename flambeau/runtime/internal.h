@@ -7,6 +7,16 @@
 #define FB_HIDDEN __attribute__((visibility("hidden")))
 #define FB_LIKELY(x) __builtin_expect(!!(x), 1)
 
+/* ---- pool.c: for regions whose threads wait for each other ---------------------------------------------------- */
+
+/* fb_parallel_for with a grain of 1, for work that is always worth waking the others. */
+FB_HIDDEN void fb_run_together(fb_kernel k, const int64_t *args, int64_t n);
+
+/* Returns once *word isn't `value`: spins for a while if each thread has a processor, then sleeps. Who changes the word
+ * wakes the sleepers, at least where it then has the value that they wait for. */
+FB_HIDDEN void fb_wait_while(_Atomic uint32_t *word, uint32_t value, _Atomic uint32_t *sleepers);
+FB_HIDDEN void fb_wake_sleepers(_Atomic uint32_t *word, _Atomic uint32_t *sleepers);
+
 /* ---- system.c: what the machine allows this process ---------------------------------------------------------- */
 
 FB_HIDDEN int fb_system_cpus(void);         /* processors by affinity and cgroup, at least 1 */

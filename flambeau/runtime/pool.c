@@ -67,8 +67,8 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void futex_wake(_Atomic uint32_t *word) {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+static void futex_wake(_Atomic uint32_t *word, int count) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
 static int64_t now_ns(void) {
@@ -127,7 +127,7 @@ static int take_some(uint64_t state, int share) {
         int64_t last = first + count;
         kernel(args, first * unit, last == chunks ? n : last * unit);
         uint32_t before = atomic_fetch_add(&pool.done, (uint32_t)count);
-        if (before + (uint32_t)count == (uint32_t)chunks && atomic_load(&pool.caller_sleeps)) futex_wake(&pool.done);
+        if (before + (uint32_t)count == (uint32_t)chunks) fb_wake_sleepers(&pool.done, &pool.caller_sleeps);
         return 1;
     } while (epoch_of(state) == epoch);
     return 0;
@@ -139,6 +139,25 @@ static void take_part(uint64_t state) {
     int share = atomic_load_explicit(&pool.share, memory_order_relaxed);
     while (epoch_of(state) == epoch && take_some(state, share))
         state = atomic_load_explicit(&pool.state, memory_order_acquire);
+}
+
+void fb_wait_while(_Atomic uint32_t *word, uint32_t value, _Atomic uint32_t *sleepers) {
+    if (atomic_load_explicit(&pool.roomy, memory_order_relaxed)) {
+        int64_t start = now_ns();
+        do {
+            for (int i = 0; i < 16; i++) {
+                if (atomic_load(word) != value) return;
+                relax();
+            }
+        } while (now_ns() - start < SPIN_NS);
+    }
+    atomic_fetch_add(sleepers, 1);
+    while (atomic_load(word) == value) futex_wait(word, value);
+    atomic_fetch_sub(sleepers, 1);
+}
+
+void fb_wake_sleepers(_Atomic uint32_t *word, _Atomic uint32_t *sleepers) {
+    if (atomic_load(sleepers) > 0) futex_wake(word, INT_MAX);
 }
 
 /* ---- waking --------------------------------------------------------------------------------------------------- */
@@ -164,7 +183,7 @@ static void wake_one(void) {
         atomic_fetch_sub(&pool.sleepers, 1);
         bar_from_busy_cpus(w);
         atomic_store(&w->sleep, AWAKE);
-        futex_wake(&w->sleep);
+        futex_wake(&w->sleep, 1);
         return;
     }
 }
@@ -294,18 +313,8 @@ __attribute__((constructor)) static void set_up(void) { pthread_atfork(NULL, NUL
 
 /* The caller has no chunk left to claim; others may still be running theirs. */
 static void wait_until_done(uint32_t chunks) {
-    if (atomic_load_explicit(&pool.roomy, memory_order_relaxed)) {
-        int64_t start = now_ns();
-        do {
-            for (int i = 0; i < 16; i++) {
-                if (atomic_load(&pool.done) == chunks) return;
-                relax();
-            }
-        } while (now_ns() - start < SPIN_NS);
-    }
-    atomic_store(&pool.caller_sleeps, 1);
-    for (uint32_t done; (done = atomic_load(&pool.done)) != chunks;) futex_wait(&pool.done, done);
-    atomic_store(&pool.caller_sleeps, 0);
+    for (uint32_t done; (done = atomic_load(&pool.done)) != chunks;)
+        fb_wait_while(&pool.done, done, &pool.caller_sleeps);
 }
 
 /* Runs one chunk alone and tells whether the others would take long enough for a sleeper to be of use. */
@@ -315,7 +324,7 @@ static int is_long(uint64_t open, int64_t chunks) {
     return (now_ns() - start) * (chunks - 1) > WORTH_NS;
 }
 
-static void run_job(fb_kernel k, const int64_t *args, int64_t n, int64_t grain, int size) {
+static void run_job(fb_kernel k, const int64_t *args, int64_t n, int64_t grain, int known_long, int size) {
     if (pool.started != size - 1) start_workers(size);
     int64_t grains = n / grain + (n % grain != 0);
     int64_t unit = grain * (grains / MAX_CHUNKS + 1); /* more chunks than the counter holds: several count as one */
@@ -344,14 +353,15 @@ static void run_job(fb_kernel k, const int64_t *args, int64_t n, int64_t grain, 
 
     /* Waking one costs as much as a small job. It is well spent if the worker then spins and finds the next job
      * awake, or if this is the first job in a long while. */
-    if (atomic_load(&pool.sleepers) > 0 && (may_spin || gap > SPIN_NS || is_long(open, chunks))) wake_one();
+    if (atomic_load(&pool.sleepers) > 0 && (known_long || may_spin || gap > SPIN_NS || is_long(open, chunks)))
+        wake_one();
     take_part(open);
     wait_until_done((uint32_t)chunks);
     atomic_store_explicit(&pool.state, (uint64_t)(epoch + 2) << 32, memory_order_release);
     pool.idle_since = now_ns();
 }
 
-void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain) {
+static void run(fb_kernel k, const int64_t *args, int64_t n, int64_t grain, int known_long) {
     if (n <= 0) return;
     uint64_t mode = fp_get();
     if (mode != FP_DEFAULT) fp_set(FP_DEFAULT);
@@ -359,9 +369,13 @@ void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain)
         k(args, 0, n);
     } else {
         inside = 1;
-        run_job(k, args, n, grain, fb_num_threads());
+        run_job(k, args, n, grain, known_long, fb_num_threads());
         inside = 0;
         atomic_store_explicit(&pool.busy, 0, memory_order_release);
     }
     if (mode != FP_DEFAULT) fp_set(mode);
 }
+
+void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain) { run(k, args, n, grain, 0); }
+
+void fb_run_together(fb_kernel k, const int64_t *args, int64_t n) { run(k, args, n, 1, 1); }

@@ -1,7 +1,7 @@
 /* The C runtime of flambeau: a thread pool, a caching allocator, executable memory and counter-based random numbers.
  *
  * Plain C11 over POSIX threads and Linux, without dependencies: the Cython core is built on it, and exported programs
- * carry it along. Each concept has its file: pool.c, alloc.c (small blocks) over heap.c (large ones), code.c, philox.c,
+ * carry it along. Each concept has its file: pool.c, steps.c, alloc.c (small blocks) over heap.c (large ones), code.c, philox.c,
  * and system.c for what the machine allows. Every function may be called from any thread, and after a fork. */
 #ifndef FLAMBEAU_RUNTIME_H
 #define FLAMBEAU_RUNTIME_H
@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-/* ---- threads: pool.c ----------------------------------------------------------------------------------------- */
+/* ---- threads: pool.c, steps.c ----------------------------------------------------------------------------------------- */
 
 /* Iterations [begin, end) of a kernel's outermost parallel loop; one 8-byte slot of `args` per parameter. */
 typedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end);
@@ -23,6 +23,14 @@ typedef void (*fb_kernel)(const int64_t *args, int64_t begin, int64_t end);
  * Runs as a single call on the calling thread if n <= grain, inside another parallel region, or while another thread
  * is using the pool. Here kernels see the default floating-point environment, whatever the calling thread's is. */
 void fb_parallel_for(fb_kernel k, const int64_t *args, int64_t n, int64_t grain);
+
+/* One block of one step. */
+typedef void (*fb_block_kernel)(const int64_t *args, int64_t step, int64_t block);
+
+/* Runs steps [0, steps) one after the other, each in blocks [0, blocks) that run in any order and at once; a block sees
+ * what all earlier steps wrote. A thread keeps to the same blocks, `grain` or more of them, from step to step as long as
+ * the others keep up. Returns when all are done. Runs on the calling thread alone where fb_parallel_for does, too. */
+void fb_parallel_steps(fb_block_kernel k, const int64_t *args, int64_t steps, int64_t blocks, int64_t grain);
 
 /* Threads that take part in fb_parallel_for, the caller included. At first FLAMBEAU_NUM_THREADS, or the processors
  * that affinity and cgroup leave to this process. */

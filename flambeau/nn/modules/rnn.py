@@ -1,7 +1,7 @@
 """Recurrent layers and cells: RNN, LSTM, GRU.
 
-A layer projects all time steps of its input in one product, then walks along time in one op. Packed sequences run
-padded: a state stays as it is beyond its sequence's end. Imports `module.py`, functional, init and ops. Read next:
+A layer is one op, which projects all time steps of its input and walks along time. Packed sequences run padded: a
+state stays as it is beyond its sequence's end. Imports `module.py`, functional, init and ops. Read next:
 `ops/recurrent.py` (the cells), `../utils/rnn.py` (packing).
 """
 
@@ -164,27 +164,20 @@ class RNNBase(Module):
     ) -> tuple[Tensor, State]:
         """One layer in one direction over (T, N, features)."""
         weights = {name.split("_l")[0]: getattr(self, name) for name in names}
-        projected = F.linear(x, weights["weight_ih"], weights.get("bias_ih"))
         if "weight_hr" in weights:
-            return self._projected(projected, state, weights, reverse, lengths)
-        given: tuple[Any, ...] = (
-            projected,
-            weights["weight_hh"],
-            weights.get("bias_hh"),
-            state[0],
-            state[1] if state[1:] else None,
+            return self._projected(x, state, weights, reverse, lengths)
+        biases = weights.get("bias_ih"), weights.get("bias_hh")
+        h, c = (*state, None)[:2]
+        output, *last = recurrent_layer(
+            x, weights["weight_ih"], weights["weight_hh"], *biases, h, c, lengths, self.mode, reverse
         )
-        # What is narrower than float32, or was made so by autocast, is computed in float32.
-        dtype = projected.dtype
-        inner = fb.float32 if dtype.itemsize == 2 else dtype
-        given = tuple(None if t is None else t.to(inner) for t in given)
-        output, *last = recurrent_layer(*given, lengths, self.mode, reverse)
-        return output.to(dtype), tuple(t.to(dtype) for t in last)
+        return output, tuple(last)
 
     def _projected(
         self, x: Tensor, state: State, weights: dict[str, Tensor], reverse: bool, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         """The LSTM whose h is projected: step by step."""
+        x = F.linear(x, weights["weight_ih"], weights.get("bias_ih"))
         outputs: list[Any] = [None] * x.shape[0]
         for t in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
             h, c = state
