@@ -10,24 +10,31 @@ cdef enum:
 
 @cython.final
 cdef class Step:
-    """One kernel of a plan: `tensors` are counted over arguments, results and scratch; `numbers` come after them."""
+    """One kernel of a plan: `tensors` are counted over arguments, results and scratch; `numbers` come after them.
+
+    `at` says which arguments of the kernel the tensors are, where they aren't the first ones.
+    """
     cdef uint64_t address
     cdef int64_t extent
     cdef int64_t grain
     cdef int64_t work
     cdef int ntensors
-    cdef int nnumbers
+    cdef int nslots
     cdef int8_t[16] tensors
-    cdef int64_t[64] numbers
+    cdef int8_t[16] at
+    cdef int64_t[80] slots  # numbers, with gaps where tensors go
 
-    def __init__(self, uint64_t address, tensors, tuple numbers, int64_t extent, int64_t grain=1, int64_t work=RELEASE):
+    def __init__(self, uint64_t address, tensors, tuple numbers, int64_t extent, int64_t grain=1, int64_t work=RELEASE, at=None):
         self.address, self.extent, self.grain, self.work = address, extent, grain, work
-        self.ntensors, self.nnumbers = len(tensors), len(numbers)
-        if self.ntensors > MAXPLANNED or self.nnumbers > 64:
+        self.ntensors, self.nslots = len(tensors), len(tensors) + len(numbers)
+        if self.ntensors > MAXPLANNED or len(numbers) > 64:
             raise ValueError(f"a step has at most {MAXPLANNED} tensors and 64 numbers, got {len(tensors)} and {len(numbers)}")
-        for i, place in enumerate(tensors):
-            self.tensors[i] = place
-        write_numbers(self.numbers, 0, numbers)
+        places = list(range(self.ntensors)) if at is None else list(at)
+        rest = [slot for slot in range(self.nslots) if slot not in places]
+        for i in range(self.ntensors):
+            self.tensors[i], self.at[i] = tensors[i], places[i]
+        for slot, number in zip(rest, numbers):
+            write_numbers(self.slots, slot, (number,))
 
 
 @cython.final
@@ -184,9 +191,9 @@ cdef list carry_out(Plan plan, Given *given):
     if fb_interpreters:
         interpret(LAUNCH, tuple([<object> given.tensors[i] for i in range(nt + count)]), {}, None, 0)
     for step in plan.steps:
+        memcpy(slots, step.slots, step.nslots * sizeof(int64_t))
         for i in range(step.ntensors):
-            slots[i] = <int64_t> (<Tensor> given.tensors[step.tensors[i]]).ptr
-        memcpy(&slots[step.ntensors], step.numbers, step.nnumbers * sizeof(int64_t))
+            slots[step.at[i]] = <int64_t> (<Tensor> given.tensors[step.tensors[i]]).ptr
         if fb_watched and step.extent:
             note_step(plan, step, slots, given.tensors, nt)
         if step.extent:

@@ -182,13 +182,13 @@ cdef int note_step(Plan plan, Step step, const int64_t *slots, PyObject **ts, in
     for made in (False, True):
         for i in range(step.ntensors):
             if (step.tensors[i] >= arguments) == made:
-                mine[n], places[n] = ts[step.tensors[i]], i
+                mine[n], places[n] = ts[step.tensors[i]], step.at[i]
                 n += 1
         outputs = outputs if made else n
     WATCH.kept.append(plan)
     if not plan.keep:
         outputs = UNKNOWN  # what makes nothing writes an argument
-    return note(<fb_kernel> step.address, slots, step.ntensors + step.nnumbers, mine, places, n, outputs, step.extent, step.grain, step.work)
+    return note(<fb_kernel> step.address, slots, step.nslots, mine, places, n, outputs, step.extent, step.grain, step.work)
 
 
 cdef int note_guard(Tensor t, int64_t low, int64_t high) except -1:

@@ -71,7 +71,7 @@ cdef int put_behind(Node node, list outs) except -1:
 
 @cython.final
 cdef class Resolution:
-    """What a call comes to: `op(*args)`; of several results number `pick` alone; and what `then` makes of that."""
+    """What a call comes to: `op(*args)`; of several results number `pick` alone; and what then(those, *args) makes of it."""
     cdef object op
     cdef tuple args
     cdef int pick
@@ -88,6 +88,7 @@ cdef class Resolution:
         """The result; with the tensors of a later call in place of the first one's, where there are any."""
         cdef Given given
         cdef list copies
+        cdef tuple arguments = self.args
         cdef int i
         if self.plan is not None:
             given.count = 0
@@ -95,16 +96,17 @@ cdef class Resolution:
             for i in range(self.count):
                 add_given(&given, <Tensor> tensors[self.order[i]], (<PlannedPrimitive> self.op).planned.strided, copies)
             found = perform(<Primitive> self.op, self.plan, &given, self.pick)
-        elif tensors == NULL:
-            found = self.op(*self.args)
-            found = found if self.pick < 0 else found[self.pick]
-        else:
-            arguments = list(self.args)
+            if self.then is None:
+                return found
+        if tensors != NULL:
+            rest = list(arguments)
             for i in range(self.count):
-                arguments[self.places[i]] = <object> tensors[self.order[i]]
+                rest[self.places[i]] = <object> tensors[self.order[i]]
+            arguments = tuple(rest)
+        if self.plan is None:
             found = self.op(*arguments)
             found = found if self.pick < 0 else found[self.pick]
-        return found if self.then is None else self.then(found)
+        return found if self.then is None else self.then(found, *arguments)
 
     cdef bint remember(self, tuple given) except -1:
         """Finds the op's tensors among the function's; False where those differ, for then elements may have decided."""

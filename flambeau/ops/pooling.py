@@ -255,7 +255,7 @@ def indexed(op: Any, return_indices: bool, *args: Any) -> Resolution:
     return Resolution(op, *args, then=with_int64) if return_indices else Resolution(op, *args, pick=0)
 
 
-def with_int64(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def with_int64(found: tuple[Tensor, Tensor], *_: Any) -> tuple[Tensor, Tensor]:
     return found[0], found[1].long()
 
 

@@ -78,10 +78,13 @@ def planned(*, strided: bool = False) -> Callable[[Callable[..., Plan]], Planned
     return functools.partial(Planned, strided=strided)
 
 
-def planned_primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", strided: bool = False):
+def planned_primitive(
+    vjp: Callable[..., Any] | None = None, *, name: str = "", strided: bool = False, shortcut: bool = False
+):
     """Registers build(*tensors and parameters) -> Plan as an op that is differentiated by vjp(ctx, *gradients).
 
-    ctx has the tensors that the plan `saves` as ctx.saved, and its `note` as ctx.note.
+    ctx has the tensors that the plan `saves` as ctx.saved, and its `note` as ctx.note. A `shortcut` stands for several
+    ops where no interpreter looks, and isn't registered.
     """
 
     def register(build: Callable[..., Plan]) -> PlannedPrimitive:
@@ -92,7 +95,8 @@ def planned_primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", 
 
         op = PlannedPrimitive(name or build.__name__, forward, vjp, work, build.__doc__)
         op.__module__, op.__qualname__ = build.__module__, build.__name__
-        PRIMITIVES[op.name] = op
+        if not shortcut:
+            PRIMITIVES[op.name] = op
         return op
 
     return register
