@@ -112,6 +112,9 @@ def test_bits_depend_on_a_query_and_its_keys_alone(heads, threads):
         assert all(x.equal(y) for x, y in zip(run(q, k, v, g, is_causal=True), whole, strict=True))
     strided = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v, g)]
     assert all(x.equal(y) for x, y in zip(run(*strided, is_causal=True), whole, strict=True))
+    # What is made lies as what it is made from does, so undoing the transposition copies nothing.
+    assert all(x.transpose(1, 2).is_contiguous() for x in run(*strided, is_causal=True))
+    assert all(x.is_contiguous() for x in whole)
     one = run(*(x[1:, :1] for x in (q, k, v, g)), is_causal=True)
     assert all(x.equal(y[1:, :1]) for x, y in zip(one, whole, strict=True))
     assert attend(q[:, :, :70], k[:, :, :70], v[:, :, :70], is_causal=True).equal(whole[0][:, :, :70])

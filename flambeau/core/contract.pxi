@@ -20,7 +20,7 @@ cdef extern from "contract.h" nogil:
         int64_t bias_m, bias_n
         int64_t scale[2]
     ctypedef struct fb_multiplication:
-        pass
+        fb_contraction plan
     ctypedef struct fb_conv_problem:
         void *x
         void *w

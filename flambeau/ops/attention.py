@@ -28,6 +28,7 @@ from .triangles import tril
 BOOL, FLOAT32 = DTYPES[0], DTYPES[8]
 ROW, COL = var("row"), var("col")
 N, LIMIT, PITCH, MASK_ROW, WIDTH = (var(name) for name in ("n", "limit", "pitch", "mask_row", "width"))
+Y_ROW, G_ROW = var("y_row"), var("g_row")
 DRAW = ("element", "element_row", "seed", "call")
 NUMBERS = (Scalar("scale", "f64"), Scalar("p", "f64"))
 
@@ -101,16 +102,26 @@ def finish_kernel(dtype: str) -> Kernel:
     """y = sums / total and lse = most + log(total); 0 and -∞ for a row in which every key is hidden."""
     total = load("total", dtype, ROW)
     empty, share = eq(total, const(0, dtype)), var("share", dtype)
-    at = ROW * WIDTH + COL
     rows: tuple[Statement, ...] = (
         Let(share, where(empty, const(1, dtype), total)),
         Store("lse", ROW, load("most", dtype, ROW) + function("log", share)),
-        For(COL, as_expr(0), WIDTH, (Store("y", at, load("sums", dtype, at) / share),), vector=True),
-    )
+        For(COL, as_expr(0), WIDTH, (
+            Store("y", ROW * Y_ROW + COL, load("sums", dtype, ROW * WIDTH + COL) / share),), vector=True),
+    )  # fmt: skip
     buffers = [Buffer(name, dtype) for name in ("sums", "most", "total")]
     buffers += [Buffer(name, dtype, "w") for name in ("y", "lse")]
     loop = For(ROW, as_expr(0), var("rows"), rows, parallel=True)
-    return Kernel("attention_finish", (*buffers, Scalar("width"), Scalar("rows")), (loop,))
+    return Kernel("attention_finish", (*buffers, Scalar("width"), Scalar("y_row"), Scalar("rows")), (loop,))
+
+
+@generated
+def deltas_kernel(dtype: str) -> Kernel:
+    """delta = Σ g y of each row."""
+    own = load("g", dtype, ROW * G_ROW + COL) * load("y", dtype, ROW * Y_ROW + COL)
+    rows = fold("total", dtype, WIDTH, 0.0, add, own), Store("delta", ROW, var("total", dtype))
+    buffers = Buffer("g", dtype), Buffer("y", dtype), Buffer("delta", dtype, "w")
+    scalars = [Scalar(name) for name in ("width", "g_row", "y_row", "rows")]
+    return Kernel("attention_deltas", (*buffers, *scalars), (For(ROW, as_expr(0), var("rows"), rows, parallel=True),))
 
 
 @generated
@@ -139,10 +150,10 @@ def gradients_kernel(dtype: str, mask: str | None, dropout: bool) -> Kernel:
 
 
 @functools.cache
-def kernels(dtype: str, mask: str | None, dropout: bool, backward: bool) -> tuple[int, int, int]:
+def kernels(dtype: str, mask: str | None, dropout: bool, backward: bool) -> tuple[int, ...]:
     if backward:
-        return 0, 0, gradients_kernel(dtype, mask, dropout)
-    return scores_kernel(dtype, mask, dropout), finish_kernel(dtype), 0
+        return 0, 0, deltas_kernel(dtype), gradients_kernel(dtype, mask, dropout)
+    return scores_kernel(dtype, mask, dropout), finish_kernel(dtype), 0, 0
 
 
 def attention_vjp(ctx: Any, g: Tensor, _: Any) -> tuple:
@@ -154,7 +165,7 @@ def attention_vjp(ctx: Any, g: Tensor, _: Any) -> tuple:
     if _core.is_grad_enabled():
         return *composed_vjp(g, q, k, v, mask, *ctx.how[1:]), *rest
     found = kernels(q.dtype.ir, None if mask is None else mask.dtype.ir, p > 0, True)
-    return *_core.attention(found, (q, k, v, mask, g, lse, sum(g * y, -1)), causal, seed, call, scale, p), *rest
+    return *_core.attention(found, (q, k, v, mask, g, y, lse), causal, seed, call, scale, p), *rest
 
 
 @primitive(attention_vjp, name="attention")

@@ -7,6 +7,7 @@
 #include "panels.h"
 
 enum {
+    DELTAS = 65536,      /* products of g and y, as many to a chunk */
     TASKS = 16,          /* parts a problem is cut into, if there are fewer heads: for threads to end together */
     PITCH = FB_KEYS + 16 /* between rows of scores: the padding keeps them out of each other's cache sets */
 };
@@ -18,10 +19,11 @@ typedef struct {
     int64_t chunk, chunks; /* queries of a task, and tasks of a head */
     int64_t key_chunk, key_chunks; /* keys of a task, and tasks of a head of k and v */
     int want_queries, want_keys; /* which gradients a task computes */
+    char *delta;         /* [batch, heads, queries] */
     atomic_int failed;
 } job;
 
-static const char *row_of(const job *j, const void *x, const int64_t *stride, int64_t b, int64_t head, int64_t row) {
+static char *row_of(const job *j, const void *x, const int64_t *stride, int64_t b, int64_t head, int64_t row) {
     return fb_at(x, b * stride[0] + head * stride[1] + row * stride[2], j->size);
 }
 
@@ -95,8 +97,8 @@ static void forward(const job *j, int64_t task, char *scratch) {
         }
     }
     int64_t row = (b * p->heads + head) * p->queries + first;
-    int64_t args[] = {fb_slot(sums), fb_slot(most), fb_slot(total), fb_slot(fb_at(p->y, row * wv, size)),
-                      fb_slot(fb_at(p->lse, row, size)), wv};
+    int64_t args[] = {fb_slot(sums), fb_slot(most), fb_slot(total), fb_slot(row_of(j, p->y, p->y_stride, b, head, first)),
+                      fb_slot(fb_at(p->lse, row, size)), wv, p->y_stride[2]};
     j->plan->finish(args, 0, rows);
 }
 
@@ -121,7 +123,7 @@ static void block_gradients(const job *j, int64_t b, int64_t head, int64_t i_fir
     char *qp = kp + fb_panels_bytes(plan, most_keys, w), *gp = qp + fb_panels_bytes(plan, queries, w);
     char *s = gp + fb_panels_bytes(plan, queries, wv), *gs = s + FB_QUERIES * PITCH * size;
     const char *k = row_of(j, p->k, p->k_stride, b, kv, k0), *v = row_of(j, p->v, p->v_stride, b, kv, k0);
-    int64_t key_row = (b * p->kv_heads + kv) * p->keys + k0;
+    char *dk = row_of(j, p->dk, p->dk_stride, b, kv, k0), *dv = row_of(j, p->dv, p->dv_stride, b, kv, k0);
 
     fb_pack_panels(plan, k, 1, p->k_stride[2], w, keys, kt);
     fb_pack_panels(plan, v, 1, p->v_stride[2], wv, keys, vt);
@@ -134,17 +136,20 @@ static void block_gradients(const job *j, int64_t b, int64_t head, int64_t i_fir
         fb_product(plan, q, p->q_stride[2], 1, kt, w, s, PITCH, m, n, w, 0);
         fb_product(plan, g, p->g_stride[2], 1, vt, wv, gs, PITCH, m, n, wv, 0);
         int64_t args[] = {fb_slot(s), fb_slot(gs), fb_slot(mask_at(p, b, head, i0, k0)), fb_slot(fb_at(p->lse, row, size)),
-                          fb_slot(fb_at(p->delta, row, size)), n, p->causal ? i0 + 1 - k0 : FB_KEYS, PITCH,
+                          fb_slot(fb_at(j->delta, row, size)), n, p->causal ? i0 + 1 - k0 : FB_KEYS, PITCH,
                           p->mask_stride[2], element(p, b, head, i0, k0), p->keys, p->seed, p->call, slot_of(p->scale),
                           slot_of(p->p)};
         j->plan->gradients(args, 0, m);
         if (j->want_keys) {
             fb_pack_panels(plan, q, p->q_stride[2], 1, m, w, qp);
             fb_pack_panels(plan, g, p->g_stride[2], 1, m, wv, gp);
-            fb_product(plan, s, 1, PITCH, gp, m, fb_at(p->dv, key_row * wv, size), wv, n, wv, m, 1);
-            fb_product(plan, gs, 1, PITCH, qp, m, fb_at(p->dk, key_row * w, size), w, n, w, m, 1);
+            fb_product(plan, s, 1, PITCH, gp, m, dv, p->dv_stride[2], n, wv, m, 1);
+            fb_product(plan, gs, 1, PITCH, qp, m, dk, p->dk_stride[2], n, w, m, 1);
         }
-        if (j->want_queries) fb_product(plan, gs, PITCH, 1, kp, keys, fb_at(p->dq, row * w, size), w, m, w, n, 1);
+        if (j->want_queries) {
+            char *dq = row_of(j, p->dq, p->dq_stride, b, head, i0);
+            fb_product(plan, gs, PITCH, 1, kp, keys, dq, p->dq_stride[2], m, w, n, 1);
+        }
     }
 }
 
@@ -159,6 +164,19 @@ static void backward(const job *j, int64_t task, char *scratch) {
     for (int64_t k0 = kc * j->key_chunk; k0 < k_end; k0 += FB_KEYS)
         for (int64_t head = kv * group; head < (kv + 1) * group; head++)
             block_gradients(j, b, head, i_first, i_end, k0, fb_min(FB_KEYS, k_end - k0), scratch);
+}
+
+/* Heads [begin, end): each row's sum of g y. */
+static void deltas(const int64_t *args, int64_t begin, int64_t end) {
+    const job *j = (const job *)(intptr_t)args[0];
+    const fb_attention_problem *p = j->p;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t b = i / p->heads, head = i % p->heads;
+        int64_t slots[] = {fb_slot(row_of(j, p->g, p->g_stride, b, head, 0)),
+                           fb_slot(row_of(j, p->y, p->y_stride, b, head, 0)),
+                           fb_slot(fb_at(j->delta, i * p->queries, j->size)), p->v_width, p->g_stride[2], p->y_stride[2]};
+        j->plan->deltas(slots, 0, p->queries);
+    }
 }
 
 /* ---- threads */
@@ -202,22 +220,33 @@ int fb_attention(const fb_attention_plan *plan, const fb_attention_problem *p) {
     return start(&j, heads * j.chunks, 0);
 }
 
+static int gradients(job *j, int64_t heads) {
+    const fb_attention_problem *p = j->p;
+    j->chunk = p->queries, j->chunks = 1, j->key_chunk = p->keys, j->key_chunks = 1;
+    j->want_queries = j->want_keys = 1;
+    if (heads >= TASKS / 2 || (p->queries <= FB_QUERIES && p->keys <= FB_KEYS)) return start(j, heads, 1);
+    /* Few heads: one pass over pieces of the queries for their gradients, another over pieces of the keys. */
+    j->want_keys = 0;
+    j->chunk = cut(p->queries, FB_QUERIES, fb_div_up(TASKS, heads), &j->chunks);
+    if (start(j, heads * j->chunks, 1)) return -1;
+    j->want_keys = 1, j->want_queries = 0;
+    j->chunk = p->queries, j->chunks = 1;
+    j->key_chunk = cut(p->keys, FB_KEYS, fb_div_up(TASKS, heads), &j->key_chunks);
+    return start(j, heads * j->key_chunks, 1);
+}
+
 int fb_attention_gradient(const fb_attention_plan *plan, const fb_attention_problem *p) {
     job j = {.plan = plan, .p = p, .size = plan->plan->sum_size};
-    int64_t heads = p->batch * p->kv_heads, queries = p->batch * p->heads * p->queries, keys = heads * p->keys;
-    memset(p->dq, 0, (size_t)(queries * p->width * j.size));
+    int64_t heads = p->batch * p->kv_heads, rows = p->batch * p->heads * p->queries, keys = heads * p->keys;
+    memset(p->dq, 0, (size_t)(rows * p->width * j.size));
     memset(p->dk, 0, (size_t)(keys * p->width * j.size));
     memset(p->dv, 0, (size_t)(keys * p->v_width * j.size));
-    if (!queries || !keys) return 0;
-    j.chunk = p->queries, j.chunks = 1, j.key_chunk = p->keys, j.key_chunks = 1;
-    j.want_queries = j.want_keys = 1;
-    if (heads >= TASKS / 2 || (p->queries <= FB_QUERIES && p->keys <= FB_KEYS)) return start(&j, heads, 1);
-    /* Few heads: one pass over pieces of the queries for their gradients, another over pieces of the keys. */
-    j.want_keys = 0;
-    j.chunk = cut(p->queries, FB_QUERIES, fb_div_up(TASKS, heads), &j.chunks);
-    if (start(&j, heads * j.chunks, 1)) return -1;
-    j.want_keys = 1, j.want_queries = 0;
-    j.chunk = p->queries, j.chunks = 1;
-    j.key_chunk = cut(p->keys, FB_KEYS, fb_div_up(TASKS, heads), &j.key_chunks);
-    return start(&j, heads * j.key_chunks, 1);
+    if (!rows || !keys) return 0;
+    size_t bytes = (size_t)(rows * j.size);
+    if (!(j.delta = fb_alloc(bytes))) return -1;
+    int64_t args[] = {fb_slot(&j)};
+    fb_parallel_for(deltas, args, p->batch * p->heads, fb_div_up(DELTAS, p->queries * p->v_width));
+    int status = gradients(&j, heads);
+    fb_free(j.delta, bytes);
+    return status;
 }

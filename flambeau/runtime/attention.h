@@ -23,22 +23,25 @@ extern "C" {
  *   scores    s, mask, most, total, sums, n, limit, pitch, mask_row, width, element, element_row, seed, call, scale, p
  *             s becomes exp(s scale + mask - most), or 0 where dropped; most and total are brought up to date, and the
  *             `width` weighted values in sums are rescaled
- *   finish    sums, most, total, y, lse, width: y = sums / total, lse = most + log total
+ *   finish    sums, most, total, y, lse, width, y_row: y = sums / total, lse = most + log total
+ *   deltas    g, y, delta, width, g_row, y_row: delta = the sum of g y
  *   gradients s, g, mask, lse, delta, n, limit, pitch, mask_row, element, element_row, seed, call, scale, p
  *             s becomes the weights, g = ∂/∂weights becomes ∂/∂(q kᵀ) */
 typedef struct {
     const fb_contraction *plan; /* of float or double, without bias or epilogue */
-    fb_kernel scores, finish, gradients;
+    fb_kernel scores, finish, deltas, gradients;
 } fb_attention_plan;
 
 /* q [batch, heads, queries, width], k and v [batch, kv_heads, keys, width or v_width], mask [batch, heads, queries,
- * keys], g like y: strides of all but the last dimension, in elements; along it they are contiguous. What is written is
- * contiguous: y [batch, heads, queries, v_width], lse and delta [batch, heads, queries], dq, dk, dv like q, k, v. */
+ * keys], y and g [batch, heads, queries, v_width], dq, dk, dv like q, k, v: strides of all but the last dimension, in
+ * elements; along it they are contiguous. What is written fills its memory, in whatever order; lse [batch, heads,
+ * queries] is contiguous. */
 typedef struct {
-    const void *q, *k, *v, *mask, *g, *delta;
+    const void *q, *k, *v, *mask, *g;
     void *y, *lse, *dq, *dk, *dv;
     int64_t batch, heads, kv_heads, queries, keys, width, v_width;
-    int64_t q_stride[3], k_stride[3], v_stride[3], mask_stride[3], g_stride[3];
+    int64_t q_stride[3], k_stride[3], v_stride[3], mask_stride[3], g_stride[3], y_stride[3];
+    int64_t dq_stride[3], dk_stride[3], dv_stride[3];
     int64_t mask_size, causal; /* bytes of an element of mask; query i sees keys 0 … i */
     int64_t seed, call;
     double scale, p; /* p: the probability with which a weight is dropped, the others being divided by 1 - p */
@@ -46,7 +49,7 @@ typedef struct {
 
 /* Both return 0, or -1 when out of memory. */
 int fb_attention(const fb_attention_plan *plan, const fb_attention_problem *p);          /* writes y and lse */
-int fb_attention_gradient(const fb_attention_plan *plan, const fb_attention_problem *p); /* reads lse; writes dq, dk, dv */
+int fb_attention_gradient(const fb_attention_plan *plan, const fb_attention_problem *p); /* reads y, lse; writes dq, dk, dv */
 
 #ifdef __cplusplus
 }
