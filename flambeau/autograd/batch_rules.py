@@ -501,8 +501,13 @@ def attention(level: Batch, call: Call) -> Any:
             return slices(level, call) if batched else call()
     elif not batched:
         return call()
-    given = [None if t is None else into_rows(level, t) for t in (q, k, v, mask)]
-    return tuple(out_of_rows(level, y) for y in call.op(*given, causal, scale, p, *drawn))
+    given = [into_rows(level, t) for t in (q, k, v)]
+    if mask is not None:
+        # One for each sample's batch: it may have had fewer dimensions, or sizes of 1.
+        mask = level.spread(mask)
+        mask = mask.reshape(level.size, *(1,) * (5 - mask.ndim), *mask.shape[1:])
+        mask = mask.expand(level.size, *q.shape[:-1], k.shape[2]).flatten(0, 1)
+    return tuple(out_of_rows(level, y) for y in call.op(*given, mask, causal, scale, p, *drawn))
 
 
 @rules("grid_sampler", "grid_sampler_backward")
