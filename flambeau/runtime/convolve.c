@@ -8,6 +8,7 @@
  *
  * The data gradient is a convolution once per phase of x: position stride * q + r - padding receives
  * w[o, c, t] * y[o, q - shift(t)] from the taps t that agree with r, so it gathers too. Read next: wgrad.c. */
+#include <math.h>
 #include <string.h>
 
 #include "convolve.h"
@@ -43,7 +44,9 @@ static double usual_cost(const fb_correlation *q, int *run_across) {
     static const double speed[] = {0, 0.45, 0.8, 0.9};
     double lanes = (double)q->plan->lanes, k = (double)q->k, m = (double)q->m, n = (double)x[2].out;
     double rows = (double)x[1].out, pitch = (double)(x[2].out + x[2].reach);
+    /* All rows at once, or one by one. */
     double along = rows * n / lanes / (double)fb_div_up((int64_t)((rows - 1) * pitch + n), q->plan->lanes);
+    along = fmax(along, n / lanes / (double)fb_div_up(x[2].out, q->plan->lanes));
     double across = m / lanes / (double)fb_div_up(q->m, q->plan->lanes) * (x[2].out < 4 ? speed[x[2].out] : 1);
     along *= (q->m < 4 ? speed[q->m] : 1) * k / (k + 4);
     across *= k / (k + 8);

@@ -117,6 +117,7 @@ typedef struct {
     int64_t m, n, taps, k; /* per group: rows, columns (c, t), and what is summed */
     int64_t chunk, chunks; /* columns of a task; tap by tap, channels */
     int64_t parts, first;  /* blocks in flight, and the number of the first */
+    int64_t run;           /* blocks of a task, one after another */
     char *sums;            /* of the finished blocks, [groups * m, row] */
     char *part;            /* [parts, groups, m, n]; NULL: blocks come one by one and are added to the sums */
     int64_t sums_row;
@@ -133,10 +134,10 @@ FB_HIDDEN int64_t fb_row_run(const fb_gradient *q, int64_t k, int64_t most, int6
 /* y's elements of rows [0, m) of a block of K as [row, FB_KC + 16]. */
 FB_HIDDEN void fb_pack_rows(const fb_gradient *q, const char *y, int64_t k0, int64_t kc, char *to);
 
-/* Tap by tap (taps.c), for operands that aren't converted: which way pays, and its scratch; one task; and from sums
- * [o, t, c] or [t, c, o] to w. */
+/* Tap by tap (taps.c), for operands that aren't converted: which way pays, and its scratch; one
+ * task's block; and from sums [o, t, c] or [t, c, o] to w. */
 FB_HIDDEN void fb_taps_plan(fb_gradient *q);
-FB_HIDDEN void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch);
+FB_HIDDEN void fb_taps_block(const fb_gradient *q, int64_t task, int64_t first, char *scratch);
 FB_HIDDEN void fb_taps_finish(const fb_gradient *q);
 
 /* Channel by channel (slide.c), where groups have one on both sides: whether the plan has the kernel; a forward

@@ -4,6 +4,7 @@
  * channels fill the vectors better, as it is and y is transposed. All taps read it through tables that name the
  * positions they meet; those outside x are left out of the sums, which changes nothing as long as y is finite:
  * contract.h. Where it isn't, they meet a zero. Read wgrad.c first. */
+#include <math.h>
 #include <string.h>
 
 #include "convolve.h"
@@ -47,7 +48,10 @@ void fb_taps_plan(fb_gradient *q) {
                 met[d] += e >= 0 && e < x[d].size;
             }
     double products = (double)met[1] * (double)met[2] / (double)positions, taps = (double)q->taps;
-    double staged = (double)q->stage_rows / FB_KC * (double)channels, panels = (double)fb_div_up(channels, plan->nr);
+    /* Of a block of K as a rule: some rows of one image, or all of several. */
+    double met_rows = (double)fb_most_rows(&x[1], fb_min(x[1].out, fb_div_up(FB_KC, x[2].out)));
+    double images = fmax(1, (double)FB_KC / (double)positions), panels = (double)fb_div_up(channels, plan->nr);
+    double staged = met_rows * images * (double)x[2].size / FB_KC * (double)channels;
     double packed = tile_cost(plan, q->m, q->n) + 0.8 * (double)q->n;
     double inputs = products * tile_cost(plan, q->m, channels) + 0.8 * staged +
                     taps * panels * (1 + 0.15 * (double)fb_div_up(q->m, 8));
@@ -126,7 +130,7 @@ static int64_t fill_tables(const fb_gradient *q, const segment *list, int64_t co
     return entries;
 }
 
-void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
+void fb_taps_block(const fb_gradient *q, int64_t task, int64_t first, char *scratch) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
     const fb_axis *axis = q->stage.axis;
@@ -134,7 +138,7 @@ void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
     int inputs = q->way == FB_ACROSS_INPUTS;
     int64_t chunk = task % q->chunks, group = task / q->chunks % p->groups, part = task / q->chunks / p->groups;
     int64_t j0 = chunk * q->chunk, n = fb_min(q->chunk, (inputs ? channels : q->m) - j0);
-    int64_t k0 = (q->first + part) * FB_KC, kc = fb_min(FB_KC, q->k - k0), y_off[FB_KC], x_off[FB_KC];
+    int64_t k0 = (first + part) * FB_KC, kc = fb_min(FB_KC, q->k - k0), y_off[FB_KC], x_off[FB_KC];
     segment list[FB_KC];
     char *staged = scratch + q->a_bytes;
     char *sums = q->part ? fb_at(q->part, (part * p->groups + group) * q->m * q->n, size)
@@ -166,10 +170,10 @@ void fb_taps_block(const fb_gradient *q, int64_t task, char *scratch) {
                                   x_off);
         const char *b = fb_at(staged, shift, size);
         fb_tile tile = {scratch, b, fb_at(sums, t * channels + j0, size), y_off, x_off, FB_KC + 16, q->taps * channels,
-                        q->m, n, entries, !q->part && q->first > 0};
+                        q->m, n, entries, !q->part && first > 0};
         if (!inputs)
             tile = (fb_tile){b, scratch, fb_at(sums, t * channels * q->m + j0, size), x_off, y_off, q->stage_rows + 16,
-                             q->m, channels, n, entries, !q->part && q->first > 0};
+                             q->m, channels, n, entries, !q->part && first > 0};
         plan->micro(&tile);
     }
 }

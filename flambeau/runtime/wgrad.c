@@ -1,9 +1,9 @@
 /* The weight gradient of a convolution: w[o, (c, t)] = sum over (n, p) of y[n, o, p] * x[n, c, p + t].
  *
- * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes one block's sums for some
- * of the columns (c, t): it packs the rows of y, stages the rows of x and transposes them into panels. Where columns
- * are few, several blocks are computed at a time, each into a part of its own, and the parts are added in order: the
- * result is the same however many that are. Where groups have one channel on both sides: slide.c. Read convolve.c
+ * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes the sums of some of the
+ * columns (c, t), block by block: it packs the rows of y, stages the rows of x and transposes them into panels. Where
+ * columns are too few for all threads, several blocks are computed at a time, each into a part of its own, and the parts
+ * are added in order: the result is the same however many that are. Where groups have one channel on both sides: slide.c. Read convolve.c
  * first. */
 #include "convolve.h"
 
@@ -62,13 +62,13 @@ static void pack_columns(const fb_gradient *q, const char *x, int64_t j0, int64_
     }
 }
 
-static void block(const fb_gradient *q, int64_t task, char *scratch) {
+static void block(const fb_gradient *q, int64_t task, int64_t first, char *scratch) {
     const fb_contraction *plan = q->plan;
     const fb_conv_problem *p = q->p;
     int64_t size = plan->sum_size, in = plan->operand_size, nr = plan->nr;
     int64_t chunk = task % q->chunks, group = task / q->chunks % p->groups, part = task / q->chunks / p->groups;
     int64_t j0 = chunk * q->chunk, n = fb_min(q->chunk, q->n - j0);
-    int64_t k0 = (q->first + part) * FB_KC, kc = fb_min(FB_KC, q->k - k0);
+    int64_t k0 = (first + part) * FB_KC, kc = fb_min(FB_KC, q->k - k0);
     char *panels = scratch + q->a_bytes, *staged = panels + q->panels_bytes;
     char *c = q->part ? fb_at(q->part, (part * p->groups + group) * q->m * q->n, size)
                       : fb_at(q->sums, group * q->m * q->sums_row, size);
@@ -79,7 +79,7 @@ static void block(const fb_gradient *q, int64_t task, char *scratch) {
     pack_columns(q, x, j0, n, k0, kc, staged, panels);
     for (int64_t j = 0; j < n; j += nr) {
         fb_tile t = {scratch, fb_at(panels, j * kc, size), fb_at(c, j0 + j, size), a_off, b_off, FB_KC + 16, c_row,
-                     q->m, fb_min(nr, n - j), kc, !q->part && q->first > 0};
+                     q->m, fb_min(nr, n - j), kc, !q->part && first > 0};
         plan->micro(&t);
     }
 }
@@ -92,7 +92,8 @@ static void blocks(const int64_t *args, int64_t begin, int64_t end) {
         return;
     }
     for (int64_t task = begin; task < end; task++)
-        (q->way == FB_PACKED ? block : fb_taps_block)(q, task, scratch);
+        for (int64_t first = q->first; first < q->first + q->run; first++)
+            (q->way == FB_PACKED ? block : fb_taps_block)(q, task, first, scratch);
     fb_free(scratch, q->scratch_bytes);
 }
 
@@ -177,7 +178,9 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
     if (q.way == FB_PACKED) plan_packed(&q);
 
     int64_t count = channelwise ? 0 : fb_max(1, fb_div_up(q.k, FB_KC)), rows = p->groups * q.m, part = rows * q.n * size;
-    q.parts = fb_min(count, fb_max(1, PARTS_BYTES / part));
+    int alone = fb_num_threads() == 1 || p->groups * q.chunks >= 2 * fb_num_threads();
+    q.run = alone ? fb_max(1, count) : 1;
+    q.parts = alone ? 1 : fb_min(count, fb_max(1, PARTS_BYTES / part));
     int dense = q.way == FB_PACKED && size == plan->operand_size && !plan->finish && is_dense(p, channels);
     q.sums_row = dense ? p->w_stride[0] : q.n;
     size_t sums_bytes = dense ? 0 : (size_t)part, parts_bytes = q.parts > 1 ? (size_t)(q.parts * part) : 0;
@@ -192,13 +195,13 @@ int fb_conv_weight_gradient(const fb_contraction *plan, const fb_conv_problem *p
         q.offsets = offsets;
         if (channelwise && fb_slide_sums(plan, p, q.sums, q.sums_row)) atomic_store(&q.failed, 1);
     }
-    for (; q.first < count && !atomic_load(&q.failed); q.first += q.parts) {
+    for (; q.first < count && !atomic_load(&q.failed); q.first += q.parts * q.run) {
         int64_t now = fb_min(q.parts, count - q.first), tasks = now * p->groups * q.chunks;
         int64_t args[] = {fb_slot(&q), now};
         if (work < FB_SERIAL_WORK)
             blocks(args, 0, tasks);
         else
-            fb_parallel_for(blocks, args, tasks, fb_grain(work * (double)now / (double)count, tasks));
+            fb_parallel_for(blocks, args, tasks, fb_grain(work * (double)(now * q.run) / (double)count, tasks));
         if (q.part) fb_parallel_for(add_parts, args, rows, fb_max(1, ADDITIONS / (now * q.n)));
     }
     if (q.way != FB_PACKED && !atomic_load(&q.failed))
