@@ -163,7 +163,7 @@ def _float_floor_divide(x: Expr, y: Expr) -> Expr:
 def fmod(x, y):
     """The remainder of x / y with the sign of x, as C's fmod.
 
-    Exact while |x / y| < 2¹⁵⁰.
+    Exact while |x / y| < 2¹⁵⁰; NaN where the quotient is so large that it isn't found.
 
     >>> fb.fmod(fb.tensor([-7.0, 7.0]), 3)
     tensor([-1.,  1.])
@@ -180,7 +180,8 @@ def _float_fmod(x: Expr, y: Expr) -> Expr:
         rest = E.where(E.eq(quotient, 0), rest, E.fma(-quotient, multiple, rest))
     rest = E.where(rest < 0, rest + divisor, rest)
     rest = E.where(rest >= divisor, rest - divisor, rest)
-    return E.where(E.bitcast(x, "i64") < 0, -rest, rest)
+    found = (rest >= 0) & (rest < divisor)
+    return E.where(found, E.where(E.bitcast(x, "i64") < 0, -rest, rest), math.nan)
 
 
 @pointwise(
