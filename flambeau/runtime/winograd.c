@@ -3,8 +3,8 @@
  * For each of 16 points, a matrix of patches [tile, channel] times one of windows [channel, output channel]. All
  * transforms have channels as lanes, so patches are staged with their channels next to each other, whatever the layout.
  * Where tiles are many, windows are transformed once for all, and a task takes a block of tiles through all three
- * steps; where they are few, patches are, and a task takes some of the output channels, whose windows it transforms
- * group by group, so that these never go to memory. Which of the two decides about time only: contract.h says what
+ * steps; where they are few, or windows many, those of a span of tiles are, and a task takes some of the output
+ * channels, whose windows it transforms group by group, so that these never go to memory. Which of the two decides about time only: contract.h says what
  * fixes the bits. Read next: winograd_gradient.c, docs/design/0014-winograd.md. */
 #include "winograd.h"
 
@@ -13,10 +13,10 @@
 #include "convolve.h"
 
 enum {
-    BLOCK_TILES = 48,    /* of a task, about: its patches stay in the second-level cache */
-    FEW_BYTES = 8 << 20, /* of the patches of few tiles */
+    BLOCK_TILES = 48,     /* of a task, about: its patches stay in the second-level cache */
+    SPAN_BYTES = 8 << 20, /* of the patches of a span, or of windows that are transformed once for all */
     LEAST_TASKS = 8,
-    EMITTED = 2          /* panels whose results are scattered at once */
+    EMITTED = 2           /* panels whose results are scattered at once */
 };
 
 typedef struct {
@@ -31,8 +31,9 @@ typedef struct {
     const char *bias;
     int64_t bias_stride;
     int64_t panels, block, blocks, split, splits; /* strips of a block; panels of a task */
+    int64_t first, end;                           /* strips of the span */
     int64_t v_group, v_point, u_point, m_row, m_point;
-    char *shared; /* v [group][point][tile][FB_GROUP] of all tiles, or u [panel][point][channel][nr] of all panels */
+    char *shared; /* v [group][point][tile][FB_GROUP] of a span, or u [panel][point][channel][nr] of all panels */
     size_t v_bytes, u_bytes, m_bytes, patch_bytes, window_bytes, out_bytes;
     atomic_int failed, strange; /* out of memory; some result isn't finite */
 } job;
@@ -226,9 +227,9 @@ static void all_patches(const int64_t *args, int64_t begin, int64_t end) {
     char *scratch = fb_alloc(q->patch_bytes);
     int64_t parts = fb_div_up(q->channels, FB_GROUP), size = sizeof(float);
     for (int64_t i = begin; scratch && i < end; i++) {
-        int64_t s = i / parts * q->block, c = i % parts * FB_GROUP;
-        int64_t at = c / FB_GROUP * q->v_group + fb_tiles_in(&q->tiles, 0, s) * FB_GROUP;
-        fb_transform_squares(&q->how->direct, &q->tiles, &q->in, s, fb_min(q->tiles.strips, s + q->block), c,
+        int64_t s = q->first + i / parts * q->block, c = i % parts * FB_GROUP;
+        int64_t at = c / FB_GROUP * q->v_group + fb_tiles_in(&q->tiles, q->first, s) * FB_GROUP;
+        fb_transform_squares(&q->how->direct, &q->tiles, &q->in, s, fb_min(q->end, s + q->block), c,
                              fb_min(FB_GROUP, q->channels - c), fb_at(q->shared, at, size), q->v_point, scratch);
     }
     if (!scratch) atomic_store(&q->failed, 1);
@@ -238,7 +239,7 @@ static void all_patches(const int64_t *args, int64_t begin, int64_t end) {
 static void panels(const int64_t *args, int64_t begin, int64_t end) {
     job *q = (job *)(intptr_t)args[0];
     size_t bytes = q->u_bytes + q->m_bytes + (q->window_bytes > q->out_bytes ? q->window_bytes : q->out_bytes);
-    int64_t tiles = fb_tiles_in(&q->tiles, 0, q->tiles.strips);
+    int64_t tiles = fb_tiles_in(&q->tiles, q->first, q->end);
     char *u = fb_alloc(bytes), *m = u + q->u_bytes, *scratch = m + q->m_bytes;
     for (int64_t panel = begin; u && panel < end; panel++) {
         for (int64_t c = 0; c < q->channels; c += FB_GROUP) {
@@ -248,7 +249,7 @@ static void panels(const int64_t *args, int64_t begin, int64_t end) {
             for (int64_t point = 0; point < FB_POINTS; point++)
                 multiply(q, point, panel, tiles, v, u, m, count, c > 0);
         }
-        emit(q, 0, q->tiles.strips, panel, panel + 1, m, scratch);
+        emit(q, q->first, q->end, panel, panel + 1, m, scratch);
     }
     if (!u) atomic_store(&q->failed, 1);
     fb_free(u, bytes);
@@ -268,17 +269,20 @@ static void run(fb_kernel kernel, job *q, int64_t tasks, int serial) {
 
 static int compute(job *q) {
     int64_t tiles = q->tiles.batch * q->tiles.down * q->tiles.across, nr = q->how->direct.nr, size = sizeof(float);
-    int64_t parts = fb_div_up(q->channels, FB_GROUP), every = tiles * parts * FB_POINTS * FB_GROUP * size;
-    int few = tiles <= 2 * q->out.channels && every <= FEW_BYTES;
+    int64_t parts = fb_div_up(q->channels, FB_GROUP);
     int serial = (double)tiles * FB_POINTS * (double)q->channels * (double)q->out.channels < FB_SERIAL_WORK;
     q->panels = fb_div_up(q->out.channels, nr);
-    q->blocks = fb_div_up(q->tiles.strips, fb_max(1, BLOCK_TILES / q->tiles.piece));
-    q->block = fb_div_up(q->tiles.strips, q->blocks);
-    q->blocks = fb_div_up(q->tiles.strips, q->block);
+    int64_t of_windows = FB_POINTS * q->panels * padded(q->channels * nr) * size;
+    int64_t of_strip = FB_POINTS * parts * FB_GROUP * q->tiles.piece * size;
+    int64_t spans = fb_div_up(q->tiles.strips, fb_max(1, SPAN_BYTES / of_strip));
+    int few = of_windows > SPAN_BYTES || (spans == 1 && tiles <= 2 * q->out.channels);
+    int64_t span = few ? fb_div_up(q->tiles.strips, spans) : q->tiles.strips;
+    q->block = fb_div_up(span, fb_div_up(span, fb_max(1, BLOCK_TILES / q->tiles.piece)));
+    q->blocks = fb_div_up(span, q->block);
     q->split = few ? 1 : fb_div_up(q->panels, fb_min(q->panels, fb_div_up(LEAST_TASKS, q->blocks)));
     q->splits = fb_div_up(q->panels, q->split);
 
-    int64_t most = few ? tiles : q->block * q->tiles.piece;
+    int64_t most = (few ? span : q->block) * q->tiles.piece;
     q->v_point = most * FB_GROUP + FB_PAD, q->v_group = FB_POINTS * q->v_point;
     q->m_row = padded(q->split * nr), q->m_point = most * q->m_row + FB_PAD;
     q->u_point = padded((few ? FB_GROUP : q->channels) * nr);
@@ -290,8 +294,15 @@ static int compute(job *q) {
 
     size_t bytes = few ? q->v_bytes : q->u_bytes;
     if (!(q->shared = fb_alloc(bytes))) return -1;
-    run(few ? all_patches : all_windows, q, (few ? q->blocks : q->panels) * parts, serial);
-    run(few ? panels : blocks, q, few ? q->panels : q->blocks * q->splits, serial);
+    if (!few) {
+        run(all_windows, q, q->panels * parts, serial);
+        run(blocks, q, q->blocks * q->splits, serial);
+    }
+    for (; few && q->first < q->tiles.strips && !atomic_load(&q->failed); q->first = q->end) {
+        q->end = fb_min(q->tiles.strips, q->first + span);
+        run(all_patches, q, fb_div_up(q->end - q->first, q->block) * parts, serial);
+        run(panels, q, q->panels, serial);
+    }
     fb_free(q->shared, bytes);
     return atomic_load(&q->failed) ? -1 : 0;
 }
