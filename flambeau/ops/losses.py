@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from ..core._core import Tensor
+from .recall import recalled
 from .reduce import mean, sum
 from .softmax import check_reduction, legacy_reduction
 from .table import TABLE
@@ -114,6 +115,7 @@ def binary_cross_entropy_with_logits(
     return reduced("binary_cross_entropy_with_logits", values, legacy_reduction(size_average, reduce, reduction))
 
 
+@recalled
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False) -> Tensor:
     """y (log y - x) for log-probabilities x; "batchmean" divides the sum by the batch size.
 

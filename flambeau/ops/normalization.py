@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..core import _core
 from ..core._core import DTYPES, Tensor, trailing
 from .primitive import primitive
+from .recall import recalled
 from .reduce import mean, sum
 from .rows import apply, column_sum, columns, program, row_sum
 from .table import TABLE
@@ -334,6 +335,7 @@ def batch_norm_op(ctx, x, weight, bias, given_mean, given_var, eps):
     return y, centre, variance
 
 
+@recalled
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -382,6 +384,7 @@ def batch_norm(
     return y
 
 
+@recalled
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core import _core
-from ..core._core import RowProgram
+from ..core._core import RowProgram, Step
 from ..ir import expr as E
 from ..ir.expr import Expr, cast, node, postorder, var
 from .primitive import primitive
 from .table import TABLE
 from .typed import computation
+
+GRAIN = 32768  # elements handed to a thread at a time, as in core/op.pxi
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,27 @@ def specialised(of: RowProgram, dtypes: Sequence[Any], wanted: Sequence[bool]) -
     first = arguments[0][1]
     whose = [computation(first) if w == "wide" else given[w] or first for _, w in of.outputs]
     return traced(of.name, of.formula, arguments, [d if w else None for d, w in zip(whose, wanted, strict=True)])
+
+
+def planned_rows(
+    of: RowProgram, inputs: Sequence[tuple[int, Any] | int | float | None], outputs: Sequence[int], rows: int, cols: int
+) -> Step | None:
+    """The Step that runs a program over whole rows in a Plan; None where the program needs scratch memory.
+
+    `inputs` are (place among the plan's tensors, dtype), numbers, or None where absent; `outputs` are places.
+    """
+    dtypes = tuple(x[1] if isinstance(x, tuple) else None if x is None else type(x) for x in inputs)
+    wanted = (True,) * len(outputs)
+    address, partial, _, scratch, *_ = _core.hooks["row_miss"](of, dtypes, wanted, False)
+    if partial or scratch >= 0:
+        return None
+    given = [x for x in inputs if x is not None]
+    at = [i for i, x in enumerate(given) if isinstance(x, tuple)]
+    tensors = [x[0] for x in given if isinstance(x, tuple)]
+    numbers = tuple(x for x in given if not isinstance(x, tuple))
+    at += range(len(given), len(given) + len(outputs))
+    grain = max(1, GRAIN // max(1, cols))
+    return Step(address, (*tensors, *outputs), (*numbers, rows, cols), rows, grain, rows * cols, at)
 
 
 # ---- what an interpreter sees where a backward rule calls a program

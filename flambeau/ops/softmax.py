@@ -9,17 +9,19 @@ import functools
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor
-from ..ir.expr import Expr, cast
+from ..core._core import DTYPES, Plan, Resolution, Step, Tensor
+from ..ir.expr import Expr, cast, const, load, var
+from ..ir.kernel import REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Reduce, Scalar, Store
 from .arguments import Ints, every, out_of, wrap
 from .basic import to_dtype
-from .primitive import primitive
+from .primitive import generated, planned_primitive, primitive, resolved
 from .recall import recalled
 from .reduce import sum
-from .rows import apply, choose, column_is, different, program, row_max, row_sum, take
+from .rows import apply, choose, column_is, different, planned_rows, program, row_max, row_sum, take
 from .table import TABLE
 
 interpreting = _core.interpreting
+NO_CLASS = -float("inf")  # a weight that says a target is out of range
 FLOAT32, INT64 = DTYPES[8], DTYPES[5]
 where = TABLE["where"]
 
@@ -220,6 +222,74 @@ def nll_last(ctx, x, target, weight, ignore_index):
     return loss, share
 
 
+# ---- the same brought to one number at once
+@generated
+def total_kernel(dtype: str, divide: bool) -> Kernel:
+    """Σ loss, or Σ loss / Σ share, and Σ share."""
+    t, k, rows = var("t"), var("k"), var("rows")
+    names = ("loss_sum", "share_sum")
+    sums, others = [var(n, dtype) for n in names], [var(n + "_other", dtype) for n in names]
+    steps = tuple(a + load(b, dtype, k) for a, b in zip(sums, ("losses", "shares"), strict=True))
+    merged = tuple(a + b for a, b in zip(sums, others, strict=True))
+    start = tuple(Accumulator(a, const(0, dtype)) for a in sums)
+    fold = Reduce(k, const(0, "i64"), rows, start, steps, merged, tuple(others))
+    loss = sums[0] / sums[1] if divide else sums[0]
+    body = fold, Store("loss", t, loss), Store("share", t, sums[1])
+    buffers = Buffer("losses", dtype), Buffer("shares", dtype), Buffer("loss", dtype, "w"), Buffer("share", dtype, "w")
+    return Kernel(
+        "class_total", (*buffers, Scalar("rows")), (For(t, const(0, "i64"), const(1, "i64"), body, parallel=True),)
+    )
+
+
+def total_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
+    x, target, total, shares, *logs = ctx.saved
+    divide, rest = ctx.note
+    g = g / total.detach() if divide else g
+    if _core.is_grad_enabled():
+        shares, target = shares.detach().reshape(-1, 1), target.reshape(-1, 1)
+        if logs:
+            dx = cross_entropy_backward(x, g, logsumexp(x, -1, True), shares, target)
+        else:
+            dx = nll_backward(x, g, shares, target)
+    else:
+        g = g.expand(x.shape[:1])
+        dx = CROSS_ENTROPY_BACKWARD(x, g, *logs, shares, target) if logs else NLL_BACKWARD(x, g, shares, target)
+    return dx, *rest
+
+
+@planned_primitive(total_vjp, shortcut=True)
+def class_total(x, target, weight, name, ignore_index, divide):
+    """The sum or mean of the losses of rows against classes, and the sum of their weights."""
+    rows, classes = x.shape
+    first = 2 if weight is None else 3
+    logs = (first + 4,) if name == "cross_entropy" else ()
+    inputs = ((0, x.dtype), (1, target.dtype), None if weight is None else (2, weight.dtype), ignore_index, classes)
+    places = (first + 2, first + 3, *logs)
+    losses = planned_rows(CROSS_ENTROPY if logs else NLL, inputs, places, rows, classes)
+    total = Step(total_kernel(x.dtype.ir, divide), (first + 2, first + 3, first, first + 1), (rows,), 1, 1, rows)
+    made = [((), x.dtype)] * 2 + [((rows,), x.dtype)] * (2 + len(logs))
+    note = divide, (None,) * (first - 1)
+    return Plan(made, losses, total, keep=2, saves=(0, 1, first + 1, first + 3, *logs), note=note)
+
+
+def checked_total(
+    found: tuple[Tensor, Tensor], x: Tensor, target: Tensor, weight: Any, name: str, ignored: int, _: bool
+):
+    loss, total = found
+    if total.item() == NO_CLASS:
+        raise out_of_range(name, target, ignored, x.shape[1])
+    return loss
+
+
+def at_once(x: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> bool:
+    """Whether a loss of rows against classes is brought to one number by one plan, with the same bits."""
+    return (
+        x.ndim == 2 and 0 < x.shape[0] <= REDUCE_BLOCK and x.shape[1] > 0 and target.dtype is INT64
+        and x.dtype.ir in ("f32", "f64") and (weight is None or weight.dtype is x.dtype)
+        and reduction != "none" and not interpreting()
+    )  # fmt: skip
+
+
 def legacy_reduction(size_average: Any, reduce: Any, reduction: str) -> str:
     """PyTorch's older pair of flags, as the name that replaced them."""
     if size_average is None and reduce is None:
@@ -260,6 +330,7 @@ def out_of_range(name: str, target: Tensor, ignore_index: int, classes: int) -> 
     )
 
 
+@resolved
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -269,7 +340,7 @@ def cross_entropy(
     reduce: Any = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> Tensor:
+) -> Any:
     """loss = -w_y log softmax(x)_y; `mean` divides the sum by Σ w_y. Targets are classes, or probabilities like x.
 
     Shapes: x (C), (N, C) or (N, C, d…); target the same without C, int64; or as x, floating.
@@ -284,6 +355,9 @@ def cross_entropy(
     x = input
     if soft or label_smoothing:
         return soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing, classes)
+    if at_once(x, target, weight, reduction):
+        how = "cross_entropy", ignore_index, reduction == "mean"
+        return Resolution(class_total, x, target, weight, *how, then=checked_total)
     return reduced("cross_entropy", cross_entropy_last, x, target, weight, ignore_index, reduction)
 
 
@@ -332,6 +406,7 @@ def soft_cross_entropy(
     return sum(loss) / sum(share).to(loss.dtype)
 
 
+@resolved
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -340,7 +415,7 @@ def nll_loss(
     ignore_index: int = -100,
     reduce: Any = None,
     reduction: str = "mean",
-) -> Tensor:
+) -> Any:
     """loss = -w_y x_y for log-probabilities x; `mean` divides the sum by Σ w_y.
 
     >>> fb.ops.nll_loss(fb.tensor([[-1.0, -2.0]]), fb.tensor([1]))
@@ -349,6 +424,9 @@ def nll_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     check_reduction("nll_loss", reduction)
     count_classes("nll_loss", input.shape, target.shape, False, None if weight is None else weight.shape)
+    if at_once(input, target, weight, reduction):
+        how = "nll_loss", ignore_index, reduction == "mean"
+        return Resolution(class_total, input, target, weight, *how, then=checked_total)
     return reduced("nll_loss", nll_last, input, target, weight, ignore_index, reduction)
 
 

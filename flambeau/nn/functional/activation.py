@@ -10,9 +10,11 @@ import math
 import flambeau as fb
 from flambeau import Tensor
 from flambeau.ops import prelu_kernel
+from flambeau.ops.recall import recalled
 from flambeau.ops.softmax import softmax
 
 
+@recalled
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a σ(b), a and b the two halves of the input along `dim`.
 
@@ -25,6 +27,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
+@recalled
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object = None) -> Tensor:
     """softmax(-x) along `dim`.
 
@@ -34,6 +37,7 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return softmax(-input, dim=dim, dtype=dtype)
 
 
+@recalled
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """max(0, x) + w min(0, x), with one w or one for each channel (dimension 1).
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from flambeau import Tensor
 from flambeau.ops.convolution import conv1d
+from flambeau.ops.recall import recalled
 
 
+@recalled
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_k = x₁ᵀ W_k x₂ + b_k over (…, I), (…, J) and a weight (K, I, J).
 

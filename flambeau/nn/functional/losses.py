@@ -13,8 +13,10 @@ from flambeau import Tensor
 from flambeau.nn.functional.distance import pairwise_distance
 from flambeau.nn.functional.reduction import reduced, resolve
 from flambeau.ops import logsigmoid
+from flambeau.ops.recall import recalled
 
 
+@recalled
 def poisson_nll_loss(
     input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
     size_average: bool | None = None, eps: float = 1e-8, reduce: bool | None = None, reduction: str = "mean",
@@ -64,6 +66,7 @@ def gaussian_nll_loss(
     return reduced(loss, resolve(reduction))
 
 
+@recalled
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -78,6 +81,7 @@ def hinge_embedding_loss(
     return reduced(loss, resolve(reduction, size_average, reduce))
 
 
+@recalled
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -96,6 +100,7 @@ def margin_ranking_loss(
     return reduced(loss, reduction)
 
 
+@recalled
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -119,6 +124,7 @@ def cosine_embedding_loss(
     return reduced(loss, resolve(reduction, size_average, reduce))
 
 
+@recalled
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -130,6 +136,7 @@ def soft_margin_loss(
     return reduced(fb.log1p(fb.exp(-target * input)), resolve(reduction, size_average, reduce))
 
 
+@recalled
 def multi_margin_loss(
     input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -154,6 +161,7 @@ def multi_margin_loss(
     return reduced(loss.reshape(target.shape), resolve(reduction, size_average, reduce))
 
 
+@recalled
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -174,6 +182,7 @@ def multilabel_margin_loss(
     return reduced(loss.reshape(input.shape[:-1]), resolve(reduction, size_average, reduce))
 
 
+@recalled
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None,
     size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
@@ -189,6 +198,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.sum(-1) / input.shape[-1], resolve(reduction, size_average, reduce))
 
 
+@recalled
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
     swap: bool = False, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",

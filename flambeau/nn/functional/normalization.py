@@ -9,8 +9,10 @@ from flambeau import Tensor
 from flambeau.ops import batch_norm
 from flambeau.ops.padding import pad
 from flambeau.ops.pooling import avg_pool3d
+from flambeau.ops.recall import recalled
 
 
+@recalled
 def instance_norm(
     input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
     weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True,
@@ -39,6 +41,7 @@ def instance_norm(
     return output.reshape(input.shape)
 
 
+@recalled
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha / n Σ x²)^beta, the sum over n neighbouring channels of (N, C, …). Krizhevsky et al., 2012.
 

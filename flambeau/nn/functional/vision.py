@@ -17,10 +17,12 @@ from flambeau.ops.adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adap
 from flambeau.ops.arguments import Size, ntuple
 from flambeau.ops.padding import pad
 from flambeau.ops.primitive import resolved
+from flambeau.ops.recall import recalled
 from flambeau.ops.resampling import resampling_map
 from flambeau.ops.separable import separable
 
 
+@recalled
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(…, C r², H, W) → (…, C, H r, W r). Shi et al., 2016.
 
@@ -40,6 +42,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return x.permute(*range(n + 1), n + 3, n + 1, n + 4, n + 2).reshape(*lead, -1, height * r, width * r)
 
 
+@recalled
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(…, C, H r, W r) → (…, C r², H, W).
 
@@ -55,6 +58,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return x.permute(*range(n + 1), n + 2, n + 4, n + 1, n + 3).reshape(*lead, -1, height // r, width // r)
 
 
+@recalled
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """(N, C, …) with the channels of `groups` groups interleaved. Zhang et al., ShuffleNet, 2018.
 
@@ -83,6 +87,7 @@ def _patch_index(sizes: Sequence[int], kernel: Sequence[int], dilation: Sequence
     return at.reshape(rows.shape[0] * cols.shape[0], -1)
 
 
+@recalled
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
     """All patches as columns: (N, C, H, W) → (N, C Kₕ K_w, L).
 
@@ -102,6 +107,7 @@ def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size =
     return columns.reshape(x.shape[0], -1, at.shape[1])
 
 
+@recalled
 def fold(
     input: Tensor, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Tensor:
@@ -233,6 +239,7 @@ def upsample_bilinear(
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 
+@recalled
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Sampling positions for `grid_sample` from affine maps: (N, 2, 3) → (N, H, W, 2), (N, 3, 4) → (N, D, H, W, 3).
 

@@ -11,8 +11,8 @@ from typing import Any
 from flambeau import Tensor
 from flambeau.nn import functional as F
 from flambeau.nn.functional.fractional import Ratio
-from flambeau.ops.adaptive import AdaptiveSize
 from flambeau.nn.modules.module import Module
+from flambeau.ops.adaptive import AdaptiveSize
 from flambeau.ops.arguments import Size, ntuple
 
 
