@@ -191,6 +191,17 @@ cdef int note_step(Plan plan, Step step, const int64_t *slots, PyObject **ts, in
     return note(<fb_kernel> step.address, slots, step.nslots, mine, places, n, outputs, step.extent, step.grain, step.work)
 
 
+cdef int note_placed(uint64_t address, const int64_t *slots, int nslots, list read, list made, int64_t extent, int64_t grain, int64_t work) except -1:
+    """A launch whose tensors, those it reads and those it makes, come with the slots that their addresses are in."""
+    cdef PyObject *ts[64]
+    cdef int[64] places
+    cdef int i = 0
+    for t, slot in read + made:
+        ts[i], places[i] = <PyObject *> t, slot
+        i += 1
+    return note(<fb_kernel> address, slots, nslots, ts, places, i, <int> len(read), extent, grain, work)
+
+
 cdef int note_guard(Tensor t, int64_t low, int64_t high) except -1:
     """Later calls may go on only where t's integers, too, are within [low, high)."""
     cdef int64_t[4] slots

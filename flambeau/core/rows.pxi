@@ -73,7 +73,9 @@ cdef class RowProgram:
         cdef uint64_t key = 0, wants = 0
         cdef int i, slot = 0
         cdef RowKernels e
-        cdef list keep = None, outs
+        cdef list keep = None, outs, read = None, made = None
+        if fb_watched:
+            read, made = [], []
         if PyTuple_GET_SIZE(values) != self.nin:
             raise TypeError(f"{self.name}: takes {self.nin} arguments, got {len(values)}")
         if fb_interpreters:
@@ -104,6 +106,8 @@ cdef class RowProgram:
                         f"{self.name}: {self.inputs[i][0]} has {have} elements, expected {want} beside {rows} rows of {cols}"
                     )
                 args[slot] = <int64_t> t.ptr
+                if read is not None:
+                    read.append((t, slot))
                 slot += 1
                 key = key << 6 | t.code
             elif value is None:
@@ -138,7 +142,7 @@ cdef class RowProgram:
                     t = empty(e.codes[i], 1, size)
                 outs[i] = t
         if e.by_row:
-            i = self.place_outputs(outs, args, slot, False)
+            i = self.place_outputs(outs, args, slot, False, made)
             args[i], args[i + 1] = rows, cols
             i += 2
             if channels:
@@ -150,26 +154,33 @@ cdef class RowProgram:
                 size[0] = (rows + have - 1) // have * cols
                 t = empty(e.scratch, 1, size)
                 args[i], args[i + 1] = <int64_t> t.ptr, have
+                if made is not None:
+                    made.append((t, i))
+                i += 2
             if rows:
+                if made is not None:
+                    note_placed(e.by_row, args, i, read, made, rows, have, rows * cols)
                 run_kernel(e.by_row, args, rows, have, rows * cols)
         if e.partial:
-            self.sum_columns(e, outs, args, slot, rows, cols, channels)
+            self.sum_columns(e, outs, args, slot, rows, cols, channels, read)
         return outs[0] if self.nout == 1 else tuple(outs)
 
-    cdef int place_outputs(self, list outs, int64_t *args, int slot, bint column) except -1:
+    cdef int place_outputs(self, list outs, int64_t *args, int slot, bint column, list made) except -1:
         cdef int i
         for i in range(self.nout):
             if outs[i] is not None and (self.out_extents[i] == COL) == column:
                 args[slot] = <int64_t> (<Tensor> outs[i]).ptr
+                if made is not None:
+                    made.append((outs[i], slot))
                 slot += 1
         return slot
 
-    cdef int sum_columns(self, RowKernels e, list outs, int64_t *args, int slot, int64_t rows, int64_t cols, int64_t channels) except -1:
+    cdef int sum_columns(self, RowKernels e, list outs, int64_t *args, int slot, int64_t rows, int64_t cols, int64_t channels, list read) except -1:
         """Sums over rows: block by block, then over the blocks."""
         cdef int64_t blocks = (rows + REDUCE_BLOCK - 1) // REDUCE_BLOCK, chunks
         cdef int64_t[2] size
         cdef int64_t[16] finals
-        cdef list parts = []
+        cdef list parts = [], made = None if read is None else []
         cdef int i, n = 0
         cdef Tensor t
         chunks = (cols + PAGE - 1) // PAGE if blocks * cols >= 4 * PAGE else (cols + COLUMNS - 1) // COLUMNS
@@ -182,9 +193,14 @@ cdef class RowProgram:
                 slot += 1
                 n += 1
         args[slot], args[slot + 1], args[slot + 2], args[slot + 3] = rows, cols, chunks, channels
+        if made is not None:
+            sums = [(t, i) for i, t in enumerate(parts)]
+            note_placed(e.partial, args, slot + 4, read, [(t, slot - n + i) for t, i in sums], blocks * chunks, 1, rows * cols)
         run_kernel(e.partial, args, blocks * chunks, 1, rows * cols)
-        n = self.place_outputs(outs, finals, n, True)
+        n = self.place_outputs(outs, finals, n, True, made)
         finals[n], finals[n + 1], finals[n + 2] = blocks, cols, chunks
+        if made is not None:
+            note_placed(e.last, finals, n + 3, sums, made, chunks, 1, blocks * cols)
         return run_kernel(e.last, finals, chunks, 1, blocks * cols)
 
     cdef RowKernels miss(self, tuple values, uint64_t key, uint64_t wants):
