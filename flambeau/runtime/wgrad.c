@@ -3,8 +3,8 @@
  * K is all output positions of all images, cut into blocks of FB_KC as ever. A task computes the sums of some of the
  * columns (c, t), block by block: it packs the rows of y, stages the rows of x and transposes them into panels. Where
  * columns are too few for all threads, several blocks are computed at a time, each into a part of its own, and the parts
- * are added in order: the result is the same however many that are. Where groups have one channel on both sides: slide.c. Read convolve.c
- * first. */
+ * are added in order: the result is the same however many that are. Where groups have one channel on both sides:
+ * slide.c. Read convolve.c first. */
 #include "convolve.h"
 
 enum {
