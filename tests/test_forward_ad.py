@@ -778,6 +778,15 @@ CASES = {
     "pooling": (
         lambda x: (F.max_pool2d(x, 2), F.avg_pool2d(x, 2, padding=1), F.adaptive_avg_pool2d(x, 3)), (1, 2, 4, 4),
     ),
+    "wide pooling": (
+        lambda x: (F.max_pool1d(x, 2), F.avg_pool1d(x, 2, padding=1), F.pad(x, (2, 1), "reflect") ** 2), (1, 1, 34),
+    ),
+    "grid_sample": (
+        lambda x, g: tuple(F.grid_sample(x, g.tanh(), mode, padding, False) for mode, padding in (
+            ("bilinear", "zeros"), ("bicubic", "border"), ("bilinear", "reflection"),
+        )),
+        (1, 2, 3, 3), (1, 2, 2, 2),
+    ),
     "unpooling": (lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2) * x, (1, 1, 4, 4)),
     "norm layers": (
         lambda x, w, b: (F.layer_norm(x, (3,), w, b), F.rms_norm(x, (3,), w), F.group_norm(x, 1, w, b)),

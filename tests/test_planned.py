@@ -7,7 +7,9 @@ import pytest
 from flambeau.core._core import Plan, Step
 
 import flambeau as fb
+import flambeau.nn.functional as F
 from flambeau.core import _core
+from flambeau.core.interpreters import Interpreter
 from flambeau.ir.expr import cast, const, load, var
 from flambeau.ir.kernel import Buffer, For, Kernel, Scalar, Store
 from flambeau.ops.primitive import generated, planned
@@ -121,3 +123,80 @@ def test_whether_indices_are_surely_within():
     assert not _core.surely_within(fb.tensor([-1, 3]), 0, 5)
     assert _core.surely_within(fb.zeros(0, dtype=fb.int64), 0, 0)
     assert not _core.surely_within(fb.zeros(10**5, dtype=fb.int64), 0, 1)
+
+
+IMAGES, ROWS, CLASSES = (2, 4, 8, 8), (4, 8), np.array([1, 7, 0, 3])
+SHORT = {
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), IMAGES),
+    "max_pool2d indices": (lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[1], IMAGES),
+    "max_pool3d": (lambda x: F.max_pool3d(x, 2), (2, 4, 4, 4, 4)),
+    "avg_pool3d": (lambda x: F.avg_pool3d(x, 3, 1, 1), (2, 4, 4, 4, 4)),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, 3), IMAGES),
+    "adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, (3, None)), IMAGES),
+    "pad": (lambda x: F.pad(x, (1, 2, 0, 1), value=0.5), IMAGES),
+    "pad reflect": (lambda x: F.pad(x, (1, 2, 3, 1), mode="reflect"), IMAGES),
+    "interpolate": (lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"), IMAGES),
+    "grid_sample": (lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False), IMAGES),
+    "unfold": (lambda x: F.unfold(x, 3, padding=1), IMAGES),
+    "pixel_shuffle": (lambda x: F.pixel_shuffle(x, 2), IMAGES),
+    "group_norm": (lambda x: F.group_norm(x, 2), IMAGES),
+    "instance_norm": (lambda x: F.instance_norm(x), IMAGES),
+    "cosine_similarity": (lambda x: F.cosine_similarity(x, x.flip(0)), ROWS),
+    "attention": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), IMAGES),
+    "nll_loss": (lambda x: F.nll_loss(x, fb.tensor(CLASSES)), ROWS),
+    "cross_entropy": (lambda x: F.cross_entropy(x, fb.tensor(CLASSES), reduction="sum"), ROWS),
+}
+
+
+class Plain(Interpreter):
+    def process(self, call):
+        return call()
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_later_calls_give_what_the_function_gives(name, recorded):
+    """Under an interpreter nothing is remembered; and strides and dtypes are told apart."""
+    function, shape = SHORT[name]
+    for seed, dtype in enumerate([fb.float32] * 4 + [fb.float64] * 3):
+        g = fb.Generator().manual_seed(seed)
+        x = fb.randn(*shape, generator=g, dtype=dtype)
+        x = x.mT.contiguous().mT if seed == 2 else x
+        x.requires_grad_(recorded)
+        found = function(x)
+        with Plain():
+            expected = function(x)
+        assert found.dtype is expected.dtype
+        np.testing.assert_array_equal(found.detach().numpy(), expected.detach().numpy())
+        if recorded and found.requires_grad:
+            weights = fb.randn(*found.shape, generator=g, dtype=dtype)
+            np.testing.assert_array_equal(
+                fb.autograd.grad((found * weights).sum(), x)[0].numpy(),
+                fb.autograd.grad((expected * weights).sum(), x)[0].numpy(),
+            )
+
+
+def test_elements_of_arguments_are_not_remembered():
+    x = fb.arange(4.0).reshape(1, 1, 4)
+    for value in (1.0, 2.0, 3.0):
+        assert F.pad(x, (1, 0), value=fb.tensor(value))[0, 0, 0] == value
+        assert F.interpolate(x, size=(fb.tensor(int(value)),)).shape[2] == value
+    for value in (0.0, -0.0):
+        assert np.signbit(F.pad(x, (1, 0), value=value).numpy()[0, 0, 0]) == np.signbit(value)
+
+
+def test_a_class_out_of_range_is_an_error_each_time():
+    for loss in (F.nll_loss, F.cross_entropy):
+        for bad in (8, -1, 8):
+            assert loss(fb.zeros(4, 8), fb.tensor(CLASSES)) is not None
+            with pytest.raises(IndexError, match=f"target {bad} is out of bounds for 8 classes"):
+                loss(fb.zeros(4, 8), fb.tensor([0, 1, bad, 2]))
+
+
+def test_a_resolved_function_binds_as_python_does():
+    x = fb.randn(1, 1, 4, 4)
+    for _ in range(2):
+        assert F.max_pool2d(x, stride=1, kernel_size=[2, 2]).shape == (1, 1, 3, 3)
+        for args, kwargs in (((x,), {}), ((x, 2), {"kernel": 2}), ((x, 2), {"kernel_size": 2}), ((x, *range(9)), {})):
+            with pytest.raises(TypeError, match="max_pool2d"):
+                F.max_pool2d(*args, **kwargs)
