@@ -248,6 +248,16 @@ def test_neither_threads_nor_batch_nor_layout_show():
     same(through(many, w, np.concatenate([gy] * 9), bias)[0][-7:], alone[0])
 
 
+def test_spans_do_not_show():
+    """Windows of more than 8 MB, then tiles go by spans; gradients' spans are shorter."""
+    x, w, gy = operands(17, 380, 380, (7, 9))
+    y, gx, _ = filtered(x, w, gy)
+    for image in (0, 16):
+        one, back, _ = filtered(x[image : image + 1], w, gy[image : image + 1])
+        same(y[image : image + 1], one)
+        same(gx[image : image + 1], back)
+
+
 def test_bias_comes_last():
     x, w, gy = operands(2, 32, 40, (9, 12))
     bias = numbers(80, seed=9)
