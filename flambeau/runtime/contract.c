@@ -168,6 +168,17 @@ static void pack_panel(const job *j, const char *b, int64_t k0, int64_t col, int
     j->plan->pack(&t);
 }
 
+/* Asks for one of `parts` equal parts of what will be packed next. */
+static void fetch(const job *j, const char *b, int64_t k0, int64_t col, int64_t part, int64_t parts) {
+    const fb_matmul_problem *p = &j->p;
+    int64_t size = j->plan->operand_size, group = j->how->group, n = fb_min(j->nr, p->n - col);
+    int64_t k = fb_min(FB_KC * group, p->k - k0 * group), across = p->b_k == 1;
+    int64_t rows = across ? n : k, length = (across ? k : n) * size, row = (across ? p->b_n : p->b_k) * size;
+    const char *from = b_at(j, b, k0, col);
+    for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; r++)
+        for (int64_t x = 0; x < length; x += 64) __builtin_prefetch(from + r * row + x, 0, 2);
+}
+
 /* Bytes of a block of a copied beforehand. */
 static int64_t copy_bytes(const job *j) {
     return (j->across ? FB_KC : j->p.m) * j->a_pitch * j->plan->sum_size;
@@ -293,8 +304,16 @@ static void chunk(const job *j, int64_t task, int64_t i0, int64_t rows, char *sc
                 c_row = p->n;
                 out = fb_at(j->part, ((split * p->batch[0] * p->batch[1] + b) * p->m + i0) * p->n + col, size);
             }
-            fb_tile t = {a_block, b_block, out, a_off, b_off, a_row, c_row, rows, n, kc, k0 > first};
-            plan->micro(&t);
+            /* A panel packed here is next read from memory: it is on its way while this one is multiplied. */
+            int64_t next_col = col + j->nr < j1 ? col + j->nr : j0, next_k = next_col > col ? k0 : k0 + kc;
+            int ahead = j->b_pitch && !j->packed && how->parts == 1 && next_k < last;
+            int64_t step = ahead ? CHUNK_STEP : rows;
+            for (int64_t i = 0; i < rows; i += step) {
+                fb_tile t = {fb_at(a_block, i * a_row, size), b_block, fb_at(out, i * c_row, size), a_off, b_off, a_row,
+                             c_row, fb_min(step, rows - i), n, kc, k0 > first};
+                plan->micro(&t);
+                if (ahead) fetch(j, bs, next_k, next_col, i / step, fb_div_up(rows, step));
+            }
             if (plan->finish && !j->part && k0 + kc == last) {
                 int64_t args[] = {fb_slot(out), fb_slot(fb_at(c, col, to)), fb_slot(fb_at(bias, col * p->bias_n, to)),
                                   c_row, p->c_m, p->bias_m, n, rows, p->scale[0], p->scale[1]};
