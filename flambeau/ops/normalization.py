@@ -322,20 +322,49 @@ def batch_norm_vjp(ctx: Any, g: Tensor, *_: Any) -> tuple:
     return tuple(out) if training else (*out, None, None)
 
 
+@recalled
+def by_own_statistics(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
+    """y, mean and biased variance, and 1 / √(variance + eps), alone and times the weight."""
+    centre, variance = batch_statistics(x, channels_of(x.shape))
+    y, rstd, a = by_given_statistics(x, weight, bias, centre, variance, eps)
+    return y, centre, variance, rstd, a
+
+
+@recalled
+def by_given_statistics(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, centre: Tensor, variance: Tensor, eps: float
+) -> tuple[Tensor, ...]:
+    m = channels_of(x.shape)
+    rstd, a, b = AFFINE(variance, centre, weight, bias, eps)
+    return m.programs.scaled(x, a, b, cols=m.cols), rstd, a
+
+
+@recalled
+def move_statistics(
+    running_mean: Tensor | None, running_var: Tensor | None, centre: Tensor, variance: Tensor, unbias: float,
+    momentum: float,
+) -> None:  # fmt: skip
+    """Moves running statistics towards a batch's; off the tape."""
+    if running_mean is not None:
+        running_mean.lerp_(centre, momentum)
+    if running_var is not None:
+        running_var.lerp_(variance * unbias, momentum)
+
+
 @primitive(batch_norm_vjp, name="batch_norm_channels")
 def batch_norm_op(ctx, x, weight, bias, given_mean, given_var, eps):
     """Normalises channels by their own statistics, or by given ones; returns y, mean and biased variance."""
-    m = channels_of(x.shape)
-    training = given_mean is None
-    centre, variance = batch_statistics(x, m) if training else (given_mean, given_var)
-    rstd, a, b = AFFINE(variance, centre, weight, bias, float(eps))
-    y = m.programs.scaled(x, a, b, cols=m.cols)
+    m, training = channels_of(x.shape), given_mean is None
+    if training:
+        y, centre, variance, rstd, a = by_own_statistics(x, weight, bias, float(eps))
+    else:
+        centre, variance = given_mean, given_var
+        y, rstd, a = by_given_statistics(x, weight, bias, centre, variance, float(eps))
     ctx.how = m, training, bias is not None, eps
     ctx.save(x, weight, centre, rstd, a)
     return y, centre, variance
 
 
-@recalled
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -375,10 +404,8 @@ def batch_norm(
     y, centre, variance = batch_norm_op(input, weight, bias, None, None, eps)
     before = _core.swap_grad_enabled(False)
     try:
-        if running_mean is not None:
-            running_mean.lerp_(centre, momentum)
-        if running_var is not None:
-            running_var.lerp_(variance * (count / (count - 1)), momentum)
+        if running_mean is not None or running_var is not None:
+            move_statistics(running_mean, running_var, centre, variance, count / (count - 1), momentum)
     finally:
         _core.swap_grad_enabled(before)
     return y

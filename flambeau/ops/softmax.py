@@ -92,6 +92,7 @@ def along(function: Any, x: Tensor, dim: int | None, dtype: Any, name: str) -> T
     return function(x.transpose(dim, -1)).transpose(dim, -1) if n else function(x.reshape(1)).reshape(())
 
 
+@recalled
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """y_i = exp(x_i) / Σ_j exp(x_j) along `dim`.
 
@@ -101,6 +102,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return along(softmax_last, input, dim, dtype, "softmax")
 
 
+@recalled
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """y_i = x_i - log Σ_j exp(x_j) along `dim`.
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import flambeau as fb
 from flambeau import Tensor
+from flambeau.core._core import surely_within
 from flambeau.ops.arguments import every
 from flambeau.ops.gather import embedding as _embedding
+from flambeau.ops.recall import recalled
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -26,13 +28,19 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
     else:
         found = every(tensor)
-        if found.min() < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        highest = int(found.max())
-        if num_classes == -1:
-            num_classes = highest + 1
-        elif highest >= num_classes:
-            raise RuntimeError(f"Class values must be smaller than num_classes, got {highest} and {num_classes}.")
+        if not surely_within(found, 0, num_classes):
+            if found.min() < 0:
+                raise RuntimeError("Class values must be non-negative.")
+            highest = int(found.max())
+            if num_classes == -1:
+                num_classes = highest + 1
+            elif highest >= num_classes:
+                raise RuntimeError(f"Class values must be smaller than num_classes, got {highest} and {num_classes}.")
+    return _codes(tensor, num_classes)
+
+
+@recalled
+def _codes(tensor: Tensor, num_classes: int) -> Tensor:
     return (tensor.unsqueeze(-1) == fb.arange(num_classes, device=tensor.device)).long()
 
 

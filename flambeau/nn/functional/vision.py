@@ -239,7 +239,6 @@ def upsample_bilinear(
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 
-@recalled
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Sampling positions for `grid_sample` from affine maps: (N, 2, 3) → (N, H, W, 2), (N, 3, 4) → (N, D, H, W, 3).
 
@@ -248,10 +247,16 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
               [ 1.5000,  0.0000]]]])
     """
     sizes = tuple(size[2:])
+    points = _points(sizes, bool(align_corners), theta.dtype)
+    return (points @ theta.mT).reshape(theta.shape[0], *sizes, len(sizes))
+
+
+@recalled
+def _points(sizes: tuple[int, ...], align_corners: bool, dtype: Any) -> Tensor:
+    """The positions of all elements from -1 to 1, the last dimension's first, and a 1 after them: (elements, n + 1)."""
     axes = []
     for n in sizes:
-        axis = fb.arange(n, dtype=theta.dtype, device=theta.device)
+        axis = fb.arange(n, dtype=dtype)
         axes.append(2 * axis / max(n - 1, 1) - (n > 1) if align_corners else (2 * axis + 1) / n - 1)
     grids = fb.meshgrid(*axes, indexing="ij")
-    points = fb.stack([*reversed(grids), fb.ones_like(grids[0])], -1)
-    return (points.reshape(-1, len(sizes) + 1) @ theta.mT).reshape(theta.shape[0], *sizes, len(sizes))
+    return fb.stack([*reversed(grids), fb.ones_like(grids[0])], -1).reshape(-1, len(sizes) + 1)
