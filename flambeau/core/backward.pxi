@@ -200,6 +200,11 @@ cdef object run_node(Node n, tuple grads):
     return hooks["part_vjp"](g, n.info[0], n.info[1])
 
 
+def current_run():
+    """Tells the engine's runs apart, for a backward rule that leaves something for a later node of the same run."""
+    return RUNNING
+
+
 def run_inner(Node n, grads):
     """The gradients of a node's inputs, by hand (CopySlices runs the node that wrote the view)."""
     found = run_node(n, tuple(grads))
@@ -242,7 +247,7 @@ cdef set nodes_towards(list roots, set targets):
 
 def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, inputs=None):
     """Sends `grads` back from `tensors`: into the leaves' .grad, or with `inputs` into a returned list."""
-    global RUN, fb_grad_enabled
+    global RUN, RUNNING, fb_grad_enabled
     cdef Heap heap = Heap()
     cdef uint64_t run
     cdef Node n
@@ -293,6 +298,7 @@ def run_backward(list tensors, list grads, bint keep_graph, bint create_graph, i
                             captured[(id(n), nr)] = gs[nr]
                 if n not in needed:
                     continue
+            RUNNING = run  # said for each node: a backward rule may run the engine itself
             result = run_node(n, gs) if n.meta is None else run_traced(n, gs)
             found = <tuple> result if type(result) is tuple else tuple(result) if type(result) is list else (result,)
             result = None

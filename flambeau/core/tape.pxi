@@ -16,6 +16,7 @@ cdef enum:
 
 cdef uint64_t SEQUENCE = 0
 cdef uint64_t RUN = 0
+cdef uint64_t RUNNING = 0  # the run whose node is at work
 
 
 cdef class Node:
