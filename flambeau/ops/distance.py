@@ -5,9 +5,11 @@ Imports core and neighbours in ops. Read next: `matmul.py`, `reduce.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
+from ..core import _core
 from ..core._core import Tensor, broadcast_shapes, launch, new_empty
 from ..ir.expr import const, eq, fma, idiv, load, maximum, sqrt, var
 from ..ir.expr import where as where_expr
@@ -26,6 +28,8 @@ __all__ = ["cdist", "dist", "pdist", "renorm"]
 
 # From here on the matrix product pays, and its rounding errors are PyTorch's too.
 MANY = 25
+# The pairs of up to so many rows are kept.
+FEW = 64
 
 
 def euclidean_gradients(x: Tensor, y: Tensor, d: Tensor, g: Tensor) -> tuple:
@@ -164,6 +168,18 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     return lengths(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
 
 
+@functools.lru_cache(64)
+def pairs(n: int) -> tuple[Tensor, Tensor]:
+    """All i < j below n, as tensors that any mode may use."""
+    was = _core.swap_inference(False)
+    try:
+        i, j = triu_indices(n, n, 1)
+        return i.contiguous(), j.contiguous()
+    finally:
+        _core.swap_inference(was)
+
+
+@recalled
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances of all pairs of rows i < j. Shape (n, k): (n (n − 1) / 2).
 
@@ -172,7 +188,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """
     if input.ndim != 2:
         raise RuntimeError(f"pdist: takes a matrix, got shape {tuple(input.shape)}")
-    i, j = triu_indices(input.shape[0], input.shape[0], 1)
+    n = input.shape[0]
+    i, j = triu_indices(n, n, 1) if _core.interpreting() or n > FEW else pairs(n)
     return lengths(input[i] - input[j], float(p))
 
 

@@ -12,6 +12,7 @@ from flambeau import Tensor
 from flambeau.ops.adaptive import AdaptiveSize, adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d
 from flambeau.ops.arguments import Size, ntuple
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+from flambeau.ops.recall import recalled
 
 
 def max_pool1d_with_indices(
@@ -146,6 +147,7 @@ def _max_unpool(
     return output.scatter(-1, indices.reshape(*lead, -1), input.reshape(*lead, -1)).reshape(*lead, *sizes)
 
 
+@recalled
 def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
@@ -159,6 +161,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@recalled
 def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
@@ -173,6 +176,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@recalled
 def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
     output_size: Sequence[int] | None = None,
