@@ -1,4 +1,5 @@
-"""Discrete Fourier transforms with torch.fft's names: pocketfft, as SciPy wraps it, with derivatives of any order.
+"""Discrete Fourier transforms with torch.fft's names: pocketfft, as SciPy wraps it, with derivatives of any order;
+short ones are products with tables.
 
 Three primitives carry them all: complex to complex over several dimensions, and over one dimension real to half a
 spectrum and back. Input is cut or padded with zeros by ordinary ops. SciPy is imported when first used. Imports core
@@ -17,11 +18,13 @@ from .core import _core
 from .core._core import DTYPES, Tensor
 from .linalg.lapack import array, as_complex, out_of, tensor
 from .ops.arguments import into_out
+from .ops.fourier import half_transformed, is_short, restored, transformed
 from .ops.matmul import conj
 from .ops.padding import pad
 from .ops.primitive import primitive
 from .ops.ranges import arange
 from .ops.rearrange import roll
+from .ops.recall import recalled
 from .ops.table import TABLE
 
 FLOATING = (DTYPES[8], DTYPES[9], DTYPES[10], DTYPES[11])
@@ -67,9 +70,11 @@ def complex_vjp(ctx: Any, g: Tensor) -> Tensor:
 @primitive(complex_vjp, name="fft_c2c")
 def transform(ctx, x, dims, forward, scale):
     """scale · Σ x e^(∓2πi jk/n) over several dimensions; a real x costs half."""
+    ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
+    if is_short(x, dims):
+        return transformed(x, dims, forward, scale)
     from scipy import fft as library
 
-    ctx.dims, ctx.forward, ctx.scale, ctx.real = dims, forward, scale, not x.is_complex()
     run, norm = (library.fftn, "backward") if forward else (library.ifftn, "forward")
     return tensor(scaled(in_pieces(lambda part: run(part, axes=dims, norm=norm), array(x.contiguous()), dims), scale))
 
@@ -82,9 +87,11 @@ def half_vjp(ctx: Any, g: Tensor) -> Tensor:
 @primitive(half_vjp, name="fft_r2c")
 def half_spectrum(ctx, x, dim, scale):
     """The first n // 2 + 1 elements of the transform of a real x over one dimension; the rest mirrors them."""
+    ctx.dim, ctx.n, ctx.scale = dim, x.shape[dim], scale
+    if is_short(x, (dim,)):
+        return half_transformed(x, dim, scale)
     from scipy import fft as library
 
-    ctx.dim, ctx.n, ctx.scale = dim, x.shape[dim], scale
     return tensor(scaled(in_pieces(lambda part: library.rfft(part, axis=dim), array(x.contiguous()), (dim,)), scale))
 
 
@@ -99,9 +106,11 @@ def from_half_vjp(ctx: Any, g: Tensor) -> Tensor:
 @primitive(from_half_vjp, name="fft_c2r")
 def from_half(ctx, x, dim, n, scale):
     """The real inverse transform of half a spectrum over one dimension."""
+    ctx.dim, ctx.n, ctx.scale = dim, n, scale
+    if is_short(x, (dim,), n) and x.shape[dim] == n // 2 + 1:
+        return restored(x, dim, n, scale)
     from scipy import fft as library
 
-    ctx.dim, ctx.n, ctx.scale = dim, n, scale
     run = functools.partial(library.irfft, n=n, axis=dim, norm="forward")
     return tensor(scaled(in_pieces(run, array(x.contiguous()), (dim,)), scale))
 
@@ -204,6 +213,7 @@ def real_output(name: str, x: Tensor, s: Any, dim: Any, norm: str | None, forwar
     return from_half(conj(x) if forward else x, dims[-1], last, scale)
 
 
+@recalled
 @out_of
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The discrete Fourier transform over one dimension: y_k = Σ_j x_j e^(−2πi jk/n).
@@ -216,6 +226,7 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
     return both_ways("fft", input, n, dim, norm, True)
 
 
+@recalled
 @out_of
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `fft`: x_j = 1/n Σ_k y_k e^(2πi jk/n).
@@ -226,6 +237,7 @@ def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
     return both_ways("ifft", input, n, dim, norm, False)
 
 
+@recalled
 @out_of
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """`fft` of a real input: its first n // 2 + 1 elements, which determine the rest.
@@ -236,6 +248,7 @@ def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
     return real_input("rfft", input, n, dim, norm, True)
 
 
+@recalled
 @out_of
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`, of length n: by default 2 (m − 1) for m elements.
@@ -246,6 +259,7 @@ def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
     return real_output("irfft", input, n, dim, norm, False)
 
 
+@recalled
 @out_of
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """`fft` of a signal that is Hermitian in time, given by its first half: the result is real.
@@ -256,6 +270,7 @@ def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
     return real_output("hfft", input, n, dim, norm, True)
 
 
+@recalled
 @out_of
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`: half of the inverse transform of a real input.
@@ -266,6 +281,7 @@ def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
     return real_input("ihfft", input, n, dim, norm, False)
 
 
+@recalled
 @out_of
 def fftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """`fft` over several dimensions: those in `dim`, or the last len(s), or all.
@@ -277,6 +293,7 @@ def fftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None)
     return both_ways("fftn", input, s, dim, norm, True)
 
 
+@recalled
 @out_of
 def ifftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The inverse of `fftn`.
@@ -288,6 +305,7 @@ def ifftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None
     return both_ways("ifftn", input, s, dim, norm, False)
 
 
+@recalled
 @out_of
 def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """`fftn` of a real input, the last dimension cut to n // 2 + 1.
@@ -298,6 +316,7 @@ def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None
     return real_input("rfftn", input, s, dim, norm, True)
 
 
+@recalled
 @out_of
 def irfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The inverse of `rfftn`.
@@ -328,6 +347,7 @@ def ihfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = Non
     return real_input("ihfftn", input, s, dim, norm, False)
 
 
+@recalled
 @out_of
 def fft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`fftn` over the last two dimensions.
@@ -339,6 +359,7 @@ def fft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = N
     return both_ways("fft2", input, s, dim, norm, True)
 
 
+@recalled
 @out_of
 def ifft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`ifftn` over the last two dimensions.
@@ -350,6 +371,7 @@ def ifft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = 
     return both_ways("ifft2", input, s, dim, norm, False)
 
 
+@recalled
 @out_of
 def rfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`rfftn` over the last two dimensions.
@@ -360,6 +382,7 @@ def rfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = 
     return real_input("rfft2", input, s, dim, norm, True)
 
 
+@recalled
 @out_of
 def irfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
     """`irfftn` over the last two dimensions.

@@ -144,7 +144,7 @@ def test_small_calls_are_recalled():
     assert calls_of(fb.quantile, x, 0.5)
     assert calls_of(fb.sort, x, dim=1, descending=True)
     assert not calls_of(fb.roll, fb.randn(400, 400), 1, 0)
-    assert not calls_of(fb.roll, x.clone().requires_grad_(), 1, 0)
+    assert calls_of(fb.roll, x.clone().requires_grad_(), 1, 0)
 
 
 def test_what_differs_is_not_confused():
@@ -158,7 +158,9 @@ def test_what_differs_is_not_confused():
         assert x.t().roll(1, 0).tolist() == [[2, 5], [0, 3], [1, 4]]
         assert fb.full((2,), 1).dtype is fb.int64 and fb.full((2,), 1.0).dtype is fb.float32
         assert fb.full((2,), True).dtype is fb.bool
-        assert fb.full((1,), -0.0).tolist()[0].hex() == "-0x0.0p+0" and fb.full((1,), 0.0).tolist()[0].hex() == "0x0.0p+0"
+        assert (
+            fb.full((1,), -0.0).tolist()[0].hex() == "-0x0.0p+0" and fb.full((1,), 0.0).tolist()[0].hex() == "0x0.0p+0"
+        )
 
 
 def test_default_dtype_decides():
@@ -297,3 +299,89 @@ def test_it_is_a_function_to_python():
     assert pickle.loads(pickle.dumps(fb.roll)) is fb.roll
     assert copy.deepcopy(fb.roll) is fb.roll
     assert isinstance(fb.roll, _core.Recalled)
+
+
+# Calls whose tape is made again: what they return, and how it goes backward, of a leaf and of what is made of one.
+TAPED = {
+    name: CALLS[name]
+    for name in (
+        "cdist", "cholesky", "cumprod", "cumsum", "det", "diag", "diff", "eigh", "flip", "hstack", "index_add",
+        "index_copy", "index_fill", "inv", "kron", "kthvalue", "logcumsumexp", "logsumexp", "median", "median_dim",
+        "norm", "norm_3", "outer", "qr", "quantile", "repeat", "repeat_interleave", "roll", "rot90", "scatter",
+        "scatter_add", "slogdet", "solve", "sort", "std", "svdvals", "tile", "topk", "trace", "tril", "var",
+        "vector_norm", "vstack",
+    )
+} | {
+    "chunk": lambda x: x.chunk(2, 1),
+    "einsum": lambda x: fb.einsum("ij,kj->ik", x, x),
+    "gather": lambda x: x.gather(1, PLACES),
+    "indexed": lambda x: x[ROWS, ROWS],
+    "linear": lambda x: fb.nn.functional.linear(x, x[:3], x[:3, 0]),
+    "matmul": lambda x: fb.matmul(x, x.t()),
+    "max": lambda x: fb.max(x, 1),
+    "rows": lambda x: x[:, ROWS],
+    "softmax": lambda x: x.softmax(0),
+    "split": lambda x: x.split([1, 3]),
+    "take": lambda x: x.take(PLACES),
+    "unbind": lambda x: x.unbind(),
+}  # fmt: skip
+
+
+def floats(result):
+    return [p for p in parts(result) if p.is_floating_point()]
+
+
+def gradients(call, x, weights, leaf):
+    """The results and first and second derivatives of a weighted sum of their squares, along a fixed direction."""
+    x = x.detach().requires_grad_()
+    outs = floats(call(x if leaf else x * 1.0))
+    total = sum((w * p * p).sum() for w, p in zip(weights, outs, strict=False))
+    (first,) = fb.autograd.grad(total, x, create_graph=True)
+    found = [p.detach() for p in outs] + [first.detach()]
+    if first.requires_grad:
+        found += fb.autograd.grad((first * fb.linspace(-1, 1, first.numel()).view(first.shape)).sum(), x)
+    return tuple(found)
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+@pytest.mark.parametrize("name", TAPED)
+def test_tape_of_recalled_calls(name, leaf):
+    fb.manual_seed(1)
+    weights = [1.5, -0.5, 2.0, 3.0] * 4
+    for x in [fb.randn(4, 8) for _ in range(5)]:
+        y = gradients(TAPED[name], x, weights, leaf)
+        with fb.autograd.set_detect_anomaly(True):
+            same(y, gradients(TAPED[name], x, weights, leaf))
+
+
+def test_small_recorded_calls_are_recalled():
+    x = fb.randn(4, 8, requires_grad=True)
+    assert calls_of(fb.gather, x, 1, PLACES) and calls_of(fb.sort, x) and calls_of(fb.std, x, 1)
+    y = fb.gather(x, 1, PLACES)
+    assert y.grad_fn.name() == "PickBackward0" and y.grad_fn.next_functions[0][0].variable is x
+
+
+def test_saved_tensors_are_watched_in_recalled_calls():
+    for _ in range(4):
+        x = fb.randn(4, 8)
+        w = fb.randn(8, 8, requires_grad=True)
+        y = fb.matmul(x, w)
+        x.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an in-place"):
+            y.sum().backward()
+
+
+def test_views_of_recalled_calls_share_memory():
+    for _ in range(4):
+        x = fb.zeros(4, 2)
+        first, second = x.chunk(2)
+        second.add_(1)
+        assert x.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]] and first._base is x
+        leaf = fb.zeros(4, requires_grad=True)
+        whole = leaf * 1
+        whole.split(2)[1].mul_(3)
+        whole.sum().backward()
+        assert leaf.grad.tolist() == [1, 1, 3, 3]
+        with fb.no_grad():
+            part = leaf.unbind()[0]
+        assert not part.requires_grad

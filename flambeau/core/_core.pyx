@@ -22,7 +22,9 @@ One extension in several rooms, each included below:
     reduce.pxi     reductions: layout, blocks, launch
     rows.pxi       formulas over the rows and columns of a matrix
     planned.pxi    kernels whose launches are remembered by what decides them
+    watching.pxi   a function's launches noted
     recall.pxi     functions whose launches are remembered
+    retape.pxi     nodes of the tape that are remembered with them
     primitive.pxi  operations written in Python
     interpret.pxi  what an operation becomes while an Interpreter is active
     sparse.pxi     what an operation becomes when an operand is sparse
@@ -76,6 +78,7 @@ cdef extern from *:
     FB_TLS int fb_interpreters = 0;  /* how many Interpreters are active; zero on the warm path */
     FB_TLS int fb_anomaly = 0;
     FB_TLS int fb_saved_hooks = 0;  /* how many pairs of saved-tensor hooks are active */
+    FB_TLS int fb_sourced = 0;  /* whether random numbers come from elsewhere than the default stream */
     FB_TLS int fb_watched = 0;  /* whether launches are noted, see recall.pxi */
     """
     int fb_grad_enabled
@@ -83,6 +86,7 @@ cdef extern from *:
     int fb_interpreters
     int fb_anomaly
     int fb_saved_hooks
+    int fb_sourced
     int fb_watched
 
 include "dtype.pxi"
@@ -104,7 +108,9 @@ include "strided.pxi"
 include "reduce.pxi"
 include "rows.pxi"
 include "planned.pxi"
+include "watching.pxi"
 include "recall.pxi"
+include "retape.pxi"
 include "primitive.pxi"
 include "interpret.pxi"
 include "sparse.pxi"

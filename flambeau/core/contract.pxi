@@ -98,6 +98,28 @@ cdef int64_t slot_of(int code, double value) noexcept:
     return slot
 
 
+cdef int FAILED = 0  # products done again that found no memory to work in
+
+
+cdef void multiply_again(const int64_t *args, int64_t begin, int64_t end) noexcept nogil:
+    """A product as a kernel: its plan, then its problem."""
+    global FAILED
+    if fb_multiply(<const fb_multiplication *> args[0], <const fb_matmul_problem *> (args + 1)):
+        FAILED += 1
+
+
+cdef int note_product(const fb_multiplication *plan, const fb_matmul_problem *p, Tensor a, Tensor b, Tensor bias, Tensor c) except -1:
+    cdef int64_t[64] slots
+    cdef int[4] places
+    cdef PyObject *ts[4]
+    cdef int size = sizeof(fb_matmul_problem) // sizeof(int64_t)
+    slots[0] = <int64_t> plan
+    memcpy(&slots[1], p, size * sizeof(int64_t))
+    places[0], places[1], places[2], places[3] = 1, 2, 3 if bias is not None else -1, 4
+    ts[0], ts[1], ts[2], ts[3] = <PyObject *> a, <PyObject *> b, <PyObject *> bias, <PyObject *> c
+    return note(multiply_again, slots, 1 + size, ts, places, 4, 3, 1, 1, 0)
+
+
 def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None):
     """a @ b of tensors with at least two dimensions, off the tape; batches broadcast.
 
@@ -200,6 +222,8 @@ def matrix_product(Tensor a, Tensor b, Tensor bias=None, result=None, scale=None
             if bias is not None:
                 p.bias = <char *> p.bias + rest % sizes[d] * cstep[d] * ITEMSIZE[to]
             rest //= sizes[d]
+        if fb_watched:
+            note_product(plan, &p, a, b, bias, c)
         if work < SMALL_WORK:
             status |= fb_multiply(plan, &p)
         else:

@@ -99,7 +99,18 @@ cdef object read_nested(const char *p, int code, int nd, const int64_t *sizes, c
     if nd == 0:
         return read_element(p, code)
     cdef int64_t i, step = strides[0] * ITEMSIZE[code]
-    return [read_nested(p + i * step, code, nd - 1, sizes + 1, strides + 1) for i in range(sizes[0])]
+    cdef list out = PyList_New(sizes[0])
+    cdef object x
+    for i in range(sizes[0]):
+        if nd > 1:
+            x = read_nested(p + i * step, code, nd - 1, sizes + 1, strides + 1)
+        elif code == F32:
+            x = PyFloat_FromDouble((<const float *> (p + i * step))[0])
+        else:
+            x = read_element(p + i * step, code)
+        Py_INCREF(x)
+        PyList_SET_ITEM(out, i, x)
+    return out
 
 
 cdef int write_element(char *p, int code, object x) except -1:

@@ -18,6 +18,7 @@ def zeros_tensor(shape, dtype):
     else:
         xs[0] = <PyObject *> ZERO
         pointwise(COPY, xs, 1, (t,), NO_OUTPUT)
+        t.store.count = 0
     return t
 
 
@@ -166,9 +167,174 @@ def take_along(Tensor x, dim, index):
     return out
 
 
+def fill_plainly(Tensor x, value):
+    """x[...] = a number, off the tape; NotImplemented for what isn't plainly one."""
+    cdef PyObject* xs[1]
+    if x.code == U64 or not (PyFloat_CheckExact(value) or PyLong_CheckExact(value) or isinstance(value, bool)):
+        return NotImplemented
+    xs[0] = <PyObject *> value
+    pointwise(COPY, xs, 1, (x,), NO_OUTPUT)
+    return x
+
+
+def copy_plainly(Tensor x, source, non_blocking=False):
+    """x[...] = a tensor's elements, off the tape; NotImplemented where complex numbers lose their imaginary parts."""
+    cdef PyObject* xs[1]
+    if not isinstance(source, Tensor) or CATEGORY[(<Tensor> source).code] == 3 and CATEGORY[x.code] != 3:
+        return NotImplemented
+    xs[0] = <PyObject *> source
+    pointwise(COPY, xs, 1, (x,), NO_OUTPUT)
+    return x
+
+
+def clone_plainly(Tensor x):
+    """A copy of x in its order of dimensions, off the tape."""
+    return clone_contiguous(x) if x.contig and not x.sparse else NotImplemented
+
+
+def equal_small(Tensor a, Tensor b):
+    """Whether two small tensors of one shape and dtype have the same elements; None for others."""
+    cdef int64_t i
+    if a.code != b.code or CATEGORY[a.code] == 3 or a.code == F16 or a.code == BF16 or not looked_at(a) or not looked_at(b) or not same_shape(a, b):
+        return None
+    if a.code == F32:
+        for i in range(a.count):
+            if (<const float *> a.ptr)[i] != (<const float *> b.ptr)[i]:
+                return False
+        return True
+    if a.code == F64:
+        for i in range(a.count):
+            if (<const double *> a.ptr)[i] != (<const double *> b.ptr)[i]:
+                return False
+        return True
+    return memcmp(a.ptr, b.ptr, a.count * ITEMSIZE[a.code]) == 0
+
+
+cpdef Tensor converted(Tensor x, DType dtype):
+    """x in another dtype, x itself where it has that."""
+    cdef Tensor out
+    cdef PyObject* xs[1]
+    if x.code == dtype.code:
+        return x
+    if fb_interpreters or x.sparse or not x.contig or CATEGORY[x.code] == 3 or (fb_grad_enabled and requires_grad(x)):
+        return hooks["cast"](x, dtype)
+    out = empty(dtype.code, x.ndims, x.dims)
+    xs[0] = <PyObject *> x
+    pointwise(COPY, xs, 1, (out,), NO_OUTPUT)
+    return out
+
+
+cdef Tensor chosen(Tensor x, Tensor index):
+    """x[index] for a small result of whole rows at an int64 index or of elements where a mask is true; else None."""
+    if index.code == I64:
+        return take_rows(x, index) if x.ndims and index.ndims else None
+    return compacted(x, index) if index.code == BOOL else None
+
+
+cdef inline bint looked_at(Tensor x) noexcept:
+    """Whether x's elements are so few, and stand so, that they may be gone through here."""
+    return not (fb_interpreters or fb_watched or x.sparse or not x.contig or x.count > LOOK_LIMIT)
+
+
+def compacted(Tensor x, Tensor mask):
+    """The elements of a small x, recorded by no one, where a mask of its shape is true; None for any other."""
+    cdef int64_t i, total = 0, size = ITEMSIZE[x.code]
+    cdef Tensor out
+    cdef char *target
+    if not looked_at(x) or not looked_at(mask) or mask.code != BOOL or not same_shape(x, mask) or fb_grad_enabled and requires_grad(x):
+        return None
+    for i in range(mask.count):
+        total += mask.ptr[i] != 0
+    out = empty(x.code, 1, &total)
+    target = out.ptr
+    for i in range(mask.count):
+        if mask.ptr[i]:
+            memcpy(target, x.ptr + i * size, size)
+            target += size
+    return out
+
+
+cdef bint is_zero(const char *p, int code) noexcept:
+    if code == F32:
+        return (<const float *> p)[0] == 0
+    if code == F64:
+        return (<const double *> p)[0] == 0
+    if code == F16 or code == BF16:
+        return ((<const uint16_t *> p)[0] & 0x7FFF) == 0
+    if code == C64:
+        return (<const float *> p)[0] == 0 and (<const float *> p)[1] == 0
+    if code == C128:
+        return (<const double *> p)[0] == 0 and (<const double *> p)[1] == 0
+    for i in range(ITEMSIZE[code]):
+        if p[i]:
+            return False
+    return True
+
+
+def nonzero_small(Tensor x, bint flat):
+    """Where the elements of a small x aren't zero: an index in each row or, `flat`, places in order; None for any other."""
+    cdef int64_t[2] sizes
+    cdef int64_t i, rest
+    cdef int64_t *at
+    cdef int d, code = x.code, size = ITEMSIZE[x.code]
+    cdef Tensor out
+    if not looked_at(x):
+        return None
+    sizes[0], sizes[1] = 0, x.ndims
+    for i in range(x.count):
+        sizes[0] += not is_zero(x.ptr + i * size, code)
+    out = empty(I64, 1 if flat else 2, sizes)
+    at = <int64_t *> out.ptr
+    for i in range(x.count):
+        if is_zero(x.ptr + i * size, code):
+            continue
+        if flat:
+            at[0] = i
+            at += 1
+            continue
+        rest = i
+        for d in range(x.ndims - 1, -1, -1):
+            at[d] = rest % x.dims[d]
+            rest //= x.dims[d]
+        at += x.ndims
+    return out
+
+
+def extent_small(Tensor x):
+    """(least, largest) of a small int64 tensor that has elements; None for any other."""
+    cdef const int64_t *at = <const int64_t *> x.ptr
+    cdef int64_t i, least = INT64_MAX, most = -INT64_MAX - 1
+    if x.code != I64 or not x.count or not looked_at(x):
+        return None
+    for i in range(x.count):
+        least = min(least, at[i])
+        most = max(most, at[i])
+    return least, most
+
+
+def counted_small(Tensor x, int64_t least):
+    """How often each number from 0 on, at least `least` of them, is in a small int64 vector; None for any other."""
+    cdef const int64_t *at = <const int64_t *> x.ptr
+    cdef int64_t i, size = least
+    cdef Tensor out
+    if x.code != I64 or x.ndims != 1 or not looked_at(x):
+        return None
+    for i in range(x.count):
+        if at[i] < 0 or at[i] >= MOVE_LIMIT // 8:
+            return None
+        size = max(size, at[i] + 1)
+    if size > MOVE_LIMIT // 8:
+        return None
+    out = empty(I64, 1, &size)
+    memset(out.ptr, 0, size * sizeof(int64_t))
+    for i in range(x.count):
+        (<int64_t *> out.ptr)[at[i]] += 1
+    return out
+
+
 cpdef bint surely_within(Tensor index, int64_t low, int64_t high) except -1:
-    """Whether a small contiguous integer tensor holds numbers in [low, high) only; False also where that wasn't asked."""
-    if fb_interpreters or index.code != I64 and index.code != I32 or not index.contig or index.sparse or index.count > LOOK_LIMIT:
+    """Whether a small contiguous tensor of int64, int32 or bool is within [low, high); False also where that wasn't asked."""
+    if fb_interpreters or index.code != I64 and index.code != I32 and index.code != BOOL or not index.contig or index.sparse or index.count > LOOK_LIMIT:
         return False
     if not integers_within(index.ptr, index.code, index.count, low, high):
         return False

@@ -18,17 +18,20 @@ cdef class Primitive:
     """An operation written in Python: `forward(ctx, *args)` computes, `vjp(ctx, *gradients)` goes backward.
 
     Positional tensor arguments, and tensors in a positional list, are what gradients are returned for, in order.
-    `writes` says that argument 0 is written in place and returned.
+    `writes` says that argument 0 is written in place and returned. `direct`, if there is one, is asked with positional
+    arguments in place of forward where nothing is recorded, and may answer NotImplemented.
     """
     cdef readonly str name
     cdef readonly object forward
     cdef readonly object vjp
     cdef readonly bint writes
+    cdef readonly object direct
     cdef readonly str __doc__
     cdef str node_name
     cdef dict __dict__
 
-    def __init__(self, str name, forward, vjp, bint writes=False, doc=None):
+    def __init__(self, str name, forward, vjp, bint writes=False, doc=None, direct=None):
+        self.direct = direct
         self.name = name
         self.forward = forward
         self.vjp = vjp
@@ -64,10 +67,30 @@ cdef class Primitive:
                 if (<Tensor?> args[0]).unrecorded or (<Tensor> args[0]).store.inference:
                     check_inplace(<Tensor> args[0], self.name, False)
                 (<Tensor> args[0]).store.count += 1
-            return self.forward(UNTAPED, *args, **kwargs) if kwargs else self.forward(UNTAPED, *args)
+            if self.direct is not None and not kwargs and not fb_anomaly:
+                found = PyObject_Call(self.direct, args, NULL)
+                if found is not NotImplemented:
+                    return found
+            return PyObject_Call(self.forward, after(UNTAPED, args), <PyObject *> kwargs if kwargs else NULL)
         if self.writes:
             check_inplace(<Tensor?> args[0], self.name, True)
         return taped_call(new_node(PYTHON, self.node_name), self.forward, self.vjp, args, kwargs, self.writes)
+
+
+cdef extern from "Python.h":
+    object PyObject_Call(object function, object args, PyObject *kwargs)
+
+
+cdef inline tuple after(object first, tuple rest):
+    cdef Py_ssize_t i, n = PyTuple_GET_SIZE(rest)
+    cdef tuple out = PyTuple_New(n + 1)
+    Py_INCREF(first)
+    PyTuple_SET_ITEM(out, 0, first)
+    for i in range(n):
+        x = <object> PyTuple_GET_ITEM(rest, i)
+        Py_INCREF(x)
+        PyTuple_SET_ITEM(out, i + 1, x)
+    return out
 
 
 cdef bint any_requires_grad(tuple args):
@@ -111,7 +134,7 @@ def taped_call(Node node, forward, vjp, tuple args, dict kwargs, bint writes):
     node.vjp = vjp
     fb_grad_enabled = 0
     try:
-        result = forward(node, *args, **kwargs) if kwargs else forward(node, *args)
+        result = PyObject_Call(forward, after(node, args), <PyObject *> kwargs if kwargs else NULL)
     finally:
         fb_grad_enabled = was
     if type(result) is Tensor and not writes:

@@ -115,11 +115,19 @@ cdef Tensor flattened(Tensor self, start_dim, end_dim):
         return self.reshape(1)
     if a == b:
         return self
-    cdef int64_t n = 1
-    for i in range(a, b + 1):
-        n *= self.dims[i]
-    s = self.shape
-    return self.reshape(tuple(s[:a]) + (n,) + tuple(s[b + 1:]))
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int i, nd = self.ndims - (b - a)
+    cdef Tensor src = self
+    memcpy(sizes, self.dims, (a + 1) * sizeof(int64_t))
+    for i in range(a + 1, b + 1):
+        sizes[a] *= self.dims[i]
+    for i in range(b + 1, self.ndims):
+        sizes[i - b + a] = self.dims[i]
+    if not view_strides(src, nd, sizes, strides):
+        src = make_contiguous(self)
+        view_strides(src, nd, sizes, strides)
+    return make_view(src, src.ptr, nd, sizes, strides, VIEW_RESHAPE, None)
 
 
 cdef Tensor narrowed(Tensor self, dim, start, length):

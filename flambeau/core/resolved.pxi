@@ -18,7 +18,7 @@ cdef class PlannedPrimitive(Primitive):
     def __call__(self, *args, **kwargs):
         cdef Given given
         cdef list copies
-        if kwargs or fb_interpreters or (sparse_met and any_sparse(args)):
+        if kwargs or fb_interpreters or fb_anomaly or (sparse_met and any_sparse(args)):
             return Primitive.__call__(self, *args, **kwargs)
         copies = []
         return perform(self, self.planned.find(args, &given, copies), &given, NO_OUTPUT)
@@ -173,7 +173,7 @@ cdef class Resolved:
         cdef Resolution found
         cdef PyObject *tensors[MAXPLANNED]
         cdef int nt = 0
-        if fb_interpreters or given > n or (sparse_met and any_sparse(args)):
+        if fb_interpreters or fb_anomaly or given > n or (sparse_met and any_sparse(args)):
             return self.afresh(args, kwargs)
         bound = args
         j = 0

@@ -759,7 +759,9 @@ cdef class Tensor:
         return format(self.item(), spec) if spec or not self.ndims and type(self) is Tensor else repr(self)
 
     def __getitem__(self, index):
-        cdef Tensor found = basic_index(self, index)
+        cdef Tensor found = chosen(self, <Tensor> index) if type(index) is Tensor else None
+        if found is None:
+            found = basic_index(self, index)
         return hooks["getitem"](self, index) if found is None else found
 
     def __setitem__(self, index, value):

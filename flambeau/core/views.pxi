@@ -100,6 +100,76 @@ def parts_view(Tensor self, int d, list cuts, bint bare):
     return tuple(views)
 
 
+def diagonal(Tensor self, offset, dim1, dim2):
+    """The view of elements with index i in dim1 and i + offset in dim2; it is the last dimension."""
+    cdef int64_t[64] sizes
+    cdef int64_t[64] strides
+    cdef int a = wrap_dim(dim1, self.ndims), b = wrap_dim(dim2, self.ndims), d, nd = 0
+    cdef int64_t at = integer(offset, "diagonal: offset"), rows, cols, n, start = 0
+    if a == b:
+        raise RuntimeError(f"diagonal: two different dimensions are needed, got {dim1} and {dim2}")
+    rows, cols = self.dims[a], self.dims[b]
+    n = max(0, min(rows, cols - at) if at >= 0 else min(rows + at, cols))
+    if n:
+        start = at * self.dims[self.ndims + b] if at >= 0 else -at * self.dims[self.ndims + a]
+    for d in range(self.ndims):
+        if d != a and d != b:
+            sizes[nd], strides[nd] = self.dims[d], self.dims[self.ndims + d]
+            nd += 1
+    sizes[nd], strides[nd] = n, self.dims[self.ndims + a] + self.dims[self.ndims + b]
+    how = ("diagonal", (at, a, b)) if fb_interpreters or (fb_grad_enabled and requires_grad(self)) else None
+    return make_view(self, self.ptr + start * ITEMSIZE[self.code], nd + 1, sizes, strides, VIEW_PART, how)
+
+
+def unfolded(Tensor self, dimension, size, step):
+    """The view of all windows of `size` elements along a dimension, `step` apart; windows are the last dimension."""
+    cdef int64_t[65] sizes
+    cdef int64_t[65] strides
+    cdef int d = wrap_dim(dimension, self.ndims), nd = self.ndims
+    cdef int64_t width = integer(size, "unfold: size"), by = integer(step, "unfold: step")
+    cdef int64_t length = self.dims[d] if nd else 1, stride = self.dims[nd + d] if nd else 1
+    if width < 0 or width > length:
+        raise RuntimeError(f"unfold: a window of {width} doesn't fit dimension {d} of length {length}")
+    if by < 1:
+        raise RuntimeError(f"unfold: step must be positive, got {by}")
+    memcpy(sizes, self.dims, nd * sizeof(int64_t))
+    memcpy(strides, self.dims + nd, nd * sizeof(int64_t))
+    if nd:
+        sizes[d], strides[d] = (length - width) // by + 1, stride * by
+    sizes[nd], strides[nd] = width, stride
+    how = ("unfold", (d, width, by)) if fb_interpreters or (fb_grad_enabled and requires_grad(self)) else None
+    return make_view(self, self.ptr, nd + 1, sizes, strides, VIEW_PART, how)
+
+
+def moved_dims(Tensor self, source, destination):
+    """Dimensions moved to new positions; the others keep their order."""
+    cdef int64_t[64] froms
+    cdef int64_t[64] tos
+    cdef int64_t[64] order
+    cdef int n = parse_shape((source,), froms), m = parse_shape((destination,), tos), i, d, at = 0
+    cdef uint64_t taken = 0, filled = 0
+    cdef bint wrong = n != m
+    for i in range(0 if wrong else n):
+        froms[i], tos[i] = wrap_dim_c(froms[i], self.ndims), wrap_dim_c(tos[i], self.ndims)
+        wrong = wrong or taken >> froms[i] & 1 or filled >> tos[i] & 1
+        taken |= (<uint64_t> 1) << froms[i]
+        filled |= (<uint64_t> 1) << tos[i]
+        order[tos[i]] = froms[i]
+    if wrong:
+        raise RuntimeError(
+            f"movedim: source {source} and destination {destination} must be as many different dimensions"
+        )
+    if self.ndims == 0:
+        return self.permute(())
+    for d in range(self.ndims):
+        if not taken >> d & 1:
+            while filled >> at & 1:
+                at += 1
+            order[at] = d
+            at += 1
+    return permuted(self, order)
+
+
 def turned(Tensor self, dims):
     """self read from its last element in some dimensions: negative strides, for a copy and nothing else; off the tape."""
     cdef int64_t[64] strides

@@ -55,6 +55,11 @@ def every(x: Tensor) -> Tensor:
     return _core.announce(_core.CHECK, x)
 
 
+def holds(condition: Tensor) -> bool:
+    """Whether a boolean tensor is true everywhere; recalled calls (`recall.py`) ask again."""
+    return _core.surely_within(condition, 1, 2) or bool(every(condition).all())
+
+
 def into_out(out: Tensor | None, result: Tensor) -> Tensor:
     """out=: the result is copied into it, or becomes it if it is empty. Raises RuntimeError if it has another shape."""
     if out is None:

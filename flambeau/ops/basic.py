@@ -34,7 +34,7 @@ def laid_out(ctx, x, strides):
     return y
 
 
-@primitive(contiguous_vjp, method=True)
+@primitive(contiguous_vjp, method=True, direct=_core.clone_plainly)
 def clone(ctx, x, *, memory_format=None):
     """A copy with its own memory, in the order of dimensions of x.
 
@@ -96,7 +96,7 @@ def copy_vjp(ctx: Any, g: Tensor) -> tuple:
     return zeros_like_shape(g, ctx.shape, g.dtype), sum_to(to_dtype(g, ctx.dtype), ctx.source_shape, "copy_")
 
 
-@primitive(copy_vjp, name="copy_", method=True, writes=True)
+@primitive(copy_vjp, name="copy_", method=True, writes=True, direct=_core.copy_plainly)
 def copy_(ctx, x, source, non_blocking=False):
     """x[...] = source, broadcast and converted; returns x.
 
@@ -115,7 +115,7 @@ def fill_vjp(ctx: Any, g: Tensor) -> tuple:
     return (own,) if ctx.value_shape is None else (own, g.sum().reshape(ctx.value_shape))
 
 
-@primitive(fill_vjp, name="fill_", method=True, writes=True)
+@primitive(fill_vjp, name="fill_", method=True, writes=True, direct=_core.fill_plainly)
 def fill_(ctx, x, value):
     """Sets every element of x to a number; returns x.
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..core import _core
 from ..core._core import Tensor
 from .arguments import into_out, return_type
+from .recall import recalled
 from .reduce import amax, amin, max_dim, min_dim
 from .table import TABLE
 
@@ -140,13 +141,14 @@ def overload(name: str, whole: Any, along: Any, pair: Any, named: Any) -> Any:
     >>> fb.{name}(fb.tensor([3.0, 3.0]))
     tensor(3.)
     """
-    return function
+    return recalled(function)
 
 
 max = overload("max", amax, max_dim, TABLE["maximum"], max_result)
 min = overload("min", amin, min_dim, TABLE["minimum"], min_result)
 
 
+@recalled
 def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest and the largest element, of everything or along a dimension.
 
@@ -172,6 +174,9 @@ def equal(input: Tensor, other: Tensor) -> bool:
     >>> fb.equal(fb.tensor([1, 2]), fb.tensor([1, 2]))
     True
     """
+    small = _core.equal_small(input, other)
+    if small is not None:
+        return small
     return input.shape == other.shape and bool(TABLE["eq"](input, other).all())
 
 

@@ -61,6 +61,11 @@ def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False, mem
     >>> fb.ones(2).to(fb.int64)
     tensor([1, 1])
     """
+    if len(args) == 1 and memory_format is dtype is device is other is None and not copy:
+        if type(args[0]) is DType:
+            return _core.converted(self, args[0])
+        if args[0] == "cpu":
+            return self
     for a in args:
         if isinstance(a, DType):
             dtype = a
@@ -93,7 +98,7 @@ def type_as(self, other: Tensor) -> Tensor:
     >>> fb.tensor([1, 2]).type_as(fb.ones(1))
     tensor([1., 2.])
     """
-    return self.to(other.dtype)
+    return _core.converted(self, other.dtype)
 
 
 def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
@@ -110,7 +115,8 @@ def cuda(self, device=None, non_blocking=False, memory_format=None) -> Tensor:
 
 def converter(name: str, dtype: DType) -> Any:
     def convert(self, memory_format=None) -> Tensor:
-        return to(self, dtype=dtype, memory_format=memory_format)
+        found = _core.converted(self, dtype)
+        return found if memory_format is None else to(found, memory_format=memory_format)
 
     convert.__doc__ = f"""x converted to {dtype.name}; x itself if it has that dtype.
 

@@ -11,9 +11,11 @@ from operator import index
 
 from ..core import _core
 from ..core._core import Tensor, new_empty
+from .arguments import holds
 from .basic import to_dtype
 from .factories import default, finish
 from .random import EXACT, LARGEST, Generator, bounds, draw, draw_integers, rand, randn
+from .recall import recalled
 from .table import TABLE
 
 
@@ -99,6 +101,7 @@ def filling(name: str) -> Callable[..., Tensor]:
     return method
 
 
+@recalled
 def normal(
     mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None, requires_grad=False
 ) -> Tensor:
@@ -121,6 +124,7 @@ def normal(
     return finish(draw(made, "normal", mean, std, generator), requires_grad, out)
 
 
+@recalled
 def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
     """1 with the probability that each element of input (or p) gives, else 0.
 
@@ -135,7 +139,7 @@ def bernoulli(input, p=None, *, generator=None, out=None) -> Tensor:
                 f"bernoulli: probabilities are floating numbers, got {input.dtype}; use x.float()"
             )
         p = input.detach()
-        fault = None if bool(((p >= 0) & (p <= 1)).all()) else "input has elements that are no probabilities, 0 to 1"
+        fault = None if holds((p >= 0) & (p <= 1)) else "input has elements that are no probabilities, 0 to 1"
     else:
         fault = probability(p)
     if fault is not None:
@@ -177,7 +181,7 @@ def random_(self, *limits: int, generator: Generator | None = None, **named: int
 
 
 for _name in PARAMETERS:
-    setattr(Tensor, f"{_name}_", filling(_name))
+    setattr(Tensor, f"{_name}_", recalled(filling(_name)))
 Tensor.bernoulli_, Tensor.random_, Tensor.bernoulli = bernoulli_, random_, bernoulli
 
 __all__ = ["bernoulli", "normal"]

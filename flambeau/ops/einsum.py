@@ -297,6 +297,7 @@ def check_sizes(labels: tuple[Labels, ...], shapes: tuple[Shape, ...]) -> None:
                 )
 
 
+@recalled
 def einsum(*args: Any) -> Tensor:
     """The sum of products that subscripts describe: letters that the result lacks are summed over.
 

@@ -57,6 +57,8 @@ def empty(
     >>> fb.empty(2, 3).shape
     flambeau.Size([2, 3])
     """
+    if layout is device is memory_format is out is dtype and dtype is None and not requires_grad:
+        return new_empty(sizes("empty", size), _core.get_default_dtype())
     check_place("empty", device, layout)
     return finish(empty_in(sizes("empty", size), default(dtype, out), memory_format), requires_grad, out)
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty
-from .arguments import out_of, wrap
+from .arguments import every, out_of, wrap
 from .basic import storable, to_dtype, zeros_like_shape
 from .indirect import PLANS, Ints, Places, along, as_index, check_range, extent, inserted, write
 from .indirect import read as read_places
 from .picking import pick, put, written, written_
 from .primitive import primitive
+from .ranges import arange
 from .recall import recalled
 from .table import TABLE
 
@@ -53,6 +54,7 @@ def whole_index(name: str, x: Tensor, dim: int, index: Tensor) -> tuple[Places, 
     return places, index if index.ndim else index.reshape(1)
 
 
+@recalled
 @out_of
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, …] = x[index[i, j, …], j, …] for dim = 0, and so on: one element for each of index.
@@ -71,6 +73,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return as_shaped(pick(flat_at_least(input), places=places, indices=(whole,)), index)
 
 
+@recalled
 @out_of
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with x and indices broadcast in the other dimensions; without `dim`, of the flattened tensors.
@@ -208,6 +211,7 @@ def vector_index(name: str, x: Tensor, dim: int, index: Tensor, wraps: bool = Fa
     return dim, index.reshape(-1)
 
 
+@recalled
 @out_of
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The places of dimension `dim` that a vector of indices names. Raises IndexError for any other number.
@@ -315,6 +319,7 @@ def index_fill_(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 
 # ---- places of the flattened tensor
+@recalled
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements of the flattened x at index, in index's shape; negative indices count from the end.
 
@@ -406,25 +411,30 @@ def rows(ctx, weight, *, places, indices, padding, scale, sparse):
     return read_places(weight.detach(), places, (indices,))
 
 
-@recalled
-def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 zeros of shape (…, num_classes) with a 1 at each class; without `num_classes`, the largest class + 1.
 
-    >>> fb.one_hot(fb.tensor([0, 2]), 3)
+    >>> fb.nn.functional.one_hot(fb.tensor([0, 2]), 3)
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    if input.dtype is not INT64:
-        raise RuntimeError(f"one_hot: the classes must be int64, got {input.dtype}; use x.long()")
-    if input.numel() == 0 and num_classes <= 0:
+    if tensor.dtype is not INT64:
+        raise RuntimeError(f"one_hot: the classes must be int64, got {tensor.dtype}; use x.long()")
+    if tensor.numel() == 0 and num_classes <= 0:
         raise RuntimeError("one_hot: an empty tensor doesn't say how many classes there are; give num_classes")
+    return hot(tensor, extent(every(tensor))[1] + 1 if num_classes == -1 else num_classes)
+
+
+@recalled
+def hot(input: Tensor, num_classes: int) -> Tensor:
+    """one_hot of classes below `num_classes`, which is checked."""
     if not _core.surely_within(input, 0, num_classes):
-        low, high = extent(input)
-        num_classes = high + 1 if num_classes == -1 else num_classes
+        low, high = extent(every(input))
         if low < 0 or high >= num_classes:
-            raise RuntimeError(f"one_hot: classes must be in [0, {num_classes}), got {high if low >= 0 else low}")
-    out = zeros_like_shape(input, (*input.shape, num_classes), INT64)
-    return scatter_(out, -1, input.unsqueeze(-1), 1)
+            raise RuntimeError(
+                f"one_hot: Class values: classes must be in [0, {num_classes}), got {high if low >= 0 else low}"
+            )
+    return to_dtype(TABLE["eq"](input.unsqueeze(-1), arange(num_classes)), INT64)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
@@ -437,6 +447,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError(f"bincount: a vector of integers is needed, got {input.dtype} of shape {list(input.shape)}")
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength can't be negative, got {minlength}")
+    small = _core.counted_small(input, minlength) if weights is None else None
+    if small is not None:
+        return small
     index = input.detach() if input.dtype is INT64 else to_dtype(input.detach(), INT64)
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError(

@@ -20,6 +20,7 @@ from .masks import columns, count_true, masked_scatter_, masked_select, true_pla
 from .picking import pick, written, written_
 from .picking import scatter_into_zeros as scatter_into_zeros
 from .ranges import arange
+from .recall import recalled
 from .table import TABLE
 
 BOOL, UINT8, INT32, INT64 = DTYPES[0], DTYPES[1], DTYPES[4], DTYPES[5]
@@ -325,7 +326,7 @@ def add_overlapping(out: Tensor, g: Tensor, part: Tensor) -> None:
     write(flat, inserted(flat.shape, places.shape, (0,), 0), (places,), g, "sum")
 
 
-_core.set_hook("getitem", getitem)
-_core.set_hook("setitem", setitem)
+_core.set_hook("getitem", recalled(getitem))
+_core.set_hook("setitem", recalled(setitem))
 for _function in (index_put, index_put_):
     setattr(Tensor, _function.__name__, _function)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..core import _core
 from ..core._core import DTYPES, Op, Plan, Reduction, Step, Tensor, new_empty, plain_copy, surely_within
 from ..ir import expr as E
 from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, load, minimum, var, where
@@ -117,6 +118,9 @@ def as_index(name: str, index: Any) -> Tensor:
 
 def extent(index: Tensor) -> tuple[int, int]:
     """The smallest and the largest index; 0 and -1 where there are none."""
+    small = _core.extent_small(index)
+    if small is not None:
+        return small
     if index.numel() == 0:
         return 0, -1
     if 0 in index.stride():

@@ -256,6 +256,7 @@ def recorded(x: Tensor, parts: int) -> bool:
     return parts > 1 and is_grad_enabled() and x.requires_grad
 
 
+@recalled
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of each index of a dimension.
 
@@ -276,6 +277,7 @@ def parts(x: Tensor, dim: int, cuts: list[int]) -> tuple[Tensor, ...]:
     return parted(x, dim=dim, sizes=[b - a for a, b in pairwise(cuts)], views=views) if together else views
 
 
+@recalled
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension: of one length, the last perhaps shorter, or of the lengths given.
 
@@ -300,6 +302,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     return parts(input, dim, [*accumulate(sizes, initial=0)])
 
 
+@recalled
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` consecutive parts of a dimension, all but the last of one length.
 
@@ -312,6 +315,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks), dim) if n else split(input, [0] * chunks, dim)
 
 
+@recalled
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of parts of a dimension, as equal as they can be, or cut at the indices given.
 

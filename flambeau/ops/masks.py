@@ -133,6 +133,9 @@ def as_mask(name: str, mask: Any) -> Tensor:
 def true_places(ctx, mask):
     """The positions of a mask's true elements in its flattened form; off the tape."""
     mask = mask.contiguous()
+    small = _core.nonzero_small(mask, True)
+    if small is not None:
+        return small
     offsets, blocks, total = offsets_of(mask)
     result = new_empty((total,), INT64)
     if total:
@@ -142,6 +145,9 @@ def true_places(ctx, mask):
 
 def compact(source: Tensor, mask: Tensor) -> Tensor:
     """The elements of source where mask, of the same shape, is true; off the tape."""
+    small = _core.compacted(source, mask)
+    if small is not None:
+        return small
     source, mask = source.contiguous(), mask.contiguous()
     offsets, blocks, total = offsets_of(mask)
     result = new_empty((total,), source.dtype)
@@ -276,6 +282,9 @@ def nonzero(ctx, input, *, as_tuple=False):
     tensor([[0, 1],
             [1, 0]])
     """
+    small = None if as_tuple else _core.nonzero_small(input, False)
+    if small is not None:
+        return small
     if as_tuple:
         shape = tuple(input.shape) or (1,)
         return columns(true_places(truth(input)), shape)

@@ -82,6 +82,7 @@ def linear_op(ctx, x, w, bias):
     return _core.matrix_product(x.reshape(-1, x.shape[-1]), w.t(), bias).reshape((*x.shape[:-1], w.shape[0]))
 
 
+@recalled
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x Wᵀ + b.
 
@@ -105,6 +106,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return linear_op(input, weight, bias)
 
 
+@recalled
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product over the last two dimensions; leading ones broadcast, vectors are rows or columns.
 
@@ -145,6 +147,7 @@ def expects(name: str, dims: tuple[int, ...], *tensors: Tensor) -> None:
             raise RuntimeError(f"{name}: argument {i} must have {d} dimensions, got shape {tuple(t.shape)}")
 
 
+@recalled
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of two matrices.
 
@@ -158,6 +161,7 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     return into_out(out, y)
 
 
+@recalled
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The products of two batches of matrices: (B, N, M) @ (B, M, P) → (B, N, P).
 
@@ -192,6 +196,7 @@ def _int_mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor
     return into_out(out, _core.matrix_product(input, mat2, None, INT32))
 
 
+@recalled
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of a matrix and a vector: (N, M) @ (M) → (N).
 
@@ -244,6 +249,7 @@ def plus(input: Tensor, y: Tensor, beta: Any, alpha: Any, out: Tensor | None) ->
     return into_out(out, y)
 
 
+@recalled
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -318,6 +324,7 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]), out)
 
 
+@recalled
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Σ over pairs of dimensions: the last `dims` of a with the first of b, or those two lists name.
 

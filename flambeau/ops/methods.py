@@ -12,11 +12,13 @@ from typing import Any
 from ..core import _core
 from ..core._core import DTYPES, Tensor, new_empty, new_empty_strided
 from . import documents
+from .arguments import holds
 from .basic import as_strided, copy_
 from .documents import Derived
 from .factories import default, finish
 from .joining import chunk, split
 from .random import Generator, rand
+from .recall import recalled
 from .reduce import sum
 from .shape import squeeze, swapaxes, t, transpose, unsqueeze
 from .table import TABLE
@@ -162,6 +164,7 @@ def get_device(input: Tensor) -> int:
     return input.get_device()
 
 
+@recalled
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None, out: Any = None
 ) -> Tensor:
@@ -182,21 +185,21 @@ def multinomial(
         )
     if num_samples <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {num_samples}")
-    if weights.numel() and bool(((weights < 0) | ~weights.isfinite()).any()):
+    if weights.numel() and not holds((weights >= 0) & weights.isfinite()):
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")
     if not replacement and num_samples > weights.shape[-1]:
         raise RuntimeError(
             f"multinomial: cannot sample {num_samples} of {weights.shape[-1]} without replacement; use replacement=True"
         )
     rows = weights.reshape(-1, weights.shape[-1])
-    if bool((sum(rows, 1) == 0).any()):
+    if not holds(sum(rows, 1) != 0):
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
     if replacement:
         steps = rows.double().cumsum(1)
         u = rand(rows.shape[0], num_samples, dtype=DTYPES[9], generator=generator) * steps[:, -1:]
         found = searchsorted(steps, u, right=True)
     else:
-        if bool((TABLE["gt"](rows, 0).sum(1) < num_samples).any()):
+        if not holds(TABLE["gt"](rows, 0).sum(1) >= num_samples):
             raise RuntimeError(
                 f"multinomial: cannot sample {num_samples} without replacement: a row has fewer nonzero weights"
             )

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 PRIMITIVES: dict[str, Primitive] = {}
 
 
-def primitive(vjp: Callable[..., Any] | None = None, *, name: str = "", method: bool = False, writes: bool = False):
+def primitive(
+    vjp: Callable[..., Any] | None = None, *, name: str = "", method: bool = False, writes: bool = False,
+    direct: Callable[..., Any] | None = None,
+):  # fmt: skip
     """Registers forward(ctx, *arguments) as an op.
 
     Gradients are returned for positional tensors, in order, those in lists included. `method` makes it a method of
-    Tensor too; `writes` says that it writes its first argument and returns it.
+    Tensor too; `writes` says that it writes its first argument and returns it. `direct` is called with positional
+    arguments instead where nothing is recorded; it may return NotImplemented.
     """
 
     def register(forward: Callable[..., Any]) -> Primitive:
-        op = Primitive(name or forward.__name__, forward, vjp, writes, forward.__doc__)
+        op = Primitive(name or forward.__name__, forward, vjp, writes, forward.__doc__, direct)
         op.__module__, op.__qualname__ = forward.__module__, forward.__name__
         PRIMITIVES[op.name] = op
         if method:

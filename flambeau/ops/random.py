@@ -21,13 +21,14 @@ from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Store
 from .basic import new_like, to_dtype
 from .factories import check_place, default, finish, sizes
 from .primitive import generated, primitive
+from .recall import recalled
 from .shape import view_as_real
 
 INT64 = DTYPES[5]
 GRAIN = 8192
 
 
-class Generator:
+class Generator(_core.Stream):
     """A stream of random numbers: a seed, and how many calls have drawn from it.
 
     >>> g = fb.Generator().manual_seed(1)
@@ -71,12 +72,6 @@ class Generator:
         """
         return self._seed
 
-    def draw(self) -> tuple[int, int]:
-        """(seed, call) for the next call, as int64 values."""
-        call = self.calls
-        self.calls += 1
-        return signed(self._seed), call
-
     def get_state(self) -> Tensor:
         """Seed and calls, as 16 bytes in a uint8 tensor.
 
@@ -99,12 +94,19 @@ class Generator:
         self._seed, self.calls = int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:], "little")
         return self
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.device,), self.get_state()
+
+    def __setstate__(self, state: Tensor) -> None:
+        self.set_state(state)
+
 
 def signed(x: int) -> int:
     return x - 2**64 if x >= 2**63 else x
 
 
 default_generator = Generator()
+_core.set_default_stream(default_generator)
 
 
 class Source(threading.local):
@@ -121,9 +123,13 @@ def current_generator() -> Generator:
     return default_generator if _source.function is None else _source.function()
 
 
+_core.set_hook("stream", current_generator)
+
+
 def swap_source(function: Callable[[], Generator] | None) -> Callable[[], Generator] | None:
     """Sets what calls without a generator draw from in this thread; returns what it was."""
     before, _source.function = _source.function, function
+    _core.set_sourced(function is not None)
     return before
 
 
@@ -305,10 +311,9 @@ def fill(out: Tensor, name: str, a: float, b: float, generator: Generator | None
         _core.plain_copy(out, fill(new_empty(out.shape, out.dtype), name, a, b, generator))
         out._bump_version()
         return out
-    key, call = (generator or current_generator()).draw()
     out._bump_version()
     n = out.numel()
-    _core.launch(sampler(name, out.dtype.ir), (out, key, call, float(a), float(b), n), n, GRAIN, n)
+    _core.launch_drawn(sampler(name, out.dtype.ir), (out,), generator, (float(a), float(b), n), n, GRAIN, n)
     return out
 
 
@@ -329,13 +334,14 @@ def fill_integers(out: Tensor, low: int, high: int, generator: Generator | None)
     if not out.is_contiguous():
         _core.plain_copy(out, fill_integers(new_empty(out.shape, out.dtype), low, high, generator))
         return out
-    key, call = (generator or current_generator()).draw()
     out._bump_version()
     n = out.numel()
-    _core.launch(integer_sampler(out.dtype.ir), (out, key, call, low, signed(high - low), n), n, GRAIN, n)
+    numbers = low, signed(high - low), n
+    _core.launch_drawn(integer_sampler(out.dtype.ir), (out,), generator, numbers, n, GRAIN, n)
     return out
 
 
+@recalled
 def rand(
     *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
@@ -349,6 +355,7 @@ def rand(
     return finish(draw(made, "uniform", 0, 1, generator), requires_grad, out)
 
 
+@recalled
 def randn(
     *size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
@@ -363,6 +370,7 @@ def randn(
     return finish(draw(made, "normal", 0, 1, generator), requires_grad, out)
 
 
+@recalled
 def randint(
     low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False
 ) -> Tensor:
@@ -384,6 +392,7 @@ def randint(
     return finish(draw_integers(made, index(low), index(high), generator), requires_grad, out)
 
 
+@recalled
 def rand_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
 ) -> Tensor:
@@ -397,6 +406,7 @@ def rand_like(
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "uniform", 0, 1, generator), requires_grad)
 
 
+@recalled
 def randn_like(
     input, *, dtype=None, layout=None, device=None, requires_grad=False, generator=None, memory_format=None
 ) -> Tensor:
@@ -410,6 +420,7 @@ def randn_like(
     return finish(draw(new_empty(input.shape, dtype or input.dtype), "normal", 0, 1, generator), requires_grad)
 
 
+@recalled
 def randint_like(
     input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None
 ) -> Tensor:
@@ -452,6 +463,7 @@ def exchanges() -> Kernel:
     return Kernel("exchanges", (Buffer("y", "i64", "rw"), Buffer("partners", "i64"), Scalar("n")), (once,))
 
 
+@recalled
 def randperm(
     n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ) -> Tensor:
@@ -468,8 +480,7 @@ def randperm(
     if n - 1 > largest:
         raise RuntimeError(f"randperm: {kind} holds whole numbers up to {largest:g} only, got n = {n}; use int64")
     made, partners = _core.announce(_core.DRAW, new_empty((n,), INT64)), new_empty((n,), INT64)
-    key, call = (generator or current_generator()).draw()
-    _core.launch(partner_sampler(), (made, partners, key, call, n), n, GRAIN, n)
+    _core.launch_drawn(partner_sampler(), (made, partners), generator, (n,), n, GRAIN, n)
     _core.launch(exchanges(), (made, partners, n), 1, 1, n)
     return finish(made if kind is INT64 else to_dtype(made, kind), requires_grad, out)
 

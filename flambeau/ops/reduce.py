@@ -122,7 +122,7 @@ def extreme(ctx: Any, reduction: Any, x: Tensor, dim: Any, keepdim: bool) -> Ten
     return y
 
 
-@primitive(amax_vjp, method=True)
+@primitive(amax_vjp, method=True, direct=R.amax)
 def amax(ctx, x, dim=(), keepdim=False):
     """The largest element over `dim`; equal elements share the gradient evenly.
 
@@ -132,7 +132,7 @@ def amax(ctx, x, dim=(), keepdim=False):
     return extreme(ctx, R.amax, x, dim, keepdim)
 
 
-@primitive(amax_vjp, method=True)
+@primitive(amax_vjp, method=True, direct=R.amin)
 def amin(ctx, x, dim=(), keepdim=False):
     """The smallest element over `dim`; equal elements share the gradient evenly.
 
@@ -173,7 +173,7 @@ def pick(ctx: Any, reduction: Any, x: Tensor, dim: int, keepdim: bool) -> tuple[
     return values, indices
 
 
-@primitive(method=True)
+@primitive(method=True, direct=R.argmax)
 def argmax(ctx, x, dim=None, keepdim=False):
     """The index of the largest element along `dim`, or in the flattened tensor; the first of equals.
 
@@ -183,7 +183,7 @@ def argmax(ctx, x, dim=None, keepdim=False):
     return R.argmax(x, dim, keepdim)
 
 
-@primitive(method=True)
+@primitive(method=True, direct=R.argmin)
 def argmin(ctx, x, dim=None, keepdim=False):
     """The index of the smallest element along `dim`, or in the flattened tensor; the first of equals.
 
@@ -218,7 +218,7 @@ def all(ctx, x, dim=None, keepdim=False):
     return as_truth(x, R.all(x, dim, keepdim))
 
 
-@primitive(method=True)
+@primitive(method=True, direct=R.count_nonzero)
 def count_nonzero(ctx, x, dim=None):
     """How many elements over `dim` aren't zero.
 

@@ -176,15 +176,7 @@ def movedim(input: Tensor, source: Ints, destination: Ints) -> Tensor:
     >>> fb.movedim(fb.empty(2, 3, 4), 0, -1).shape
     flambeau.Size([3, 4, 2])
     """
-    froms = [wrap(d, input.ndim) for d in ((source,) if isinstance(source, int) else source)]
-    tos = [wrap(d, input.ndim) for d in ((destination,) if isinstance(destination, int) else destination)]
-    if len(froms) != len(tos) or len(set(froms)) < len(froms) or len(set(tos)) < len(tos):
-        raise RuntimeError(
-            f"movedim: source {source} and destination {destination} must be as many different dimensions"
-        )
-    moved = dict(zip(tos, froms, strict=True))
-    rest = iter(d for d in range(input.ndim) if d not in froms)
-    return input.permute([moved[d] if d in moved else next(rest) for d in range(input.ndim)])
+    return _core.moved_dims(input, source, destination)
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
@@ -247,6 +239,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return each(tensors, lambda x: x.reshape(1, -1, 1) if x.ndim < 2 else x.unsqueeze(-1) if x.ndim == 2 else x)
 
 
+@recalled
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Vectors spread over a grid that has one dimension for each; 'xy' exchanges the first two.
 
@@ -309,16 +302,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     >>> fb.diagonal(fb.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    a, b = wrap(dim1, input.ndim), wrap(dim2, input.ndim)
-    if a == b:
-        raise RuntimeError(f"diagonal: two different dimensions are needed, got {dim1} and {dim2}")
-    rows, cols = input.shape[a], input.shape[b]
-    n = max(0, min(rows, cols - offset) if offset >= 0 else min(rows + offset, cols))
-    start = (offset * input.stride(b) if offset >= 0 else -offset * input.stride(a)) if n else 0
-    size = [s for d, s in enumerate(input.shape) if d not in (a, b)]
-    stride = [s for d, s in enumerate(input.stride()) if d not in (a, b)]
-    how = ("diagonal", (offset, a, b))
-    return _core.part_view(input, (*size, n), (*stride, input.stride(a) + input.stride(b)), start, how)
+    return _core.diagonal(input, offset, dim1, dim2)
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -329,16 +313,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
             [2, 3],
             [3, 4]])
     """
-    d = wrap(dimension, input.ndim)
-    length, stride = (input.shape[d], input.stride(d)) if input.ndim else (1, 1)
-    if size < 0 or size > length:
-        raise RuntimeError(f"unfold: a window of {size} doesn't fit dimension {d} of length {length}")
-    if step < 1:
-        raise RuntimeError(f"unfold: step must be positive, got {step}")
-    sizes, strides = list(input.shape), list(input.stride())
-    if input.ndim:
-        sizes[d], strides[d] = (length - size) // step + 1, stride * step
-    return _core.part_view(input, (*sizes, size), (*strides, stride), 0, ("unfold", (dimension, size, step)))
+    return _core.unfolded(input, dimension, size, step)
 
 
 def view_as_complex_vjp(ctx: Any, g: Tensor) -> Tensor:

@@ -432,6 +432,7 @@ def nll_loss(
     return reduced("nll_loss", nll_last, input, target, weight, ignore_index, reduction)
 
 
+@recalled
 def softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tensor:
     return along(softmax_last, self, dim, dtype, "softmax")
 

@@ -14,6 +14,7 @@ from .gather import index_select, put_
 from .masks import true_places
 from .ranges import arange
 from .ranking import keys_of, places_of, sorting_places
+from .recall import recalled
 from .reduce import any as any_of
 from .scan import cumsum
 from .table import TABLE
@@ -71,6 +72,20 @@ def numbered(begins: Tensor) -> Tensor:
     return cumsum(begins, 0) - 1
 
 
+@recalled
+def runs(source: Tensor) -> tuple[Tensor, Tensor]:
+    """The places that sort a vector, and where in that order a run of equal elements begins."""
+    places = sorting_places("unique", source)
+    ranked = source[places]
+    return places, run_begins(keys_of("unique", ranked), nan_mask(ranked))
+
+
+@recalled
+def inverted(places: Tensor, begins: Tensor) -> Tensor:
+    """For each element of what was sorted, in which run it is."""
+    return put_(new_empty(places.shape, INT64), places, numbered(begins))
+
+
 def unique(
     input: Tensor,
     sorted: bool = True,
@@ -88,9 +103,7 @@ def unique(
     input = input.detach()
     if dim is None:
         source, shape, dim = input.reshape(-1), input.shape, 0
-        places = sorting_places("unique", source)
-        ranked = source[places]
-        begins = run_begins(keys_of("unique", ranked), nan_mask(ranked))
+        places, begins = runs(source)
     else:
         dim, keys = row_keys("unique", input, dim)
         source, shape, places = input, (keys.shape[0],), row_order(keys)
@@ -98,7 +111,7 @@ def unique(
     starts = true_places(begins)
     inverse = None
     if return_inverse:
-        inverse = put_(new_empty(places.shape, INT64), places, numbered(begins)).reshape(shape)
+        inverse = inverted(places, begins).reshape(shape)
     return returned(index_select(source, dim, places[starts]), begins, starts, inverse, return_counts)
 
 

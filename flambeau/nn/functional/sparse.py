@@ -7,41 +7,8 @@ from __future__ import annotations
 
 import flambeau as fb
 from flambeau import Tensor
-from flambeau.core._core import surely_within
-from flambeau.ops.arguments import every
 from flambeau.ops.gather import embedding as _embedding
-from flambeau.ops.recall import recalled
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at each index, 0 elsewhere, in a new last dimension of size `num_classes`, or the largest index plus one.
-
-    >>> import flambeau as fb
-    >>> fb.nn.functional.one_hot(fb.tensor([0, 2]))
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    if tensor.dtype != fb.int64:
-        raise RuntimeError(f"one_hot: expected an index tensor of int64, got {tensor.dtype}")
-    if tensor.numel() == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    else:
-        found = every(tensor)
-        if not surely_within(found, 0, num_classes):
-            if found.min() < 0:
-                raise RuntimeError("Class values must be non-negative.")
-            highest = int(found.max())
-            if num_classes == -1:
-                num_classes = highest + 1
-            elif highest >= num_classes:
-                raise RuntimeError(f"Class values must be smaller than num_classes, got {highest} and {num_classes}.")
-    return _codes(tensor, num_classes)
-
-
-@recalled
-def _codes(tensor: Tensor, num_classes: int) -> Tensor:
-    return (tensor.unsqueeze(-1) == fb.arange(num_classes, device=tensor.device)).long()
+from flambeau.ops.gather import one_hot as one_hot
 
 
 def renormalize_(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
