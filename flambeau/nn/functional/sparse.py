@@ -9,6 +9,7 @@ import flambeau as fb
 from flambeau import Tensor
 from flambeau.ops.gather import embedding as _embedding
 from flambeau.ops.gather import one_hot as one_hot
+from flambeau.ops.recall import recalled
 
 
 def renormalize_(weight: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> None:
@@ -76,7 +77,7 @@ def embedding_bag(
         if offsets is not None:
             raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch")
         bags, per_bag = input.shape
-        bag = fb.arange(bags).repeat_interleave(per_bag)
+        bag = fb.arange(bags * per_bag) // max(per_bag, 1)
         input = input.reshape(-1)
         per_sample_weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
     elif input.dim() == 1:
@@ -101,4 +102,5 @@ def embedding_bag(
     total = rows.new_zeros(bags, rows.shape[1]).index_add(0, bag, rows)
     if mode == "sum":
         return total
-    return total / fb.bincount(bag, minlength=bags).clamp(min=1).unsqueeze(1).to(total.dtype)
+    count = fb.zeros(bags).index_add(0, bag, fb.ones(bag.shape[0]))
+    return total / count.clamp(min=1).unsqueeze(1).to(total.dtype)
