@@ -125,6 +125,7 @@ static int schedule_panels(fb_correlation *q, int is_woven) {
     q->across = q->by_panels = 1;
     q->rows = x[1].out, q->bands = 1;
     q->share = fb_max(1, q->panels * outer / FB_TASKS);
+    q->images_first = q->m * q->k > 4 * q->channels * x[1].size * x[2].size;
     q->fresh = outer == q->groups && !q->shared;
     place_sums(q, q->rows);
     return 1;
@@ -169,9 +170,10 @@ typedef struct {
 
 static place place_of(const fb_correlation *q, int64_t task) {
     const fb_axis *x = q->stage.axis;
-    int64_t in = q->plan->operand_size, row = task % q->bands * q->rows, shares = fb_div_up(q->panels, q->share);
-    task /= q->bands;
-    int64_t channel = task % shares * q->share * q->panel, outer = task / shares, depth = outer % x[0].out;
+    int64_t in = q->plan->operand_size, row = task % q->bands * q->rows, outers = q->batch * q->groups * x[0].out;
+    int64_t shares = fb_div_up(q->panels, q->share), outer = task / q->bands / shares, share = task / q->bands % shares;
+    if (q->images_first) outer = task / q->bands % outers, share = task / q->bands / outers;
+    int64_t channel = share * q->share * q->panel, depth = outer % x[0].out;
     int64_t group = outer / x[0].out % q->groups, image = outer / x[0].out / q->groups, m = group * q->m + channel;
     return (place){
         .outer = outer, .row = row, .depth = depth, .rows = fb_min(q->rows, x[1].out - row),
@@ -336,7 +338,7 @@ static void stage_parts(const int64_t *args, int64_t begin, int64_t end) {
     const fb_stage *s = &q->stage;
     for (int64_t i = begin; i < end; i++) {
         int64_t outer = i / args[2], channel = i % args[2] * args[1];
-        place at = place_of(q, outer * fb_div_up(q->panels, q->share));
+        place at = place_of(q, q->images_first ? outer : outer * fb_div_up(q->panels, q->share));
         fb_stage_fill(s, q->plan, fb_at(at.from, channel * s->channel_stride, q->plan->operand_size),
                       fb_min(args[1], q->channels - channel), at.depth, 0,
                       fb_at(q->staged + (size_t)outer * q->image_bytes, channel * s->channel, q->plan->sum_size));
@@ -445,6 +447,7 @@ static int correlate_woven(woven *w, const fb_conv_problem *p) {
             schedule(lead, other->rows, other->part);
         }
     }
+    other->images_first = lead->images_first;
     w->columns = p->size[2];
     w->zero_bytes = (size_t)fb_round_up((w->columns + plan->nr) * plan->sum_size, 64);
     for (int i = 0; i < 2; i++)

@@ -51,6 +51,7 @@ typedef struct {
     int64_t w_rows;        /* of a panel: k, or more if it is shared */
     fb_packed_weights *shared;
     int by_panels, fresh;  /* tasks are panels of weights of a whole image, and pack these themselves */
+    int images_first;      /* tasks go through all images before the next weights, which then stay in cache */
     char *staged;          /* then: all images, each in image_bytes; NULL: a task stages its own */
     int64_t rows, bands;   /* rows staged at once: of a band */
     int64_t part;          /* rows whose sums are computed at once */
