@@ -9,7 +9,7 @@ import flambeau as fb
 from flambeau import nn
 from flambeau.autograd import gradcheck, gradgradcheck
 from flambeau.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer
+from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer, recurrent_step
 
 MODES = list(CELLS)
 
@@ -173,3 +173,79 @@ def test_states_of_other_shapes_or_dtypes_are_refused():
         layer("GRU", [*given[:2], given[2].float(), *given[3:]])
     with pytest.raises(RuntimeError, match="2 states, got 1"):
         layer("LSTM", [fb.tensor(a) for a in drawn("LSTM")[:6]])
+
+
+def looped(cell, x, states):
+    for t in range(len(x)):
+        states = cell(x[t], states)
+    return states
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_a_loop_over_cells_is_a_layer(kind, threads):
+    """Its gradients too, of which those of the weights are one product, or several where there are many rows."""
+    fb.manual_seed(0)
+    layer = {nn.LSTMCell: nn.LSTM, nn.GRUCell: nn.GRU, nn.RNNCell: nn.RNN}[kind](5, 40).double()
+    cell = kind(5, 40).double()
+    cell.load_state_dict({name: getattr(layer, f"{name}_l0") for name, _ in cell.named_parameters()})
+    for steps, rows in ((7, 3), (5, 400)):
+        x = fb.randn(steps, rows, 5, dtype=fb.float64, requires_grad=True)
+        outputs = []
+        for n in (1, 2, 3, 4, 7):
+            threads(n)
+            last = looped(cell, x, None)
+            h = last[0] if kind is nn.LSTMCell else last
+            outputs.append([h, *fb.autograd.grad(h.square().sum(), [x, *cell.parameters()])])
+        assert all(a.equal(b) for found in outputs for a, b in zip(found, outputs[0], strict=True))
+        h = layer(x)[0][-1]
+        for a, b in zip(outputs[0], [h, *fb.autograd.grad(h.square().sum(), [x, *layer.parameters()])], strict=True):
+            assert fb.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_what_steps_leave_to_the_step_before_stays_in_its_backward_pass():
+    cell, x = nn.GRUCell(2, 3).double(), fb.randn(4, 2, 2, dtype=fb.float64)
+    middle = looped(cell, x[:2], None)
+    last = looped(cell, x[2:], middle)
+    weights = list(cell.parameters())
+    whole = fb.autograd.grad(last.sum(), weights, retain_graph=True)
+    fb.autograd.grad(last.sum(), [middle], retain_graph=True)  # the first two steps' nodes don't run
+    first = fb.autograd.grad(middle.sum(), weights, retain_graph=True)
+    alone = fb.autograd.grad(looped(cell, x[:2], None).sum(), weights)
+    both = fb.autograd.grad(middle.sum() + last.sum(), weights)
+    for a, b, c, d in zip(first, alone, both, whole, strict=True):
+        assert fb.allclose(a, b, rtol=1e-12) and fb.allclose(c, b + d, rtol=1e-12)
+
+
+def test_one_state_may_go_on_in_two_ways():
+    fb.manual_seed(0)
+    cell, x = nn.LSTMCell(2, 3).double(), fb.randn(3, 4, 2, dtype=fb.float64)
+    weights = list(cell.parameters())
+
+    def loss():
+        start = cell(x[0])
+        return cell(x[1], start)[0].sum() + cell(x[2], start)[0].square().sum()
+
+    grads = fb.autograd.grad(loss(), weights)
+    for w, g in zip(weights, grads, strict=True):
+        step = fb.zeros_like(w)
+        step.view(-1)[1] = 1e-5
+        with fb.no_grad():
+            w += step
+            up = loss()
+            w -= 2 * step
+            down = loss()
+            w += step
+        assert abs((up - down).item() / 2e-5 - g.view(-1)[1].item()) < 1e-8
+
+
+@pytest.mark.parametrize("mode", [m for m in MODES if m != "RNN_RELU"])
+def test_steps_are_differentiated_twice(mode):
+    given = [fb.tensor(a, requires_grad=True) for a in drawn(mode, 2, 2, 3, 2)]
+
+    def f(x, *rest):
+        weights, states = rest[:4], rest[4:]
+        for t in range(2):
+            states = recurrent_step(x[t], *weights, *(*states, None)[:2], mode)
+        return states
+
+    assert gradcheck(f, given) and gradgradcheck(f, given)

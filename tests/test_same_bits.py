@@ -47,6 +47,7 @@ def given() -> dict[str, fb.Tensor]:
 RNN, LSTM, GRU = fb.nn.RNN(16, 24), fb.nn.LSTM(16, 24), fb.nn.GRU(16, 24)
 HANN = fb.hann_window(256)
 LSTM_CELL, GRU_CELL = fb.nn.LSTMCell(16, 24), fb.nn.GRUCell(16, 24)
+PROJECTED = fb.nn.LSTM(16, 24, proj_size=8)
 # fmt: off
 SAMPLES = [
     # sparse products
@@ -135,6 +136,7 @@ SAMPLES = [
     lambda q: F.scaled_dot_product_attention(q, q, q),
     lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True),
     lambda seq: RNN(seq)[0].detach(), lambda seq: LSTM(seq)[0].detach(), lambda seq: GRU(seq)[0].detach(),
+    lambda seq: PROJECTED(seq)[0].detach(),
     lambda x, y: fb.cdist(x, y, 1.5), lambda x: fb.renorm(x, 2, 0, 1.0),
     lambda x: x.reshape(-1, 3).cross(x.reshape(-1, 3).flip(0), 1),
     lambda seq: LSTM_CELL(seq[0])[0].detach(), lambda seq: GRU_CELL(seq[1]).detach(),

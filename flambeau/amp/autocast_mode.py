@@ -22,7 +22,7 @@ from ..core.interpreters import Interpreter
 from ..ops.basic import to_dtype
 
 FLOAT16, BFLOAT16, FLOAT32 = DTYPES[6:9]
-LOWER = frozenset(("matrix_product", "linear_rows", "recurrent_layer"))
+LOWER = frozenset(("matrix_product", "linear_rows", "recurrent_layer", "recurrent_step"))
 FULL = frozenset(
     ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy_rows", "huber_loss", "kl_div")
     + ("l1_loss", "mse_loss", "nll_rows", "prod", "smooth_l1_loss")

@@ -7,6 +7,7 @@ step kept of its gates; the driver in C walks them along time. Imports core, ir 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from ..ir.derive import add, derivative
 from ..ir.expr import Expr, as_expr, const, function, load, maximum, substitute, var, where
 from ..ir.kernel import Buffer, For, Kernel, Let, Scalar, Statement, Store
 from .basic import zeros_like_shape
-from .joining import split, stack
+from .joining import cat, split, stack
 from .matmul import linear, matrix_product
 from .pointwise_transcendental import sigmoid as sigmoid_of
 from .primitive import generated, primitive
@@ -314,19 +315,53 @@ def recurrent_layer(ctx, x, w_ih, w_hh, b_ih, b_hh, h0, c0, lengths, mode, rever
 
 
 # ---- single steps
+LEFT_ROWS = 1024  # the most rows of gradients that steps leave to the step before
+NOTHING_LEFT: tuple[int, list] = (0, [])
+
+
+def follow(mode: str, x: Tensor, s: Tensor, states: Sequence[Tensor], kept: Tensor) -> tuple[tuple, Tensor]:
+    """The states after a step, and what doesn't fit into `kept`, which may be x."""
+    shape, dtype = states[0].shape, x.dtype
+    rest = new_empty(shape, dtype) if keeps_more(mode) else x
+    after = tuple(new_empty(shape, dtype) for _ in states)
+    given = (x, s, x, states[0], states[-1], x, after[0], after[-1], kept, rest)
+    launch_cell(step_kernel(mode, dtype.ir, False, False), given, shape, shape[1])
+    return after, rest
+
+
+def step_back(mode: str, kept: Tensor, rest: Tensor, states: Sequence[Tensor], grads: Any) -> tuple:
+    """Gradients of both parts of the gates, and what the cell itself passes on to the states before it."""
+    shape, dtype = states[0].shape, kept.dtype
+    h, c = (*grads, None)[:2]
+    gh = zeros_like_shape(kept, shape, dtype)
+    g = gh if h is None else h.to(dtype).contiguous()
+    gc = (
+        gh
+        if len(states) == 1
+        else zeros_like_shape(kept, shape, dtype)
+        if c is None
+        else c.to(dtype).clone().contiguous()
+    )
+    dx = new_empty(kept.shape, dtype)
+    ds = dx if only_adds(mode) else new_empty(kept.shape, dtype)
+    given = (kept, rest, states[0], states[-1], kept, g, gh, gc, dx, ds)
+    launch_cell(gradients_kernel(mode, dtype.ir, False), given, shape, kept.shape[1])
+    return dx, ds, (gh, gc)[: len(states)]
+
+
+def launch_cell(address: int, tensors: tuple, shape: Any, apart: int) -> None:
+    """Slots that a kernel has no use for are filled with any tensor."""
+    rows, units = shape
+    _core.launch(address, (*tensors, units, units, apart, 0, rows), rows, 1 + 16384 // max(units, 1), rows * units)
+
+
 def cell_vjp(ctx: Any, *grads: Any) -> tuple:
     x, s, *states, kept, rest = ctx.saved
     mode = ctx.mode
     if _core.is_grad_enabled():
         return again(lambda x, s, *states: on_tensors(mode, x, s, states), (x, s, *states), grads)
-    shape, dtype = states[0].shape, x.dtype
-    zeros = zeros_like_shape(x, shape, dtype)
-    gh, gc = (zeros.clone() if g is None else g.clone().contiguous() for g in (*grads, None)[:2])
-    dx = new_empty(x.shape, dtype)
-    ds = dx if only_adds(mode) else new_empty(x.shape, dtype)
-    given = (kept, rest, states[0], states[-1], x, zeros, gh, gc, dx, ds)
-    launch_cell(gradients_kernel(mode, dtype.ir, False), given, shape, x.shape[1])
-    return dx, ds, *(gh, gc)[: len(states)]
+    dx, ds, own = step_back(mode, kept, rest, states, grads)
+    return dx, ds, *own
 
 
 @primitive(cell_vjp, name="recurrent_cell")
@@ -337,25 +372,105 @@ def recurrent_cell(ctx, x, s, states, mode):
     expect("recurrent_cell", x.dtype, {**parts, **{f"state {k}": (t, (rows, units)) for k, t in enumerate(states)}})
     x, s, *states = (t.contiguous() for t in (x, s, *states))
     kept = new_empty(x.shape, x.dtype)
-    rest = new_empty(states[0].shape, x.dtype) if keeps_more(mode) else x
-    after = tuple(new_empty(states[0].shape, x.dtype) for _ in states)
-    given = (x, s, x, states[0], states[-1], x, after[0], after[-1], kept, rest)
-    launch_cell(step_kernel(mode, x.dtype.ir, False, False), given, states[0].shape, units)
+    after, rest = follow(mode, x, s, states, kept)
     ctx.mode = mode
     ctx.save(x, s, *states, kept, rest)
     return after
 
 
-def launch_cell(address: int, tensors: tuple, shape: Any, apart: int) -> None:
-    """Slots that a kernel has no use for are filled with any tensor."""
-    rows, units = shape
-    _core.launch(address, (*tensors, units, units, apart, 0, rows), rows, 1 + 16384 // max(units, 1), rows * units)
+def step_vjp(ctx: Any, *grads: Any) -> tuple:
+    found = iter(ctx.saved)
+    *given, kept, rest = (next(found) if there else None for there in ctx.there)
+    x, w_ih, w_hh, _, _, *states = given
+    mode, states, dtype = ctx.mode, [t for t in states if t is not None], kept.dtype
+    if _core.is_grad_enabled():
+        return again(
+            lambda *tensors: one_step(mode, tensors, ctx.there), [t for t in given if t is not None], grads
+        )  # fmt: skip
+    wide = [t.to(dtype).contiguous() for t in states]
+    dx, ds, own = step_back(mode, kept, rest, wide, grads)
+    needs = iter(ctx.needs_input_grad)
+    need = [there and next(needs) for there in ctx.there[:7]]
+    of: list[Any] = [None] * 7
+    if need[0]:
+        of[0] = matrix_product(dx, w_ih.to(dtype))
+    of[5:] = (*own, None)[:2]
+    if need[5]:
+        of[5] = _core.matrix_product(ds, w_hh.to(dtype), own[0])
+    if any(need[1:5]):
+        parts = [*left_for(ctx), (dx, ds, x.to(dtype), wide[0])]
+        ctx.left = NOTHING_LEFT
+        before = ctx.before and ctx.before()
+        if before is not None and len(parts) * x.shape[0] < LEFT_ROWS:
+            before.left = _core.current_run(), [*left_for(before), *parts]
+        else:
+            of[1:5] = weight_gradients(mode, parts, need[1:5])
+    found = (g for g, t in zip(of, given, strict=True) if t is not None)
+    return tuple(found if x.dtype is dtype else (g if g is None else g.to(x.dtype) for g in found))
+
+
+def left_for(ctx: Any) -> list:
+    """What later steps of the same backward pass left to this one: it has their weights."""
+    run, parts = ctx.left
+    return parts if run == _core.current_run() else []
+
+
+def weight_gradients(mode: str, parts: list, need: Sequence[bool]) -> list:
+    """Of both weights and biases, for steps from the last to the first: one product over the rows of all."""
+    dx, ds, x, h = (t[0] if len(t) == 1 else cat(list(t)) for t in zip(*reversed(parts), strict=True))
+    ds = dx if only_adds(mode) else ds
+    b_ih = sum(dx, 0) if need[2] or need[3] else None
+    return [
+        matrix_product(dx.t(), x) if need[0] else None,
+        matrix_product(ds.t(), h) if need[1] else None,
+        b_ih if need[2] else None,
+        None if not need[3] else b_ih if ds is dx else sum(ds, 0),
+    ]
+
+
+@primitive(step_vjp, name="recurrent_step")
+def recurrent_step(ctx, x, w_ih, w_hh, b_ih, b_hh, h, c, mode):
+    """The states (N, H) that follow h and c, or h alone, for an input x (N, in); weights as in Layer.
+
+    Gradients of leaf weights are left to the step whose state this one continues, so that those of a loop are one
+    product. What is narrower than float32 is computed in float32.
+    """
+    (rows, units), (width, features), dtype = h.shape, w_ih.shape, x.dtype
+    states = [t for t in (h, c) if t is not None]
+    wanted = {"x": (x, (rows, features)), "w_ih": (w_ih, (CELLS[mode].gates * units, features))}
+    wanted |= {"w_hh": (w_hh, (width, units)), "b_ih": (b_ih, (width,)), "b_hh": (b_hh, (width,))}
+    expect("recurrent_step", dtype, {**wanted, **{f"state {k}": (t, (rows, units)) for k, t in enumerate(states)}})
+    if CELLS[mode].states != len(states):
+        raise RuntimeError(f"recurrent_step: {mode} has {CELLS[mode].states} states, got {len(states)}")
+    inner = FLOAT32 if dtype.itemsize == 2 else dtype
+    given = (x, w_ih, w_hh, b_ih, b_hh, h, c)
+    wx, wi, wh, bi, bh, *wide = given if dtype is inner else [None if t is None else t.to(inner) for t in given]
+    kept = _core.matrix_product(wx, wi.t(), bi)
+    own = _core.matrix_product(wide[0], wh.t(), bh)
+    after, rest = follow(mode, kept, own, [t.contiguous() for t in wide if t is not None], kept)
+    ctx.mode, ctx.left, ctx.weights, ctx.before = mode, NOTHING_LEFT, None, None
+    weights, before = (w_ih, w_hh, b_ih, b_hh), h.grad_fn
+    theirs = getattr(before, "weights", None)
+    if theirs and all(a is b for a, b in zip(theirs, weights, strict=True)):
+        ctx.weights, ctx.before = weights, weakref.ref(before)
+    elif all(t is None or t.is_leaf for t in weights):
+        ctx.weights = weights
+    ctx.there = [t is not None for t in (*given, kept, rest)]
+    ctx.save(*(t for t in given if t is not None), kept, rest)
+    return after if dtype is inner else tuple(t.to(dtype) for t in after)
 
 
 # ---- the same in terms of other ops, for higher derivatives
 def on_tensors(mode: str, x: Tensor, s: Tensor, states: Any) -> tuple[Tensor, ...]:
     units = states[0].shape[-1]
     return CELLS[mode].step(list(split(x, units, -1)), list(split(s, units, -1)), states[0], states[-1])[0]
+
+
+def one_step(mode: str, tensors: Any, there: Sequence[bool]) -> tuple[Tensor, ...]:
+    rest = iter(tensors)
+    x, w_ih, w_hh, b_ih, b_hh, *states = (next(rest) if given else None for given in there[:7])
+    states = [t for t in states if t is not None]
+    return on_tensors(mode, linear(x, w_ih, b_ih), linear(states[0], w_hh, b_hh), states)
 
 
 def along_time(at: Layer, mode: str, reverse: bool) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from flambeau.nn import init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer
+from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer, recurrent_step
 
 State = tuple[Tensor, ...]
 
@@ -285,11 +285,13 @@ class RNNCellBase(Module):
             state = (zeros,) * n_states
         elif any(s.dim() != input.dim() for s in state):
             raise ValueError(f"{type(self).__name__}: expected states of {input.dim()} dimensions, as the input has")
-        x, s = F.linear(input, self.weight_ih, self.bias_ih), F.linear(state[0], self.weight_hh, self.bias_hh)
-        state = tuple(t.to(x.dtype) for t in state)
+        h, c = (*state, None)[:2]
+        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         if input.dim() == 2:
-            return recurrent_cell(x, s, state, mode)
-        after = recurrent_cell(x.unsqueeze(0), s.unsqueeze(0), tuple(t.unsqueeze(0) for t in state), mode)
+            return recurrent_step(input, *weights, h, c, mode)
+        after = recurrent_step(
+            input.unsqueeze(0), *weights, h.unsqueeze(0), None if c is None else c.unsqueeze(0), mode
+        )  # fmt: skip
         return tuple(t.squeeze(0) for t in after)
 
 
