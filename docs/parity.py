@@ -44,7 +44,6 @@ APART = {
     "Storages as objects of a type: `Tensor.untyped_storage()` has what programs ask of one.": (
         "UntypedStorage|storage_type"
     ),
-    "Types that are plain strings here: `x.layout == flambeau.strided` holds.": "layout",
     "First-class dimensions (functorch's dims).": "index",
     "Tensor subclasses of one's own: Parameter and Buffer are made by their constructors.": "as_subclass",
     "Gradients of another dtype than their tensor.": "grad_dtype",

@@ -41,6 +41,7 @@ from .core._core import (
     set_memory_limit,
     set_num_threads,
 )
+from .core.layouts import layout, sparse_coo, sparse_csc, sparse_csr, strided
 from .ops import *
 from .ops import abs, pow, round  # names that shadow Python's own are meant
 
@@ -57,12 +58,11 @@ __version__ = "0.1.0"
 half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
 cfloat, cdouble = complex64, complex128
 dtype = DType
-strided, sparse_coo, sparse_csr, sparse_csc = "strided", "sparse_coo", "sparse_csr", "sparse_csc"
 newaxis = None
 
 _subpackages = frozenset(
     ("__config__", "_dynamo", "_inductor", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed")
-    + ("hub", "jit", "mps", "onnx", "profiler", "random", "version", "xpu")
+    + ("futures", "hub", "jit", "library", "mps", "onnx", "overrides", "profiler", "random", "version", "xpu")
     + ("array_api", "autograd", "cli", "distributions", "fft", "func", "linalg", "metrics", "multiprocessing", "nn")
     + ("optim", "serialization", "signal", "sparse", "special", "testing", "types", "utils")
 )

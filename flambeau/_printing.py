@@ -216,7 +216,7 @@ def sparse_repr(t: Any, default_dtype: str) -> str:
     notes = [f"size={tuple(t.shape)}", f"nnz={t._nnz()}"]
     if str(t.dtype).rpartition(".")[2] not in {default_dtype, "complex64", "int64", "bool"}:
         notes.append(f"dtype={t.dtype}")
-    notes.append(f"layout={str(t.dtype).partition('.')[0]}.{t.layout}")
+    notes.append(f"layout={t.layout}")
     if t.grad_fn is not None:
         notes.append(f"grad_fn={repr(t.grad_fn).split(' object at ')[0]}>")
     elif t.requires_grad:

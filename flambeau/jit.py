@@ -1,6 +1,7 @@
-"""`torch.jit` as far as plain Python goes: what marks functions for the script compiler, which isn't there yet.
+"""`torch.jit` as PyTorch has it where PYTORCH_JIT=0: what would be compiled runs as Python, with the same results.
 
-Decorators return what they are given, questions are answered for a program that runs as Python. Imports nothing.
+Decorators and compilers return what they are given, questions are answered for a program that runs as Python; files
+of compiled programs are neither written nor read yet. Imports nothing.
 """
 
 from __future__ import annotations
@@ -67,31 +68,77 @@ class Attribute:
 
 
 class ScriptModule:
-    """Nothing is an instance: there are no compiled modules yet."""
+    """Nothing is an instance: modules run as Python."""
 
 
 class ScriptFunction:
-    """Nothing is an instance: there are no compiled functions yet."""
+    """Nothing is an instance: functions run as Python."""
 
 
-def compiler(name: str, instead: str) -> Callable[..., NoReturn]:
+def script(
+    obj: T, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None
+) -> T:
+    """The function, class or module itself, as PyTorch gives it where PYTORCH_JIT=0: it runs as Python.
+
+    >>> fb.jit.script(abs) is abs
+    True
+    """
+    return obj
+
+
+def trace(func: T, example_inputs: Any = None, *args: Any, **kwargs: Any) -> T:
+    """The function or module itself, as PyTorch gives it where PYTORCH_JIT=0.
+
+    >>> fb.jit.trace(abs, fb.ones(1)) is abs
+    True
+    """
+    return func
+
+
+def trace_module(mod: T, inputs: Any = None, *args: Any, **kwargs: Any) -> T:
+    """The module itself, as `trace`.
+
+    >>> model = fb.nn.ReLU()
+    >>> fb.jit.trace_module(model, {"forward": fb.ones(1)}) is model
+    True
+    """
+    return mod
+
+
+def freeze(mod: T, *args: Any, **kwargs: Any) -> T:
+    """The module itself, as `trace`.
+
+    >>> model = fb.nn.ReLU()
+    >>> fb.jit.freeze(model) is model
+    True
+    """
+    return mod
+
+
+def optimize_for_inference(mod: T, *args: Any, **kwargs: Any) -> T:
+    """The module itself, as `trace`.
+
+    >>> model = fb.nn.ReLU()
+    >>> fb.jit.optimize_for_inference(model) is model
+    True
+    """
+    return mod
+
+
+def absent(name: str, instead: str) -> Callable[..., NoReturn]:
     def call(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"jit.{name}: flambeau has no TorchScript yet; {instead}")
+        raise NotImplementedError(f"jit.{name}: flambeau has no TorchScript files yet; {instead}")
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = "Raises NotImplementedError: there is no TorchScript yet."
+    call.__doc__ = "Raises NotImplementedError: there are no TorchScript files yet."
     return call
 
 
-script = compiler("script", "leave the decorator away: the function runs as Python, with the same results")
-trace = compiler("trace", "call the module itself: it runs as Python, with the same results")
-trace_module = compiler("trace_module", "call the module itself: it runs as Python, with the same results")
-save = compiler("save", "save the module's state_dict() with torch.save")
-load = compiler("load", "build the module and load a state_dict with torch.load")
-freeze = compiler("freeze", "call the module itself")
+save = absent("save", "save the module's state_dict() with torch.save")
+load = absent("load", "build the module and load a state_dict with torch.load")
 
 __all__ = [
     "Attribute", "Final", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "interface",
-    "is_scripting", "is_tracing", "isinstance", "load", "save", "script", "script_if_tracing", "trace", "trace_module",
-    "unused",
+    "is_scripting", "is_tracing", "isinstance", "load", "optimize_for_inference", "save", "script", "script_if_tracing",
+    "trace", "trace_module", "unused",
 ]  # fmt: skip

@@ -223,3 +223,25 @@ def test_once_differentiable_and_errors_pass_through():
         Raises.apply(x).backward()
     (x * 2).backward()  # the engine is fit for use afterwards
     assert x.grad.item() == 2
+
+
+def test_a_ctx_takes_attributes_of_any_name():
+    """What programs keep on ctx must not be what the tape keeps there."""
+
+    class Keeps(fb.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            for name in ("shapes", "places", "count", "saved", "save", "dirty", "materialize", "pushing", "run", "kind"):
+                setattr(ctx, name, None)
+            ctx.shapes = x.shape
+            ctx.save_for_backward(y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.shapes == g.shape and ctx.saved is None
+            return g * ctx.saved_tensors[0], None
+
+    x = fb.ones(2, requires_grad=True)
+    Keeps.apply(x, fb.tensor([2.0, 3.0])).sum().backward()
+    assert x.grad.tolist() == [2, 3]

@@ -158,7 +158,7 @@ for wish in (lambda: torch.ones(1).cuda(), lambda: torch.zeros(1, device="cuda")
         wish()
     except AssertionError as error:
         print(str(error).split(" (")[0])
-for wish in (torch.jit.script, torch.onnx.export, torch.utils.cpp_extension.load):
+for wish in (torch.jit.load, torch.onnx.export, torch.utils.cpp_extension.load):
     try:
         wish("x")
     except NotImplementedError as error:
@@ -179,7 +179,7 @@ def test_what_programs_ask_on_their_way_to_the_cpu(run):
         "False 0 False False",
         "False False None cuda:1",
         *["Torch not compiled with CUDA enabled"] * 4,
-        "missing: jit.script",
+        "missing: jit.load",
         "missing: onnx.export",
         "missing: cpp_extension.load",
         "torch.FloatTensor torch.float32 torch.Size([2, 3]) tensor([1.])",

@@ -179,7 +179,7 @@ class Dual(Interpreter):
         if node is None:
             return
         inner = _core.inner_node(node)  # of a write through a view, the write itself
-        for kept in (inner if isinstance(inner, Node) else node).saved:
+        for kept in (inner if isinstance(inner, Node) else node).saved_tensors:
             if isinstance(kept, Tensor) and kept.untyped_storage().serial > before and kept.shape == target.shape:
                 self.tangents.put(kept, old.clone())
 
@@ -297,14 +297,14 @@ class Dual(Interpreter):
         result = call()
         ctx = applied.ctx
         assert ctx is not None
-        ctx.pushing = True
+        ctx._pushing = True
         found = applied.function.jvp(ctx, *pushed)
-        ctx.pushing = False
+        ctx._pushing = False
         found = found if isinstance(found, (tuple, list)) else (found,)
         outputs = result if isinstance(result, tuple) else (result,)
         if len(found) != len(outputs):
             raise RuntimeError(f"{applied.name}: jvp returned {len(found)} tangents for {len(outputs)} outputs")
-        dirty = [x.untyped_storage() for x in ctx.dirty]
+        dirty = [x.untyped_storage() for x in ctx.dirty_tensors]
         outputs = tuple(
             _core.apart(y) if isinstance(y, Tensor) and any(y.untyped_storage() is b for b in before)
             and not any(y.untyped_storage() is b for b in dirty) else y

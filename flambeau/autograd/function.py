@@ -13,18 +13,21 @@ from ..core.interpreters import stack
 class FunctionCtx(Node):
     """The `ctx` of a Function: what forward keeps for backward. Attributes may be set on it freely."""
 
-    dirty: tuple = ()
-    undifferentiable: tuple = ()
-    materialize = True
+    # These are the names of PyTorch's, which programs keep clear of; what is ours alone begins with an underscore.
+    dirty_tensors: tuple = ()
+    non_differentiable: tuple = ()
+    materialize_grads = True
     to_save: tuple | None = None
-    forward_saved: tuple = ()
-    pushing = False  # while jvp runs
+    saved_for_forward: tuple = ()
+    _pushing = False  # while jvp runs
+    save: Any = None  # Node's own, which a program may use for what it likes
+    saved: Any = None
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
         """For each argument of forward whether its gradient is wanted."""
-        needed = dict(zip(self.places, super().needs_input_grad, strict=True))
-        return tuple(needed.get(i, False) for i in range(self.count))
+        needed = dict(zip(self._places, super().needs_input_grad, strict=True))
+        return tuple(needed.get(i, False) for i in range(self._count))
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors; `ctx.saved_tensors` gives them back, checked against in-place changes."""
@@ -33,41 +36,40 @@ class FunctionCtx(Node):
     @property
     def saved_tensors(self) -> tuple:
         """What save_for_backward was given, or in `jvp` what save_for_forward was."""
-        return self.forward_saved if self.pushing else super().saved_tensors
+        return self.saved_for_forward if self._pushing else super().saved_tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors for `jvp`, where `ctx.saved_tensors` gives them back."""
-        self.forward_saved = tensors
+        self.saved_for_forward = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Says which inputs forward changed in place; they must be returned."""
-        self.dirty = tensors
+        self.dirty_tensors = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Says which outputs have no gradient."""
-        self.undifferentiable = tensors
+        self.non_differentiable = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         """Whether a gradient that is absent arrives as zeros (the default) or as None."""
-        self.materialize = value
+        self.materialize_grads = value
 
 
 def run_backward(ctx: Any, *grads: Tensor | None) -> tuple:
     """The user's backward, its result laid out over the tensor inputs."""
-    if ctx.materialize:
+    if ctx.materialize_grads:
         infos = _core.output_infos(ctx)
         grads = tuple(
             _core.hooks["zeros"](*infos[i]) if g is None and infos is not None and infos[i] is not None else g
             for i, g in enumerate(grads)
         )
-    found = ctx.backward_function(ctx, *grads)
+    found = ctx._backward(ctx, *grads)
     found = found if isinstance(found, tuple) else (found,)
-    places, shapes = ctx.places, ctx.shapes
-    if len(found) < ctx.count or any(g is not None for g in found[ctx.count :]):
+    places, shapes = ctx._places, ctx._shapes
+    if len(found) < ctx._count or any(g is not None for g in found[ctx._count :]):
         raise RuntimeError(
-            f"{ctx.name()}: backward returned {len(found)} gradients for {ctx.count} inputs of forward; return one for "
-            "each, "
-            "None where there is none"
+            f"{ctx.name()}: backward returned {len(found)} gradients for {ctx._count} inputs of forward; return one "
+            "for each, None where there is none"
         )
     out = []
     for place, shape in zip(places, shapes, strict=True):
@@ -123,9 +125,9 @@ class Function:
 def run(cls: Any, args: tuple) -> tuple[FunctionCtx, Any]:
     """What a Function gives for these arguments, and the ctx that it was run with."""
     ctx = _core.make_node(FunctionCtx, cls.__name__ + "Backward")
-    ctx.backward_function = cls.__dict__.get("vjp") or cls.backward
+    ctx._backward = cls.__dict__.get("vjp") or cls.backward
     places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-    ctx.places, ctx.shapes, ctx.count = places, [args[i].shape for i in places], len(args)
+    ctx._places, ctx._shapes, ctx._count = places, [args[i].shape for i in places], len(args)
 
     def forward(node: Any, *given: Tensor) -> Any:
         whole = list(args)

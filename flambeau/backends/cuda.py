@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 matmul = SimpleNamespace(
@@ -45,7 +47,30 @@ def enable_math_sdp(enabled: bool) -> None:
     chosen["math"] = enabled
 
 
+def cudnn_sdp_enabled() -> bool:
+    """What enable_cudnn_sdp was given."""
+    return chosen["cudnn"]
+
+
+def enable_cudnn_sdp(enabled: bool) -> None:
+    """Kept, as enable_flash_sdp."""
+    chosen["cudnn"] = enabled
+
+
+@contextmanager
+def sdp_kernel(
+    enable_flash: bool = True, enable_math: bool = True, enable_mem_efficient: bool = True, enable_cudnn: bool = True
+) -> Iterator[dict]:
+    """The flags for a region: the older form of nn.attention.sdpa_kernel."""
+    before = dict(chosen)
+    chosen.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    try:
+        yield {}
+    finally:
+        chosen.update(before)
+
+
 __all__ = [
-    "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled", "is_built", "matmul",
-    "math_sdp_enabled", "mem_efficient_sdp_enabled",
+    "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled", "is_built", "matmul",
+    "math_sdp_enabled", "mem_efficient_sdp_enabled", "sdp_kernel",
 ]  # fmt: skip

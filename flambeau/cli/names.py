@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
+from . import places
+
 ROOTS = {"torch": "flambeau", "functorch": "flambeau.func"}
 MIRRORED = "2.13.0"  # the PyTorch whose API this is
 
@@ -32,6 +34,25 @@ def version() -> str:
 def real_name(name: str) -> str:
     root, dot, rest = name.partition(".")
     return ROOTS[root] + dot + rest
+
+
+class AbsentDtype:
+    """A dtype that programs mention, and no tensor has: whatever takes a dtype refuses it with a TypeError."""
+
+    is_complex = is_signed = False
+
+    def __init__(self, name: str) -> None:
+        self.name, self.is_floating_point = name, name.startswith("float")
+
+    def to_real(self) -> AbsentDtype:
+        return self
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+DTYPES = ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"]
+DTYPES += ["complex32", "chalf", "qint8", "quint8", "qint32"]
 
 
 class Absent(AttributeError):
@@ -55,6 +76,7 @@ class TorchModule(ModuleType):
             self.__file__ = file
         if name == "torch":
             self.__version__ = version()
+            self.__dict__.update({dtype: AbsentDtype(dtype) for dtype in DTYPES if not hasattr(real, dtype)})
         if hasattr(real, "__all__"):
             self.__all__ = real.__all__
 
@@ -66,7 +88,12 @@ class TorchModule(ModuleType):
         except AttributeError:
             if name.startswith("__"):
                 raise AttributeError(name) from None
-            raise Absent(full, real) from None
+            if place(full) in places.PLACES:
+                return importlib.import_module(full)
+            try:
+                value = places.lookup(place(self.__name__), name)
+            except AttributeError:
+                raise Absent(full, real) from None
         if isinstance(value, ModuleType) and value.__name__.startswith("flambeau."):
             return importlib.import_module(full)
         if not hasattr(type(real), name):  # a property of the module is asked anew each time
@@ -107,8 +134,11 @@ def missing(full: str, real: ModuleType | None, line: str) -> str:
 
 
 def found(name: str) -> ModuleType | None:
-    """flambeau's module for a name of PyTorch's: of the same place, or kept elsewhere and known there by that name."""
-    real = real_name(name)
+    """flambeau's module for a name of PyTorch's: of the same place, or kept elsewhere and known there by that name, or
+    made up of what `places.py` says."""
+    real, listed = real_name(name), places.names(place(name))
+    if "*" in listed:
+        return importlib.import_module(listed["*"][0])
     try:
         return importlib.import_module(real)
     except ModuleNotFoundError as error:
@@ -116,7 +146,15 @@ def found(name: str) -> ModuleType | None:
             raise
     parent, _, last = name.rpartition(".")
     held = getattr(importlib.import_module(parent).__dict__["_real"], last, None)
-    return held if isinstance(held, ModuleType) else None
+    if isinstance(held, ModuleType):
+        return held
+    return ModuleType(real, "Names that flambeau keeps elsewhere.") if place(name) in places.PLACES else None
+
+
+def place(name: str) -> str:
+    """A module's name below `torch`."""
+    root, _, below = name.partition(".")
+    return below if root == "torch" else name
 
 
 class Metadata(importlib.metadata.Distribution):
@@ -147,7 +185,7 @@ class TorchFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 return None  # find_spec() probes, and doesn't import
             parent = fullname.rpartition(".")[0]
             raise ModuleNotFoundError(missing(fullname, sys.modules[parent].__dict__["_real"], asking()))
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=real.__file__, is_package=True)
+        spec = importlib.machinery.ModuleSpec(fullname, self, origin=getattr(real, "__file__", None), is_package=True)
         spec.loader_state = real
         return spec
 

@@ -200,7 +200,7 @@ def make_node(kind, str name):
 
 
 def apply_function(Node ctx, forward, vjp, tuple tensors):
-    """Runs a custom Function: `ctx.dirty`, `ctx.undifferentiable` and `ctx.to_save` say how its outputs are recorded."""
+    """Runs a custom Function: ctx says which inputs are written, which outputs have no gradient, and what to save."""
     global fb_grad_enabled
     cdef int was = fb_grad_enabled
     cdef bint record = was and any_requires_grad(tensors)
@@ -218,10 +218,10 @@ def apply_function(Node ctx, forward, vjp, tuple tensors):
         return result
     cdef bint single = not isinstance(result, tuple)
     cdef list outs = [result] if single else list(result)
-    dirty = [id(x) for x in ctx.dirty]
-    skip = [id(x) for x in ctx.undifferentiable]
+    dirty = [id(x) for x in ctx.dirty_tensors]
+    skip = [id(x) for x in ctx.non_differentiable]
     given = {id(x): i for i, x in enumerate(tensors)}
-    for x in ctx.dirty:
+    for x in ctx.dirty_tensors:
         if id(x) not in given:
             raise RuntimeError(f"{ctx.node_name()}: mark_dirty takes inputs that forward changed in place, got another tensor")
         check_inplace(<Tensor> x, ctx.node_name(), True)

@@ -238,7 +238,7 @@ cdef class Tensor:
         >>> fb.ones(1).layout == fb.strided, fb.ones(1).to_sparse().layout == fb.sparse_coo
         (True, True)
         """
-        return "strided"
+        return hooks["strided"]
 
     def get_device(self):
         """The index of the tensor's device; -1 for the CPU.
@@ -744,6 +744,10 @@ cdef class Tensor:
         return iter(hooks["unbind"](self, 0))
 
     def __contains__(self, value):
+        if not isinstance(value, (Tensor, int, float, complex)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
+            )
         return bool((self == value).any())
 
     def __hash__(self):

@@ -252,6 +252,8 @@ cdef Tensor basic_index(Tensor self, object index):
         if isinstance(x, slice) or (isinstance(x, int) and not isinstance(x, bool)):
             consumed += 1
         elif isinstance(x, Tensor) and (<Tensor> x).ndims == 0 and CATEGORY[(<Tensor> x).code] == 1:
+            if fb_interpreters and hasattr(x, "_physical"):
+                return None  # one number for each sample of vmap
             consumed += 1
         elif not isinstance(x, (Tensor, list, tuple, bool)) and hasattr(x, "__index__") and not hasattr(x, "ndim"):
             consumed += 1

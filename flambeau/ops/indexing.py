@@ -141,8 +141,8 @@ def prepare(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None], list[in
         elif i is Ellipsis:
             basic += [slice(None)] * (x.ndim - used)
             found += [None] * (x.ndim - used)
-        elif isinstance(i, Tensor) and i.ndim == 0:
-            basic.append(i.item())
+        elif isinstance(i, Tensor) and i.ndim == 0 and not (_core.interpreting() and hasattr(i, "_physical")):
+            basic.append(i.item())  # within vmap each sample has its own number, which only an index tensor can be
         elif isinstance(i, Tensor):
             basic += [slice(None)] * (i.ndim if is_mask(i) else 1)
             found.append(i)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from ..core import _core
 from ..core._core import DType, Node, Size, Tensor
+from ..core.layouts import LAYOUTS, layout
 from ..ops.primitive import primitive
 from .structure import Structure, element_places
 
@@ -37,8 +38,8 @@ class SparseTensor(Tensor):
 
     # ---- geometry
     @property
-    def layout(self) -> str:
-        return self.structure.layout
+    def layout(self) -> layout:
+        return LAYOUTS[self.structure.layout]
 
     @property
     def is_sparse(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-NAMES = ("benchmark", "checkpoint", "cpp_extension", "data", "dlpack", "hooks", "tensorboard")
+NAMES = ("benchmark", "checkpoint", "cpp_extension", "data", "dlpack", "flop_counter", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:

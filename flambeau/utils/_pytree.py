@@ -20,8 +20,8 @@ __all__ = [
 class Container(NamedTuple):
     """How containers of one type come apart, into (children, context), and are made again of both."""
 
-    flatten: Callable[[Any], tuple[list[Any], Any]]
-    unflatten: Callable[[Iterable[Any], Any], Any]
+    flatten_fn: Callable[[Any], tuple[list[Any], Any]]
+    unflatten_fn: Callable[[Iterable[Any], Any], Any]
 
 
 def named_fields(x: Any) -> tuple[list[Any], Any]:
@@ -107,7 +107,7 @@ def tree_flatten(tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None) 
         if kind is None:
             leaves.append(x)
             return TreeSpec()
-        children, context = CONTAINERS[kind].flatten(x)
+        children, context = CONTAINERS[kind].flatten_fn(x)
         return TreeSpec(kind, context, [walk(c) for c in children])
 
     spec = walk(tree)
@@ -124,7 +124,7 @@ def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> PyTree:
     def build(spec: TreeSpec) -> Any:
         if spec.type is None:
             return next(rest)
-        return CONTAINERS[spec.type].unflatten([build(c) for c in spec.children_specs], spec.context)
+        return CONTAINERS[spec.type].unflatten_fn([build(c) for c in spec.children_specs], spec.context)
 
     return build(treespec)
 
@@ -186,7 +186,7 @@ def broadcast_prefix(prefix: PyTree, spec: TreeSpec, is_leaf: Callable[[PyTree],
     kind = container_of(prefix)
     if kind is None or spec.type is not kind:
         return None
-    children, context = CONTAINERS[kind].flatten(prefix)
+    children, context = CONTAINERS[kind].flatten_fn(prefix)
     if context != spec.context or len(children) != len(spec.children_specs):
         return None
     found: list[Any] = []

@@ -28,3 +28,17 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+def data_parallel(
+    module: Module, inputs: Any, device_ids: Any = None, output_device: Any = None, dim: int = 0,
+    module_kwargs: dict[str, Any] | None = None,
+) -> Any:  # fmt: skip
+    """module(*inputs), on the one device there is.
+
+    >>> import flambeau as fb
+    >>> fb.nn.parallel.data_parallel(fb.nn.ReLU(), fb.tensor([-1.0, 1.0]))
+    tensor([0., 1.])
+    """
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    return module(*given, **(module_kwargs or {}))
