@@ -13,16 +13,19 @@ from .arguments import Ints
 from .pooling import LAYOUTS, expect_places, indexed
 from .primitive import resolved
 from .reduce import mean
-from .separable import Map, kind, maxima, separable
+from .separable import Map, Taken, kind, maxima, separable
 
 AdaptiveSize = int | None | Sequence[int | None]
 
 
 @kind
-def adaptive(i: int, n: int, m: int) -> tuple:
+def adaptive(i: Any, n: int, m: int) -> Taken:
     """From ⌊i n / m⌋ to ⌈(i + 1) n / m⌉."""
-    places = range(i * n // m, -(-(i + 1) * n // m))
-    return [(place, 1.0) for place in places], float(len(places))
+    import numpy as np
+
+    start, stop = i * n // m, -(-(i + 1) * n // m)
+    places = start + np.arange((stop - start).max(initial=0))[:, None]
+    return Taken(np.where(places < stop, places, -1), None, (stop - start) * 1.0)
 
 
 def adaptive_maps(name: str, n: int, shape: Ints, output_size: Any) -> tuple[Map, ...]:

@@ -15,16 +15,18 @@ from ..core._core import DTYPES, Plan, Resolution, Step, Tensor
 from ..ir.expr import Expr, as_expr, cast, idiv, irem, load, minimum, var
 from ..ir.kernel import Buffer, For, If, Kernel, Let, Scalar, Statement, Store
 from .basic import fill_, storable
-from .factories import tensor
+from .factories import tensor, zeros
+from .gather import index_add
 from .indirect import BITS
 from .primitive import generated, planned_primitive, resolved
-from .separable import Map, kind, rows_of, separable, short
+from .separable import Map, Taken, kind, separable, short, taken
 
 __all__ = ["pad"]
 
 INT32 = DTYPES[4]
 ZERO = as_expr(0)
 GRAIN = 32768
+FEW = 4096  # places added at one end of a dimension
 # How much longer than a dimension the padding of a mode may be, and why.
 LONGEST = {"reflect": (-1, "reflection leaves out the edge"), "circular": (0, "it can go round once only")}
 
@@ -72,18 +74,20 @@ def pad_kernel(bits: str, dims: int, filled: bool) -> Kernel:
 
 
 @kind
-def padded(i: int, n: int, m: int, mode: str, before: int, after: int) -> tuple:
+def padded(i: Any, n: int, m: int, mode: str, before: int, after: int) -> Taken:
     """The place that position i of a padded dimension shows."""
+    import numpy as np
+
     place = i - before
     if mode == "constant":
-        return [(place, 1.0)] if 0 <= place < n else [], 1.0
+        return Taken(np.where((place >= 0) & (place < n), place, -1)[None])
     if mode == "replicate":
-        return [(min(max(place, 0), n - 1), 1.0)], 1.0
+        return Taken(np.clip(place, 0, n - 1)[None])
     if mode == "circular":
         # What negative padding crops doesn't come round again.
         first, last = max(-before, 0), n - max(-after, 0)
-        return [((place - first) % (last - first) + first, 1.0)], 1.0
-    return [(n - 1 - abs(n - 1 - abs(place)), 1.0)], 1.0
+        return Taken(((place - first) % max(last - first, 1) + first)[None])
+    return Taken((n - 1 - np.abs(n - 1 - np.abs(place)))[None])
 
 
 def padding_maps(shape: Sequence[int], padding: Sequence[int], mode: str) -> tuple[Map, ...]:
@@ -125,7 +129,7 @@ def pad_plan(x: Tensor, padding: tuple[int, ...], mode: str, value: Any, note: A
 
 
 def places(map: Map) -> Tensor:
-    return tensor([row[0][0] if row else -1 for row, _ in rows_of(map, False)], dtype=INT32)
+    return tensor(taken(map, False).places[0], dtype=INT32)
 
 
 def constant_pad_vjp(ctx: Any, g: Tensor) -> Tensor:
@@ -139,7 +143,14 @@ def constant_pad(x, padding, value):
 
 
 def repeated_pad_vjp(ctx: Any, g: Tensor) -> Tensor:
-    return separable(g, ctx.note, True)
+    maps = ctx.note
+    if max(abs(p) for map in maps if map is not None for p in map.parameters[1:]) <= FEW:
+        return separable(g, maps, True)
+    # An edge repeated very often would make a table as long for every place.
+    for d, map in enumerate(maps, g.ndim - len(maps)):
+        if map is not None:
+            g = index_add(zeros((*g.shape[:d], map.n, *g.shape[d + 1 :]), dtype=g.dtype), d, places(map).long(), g)
+    return g
 
 
 @planned_primitive(repeated_pad_vjp)

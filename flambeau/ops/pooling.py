@@ -16,7 +16,7 @@ from ..ir.expr import Expr, as_expr, cast, const, idiv, irem, isnan, load, maxim
 from ..ir.kernel import Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Statement, Store
 from .arguments import Ints, Size, ntuple
 from .primitive import generated, planned_primitive, resolved
-from .separable import Map, kind, maxima, maxima_vjp, separable, short
+from .separable import Map, Taken, kind, maxima, maxima_vjp, separable, short
 from .typed import computation
 
 INT32 = DTYPES[4]
@@ -205,17 +205,20 @@ def mean_back(g, sizes, geometry, include_pad, divisor):
 
 
 @kind
-def window(i: int, n: int, m: int, k: int, s: int, p: int, d: int) -> tuple:
-    places = range(i * s - p, i * s - p + k * d, d)
-    return [(place, 1.0) for place in places if 0 <= place < n], 1.0
+def window(i: Any, n: int, m: int, k: int, s: int, p: int, d: int) -> Taken:
+    import numpy as np
+
+    places = i * s - p + d * np.arange(k)[:, None]
+    return Taken(np.where((places >= 0) & (places < n), places, -1))
 
 
 @kind
-def window_mean(i: int, n: int, m: int, k: int, s: int, p: int, include_pad: bool, divisor: int | None) -> tuple:
-    start, stop = i * s - p, min(i * s - p + k, n + p)
-    inside = range(max(start, 0), min(stop, n))
-    count = stop - start if include_pad else len(inside)
-    return [(place, 1.0) for place in inside], float(count if divisor is None else divisor)
+def window_mean(i: Any, n: int, m: int, k: int, s: int, p: int, include_pad: bool, divisor: int | None) -> Taken:
+    import numpy as np
+
+    places = window(i, n, m, k, s, p, 1).places
+    count = np.minimum(i * s - p + k, n + p) - (i * s - p) if include_pad else (places >= 0).sum(0)
+    return Taken(places, None, count * 1.0 if divisor is None else np.full(m, float(divisor)))
 
 
 LAYOUTS = {1: "(C, L) or (N, C, L)", 2: "(C, H, W) or (N, C, H, W)", 3: "(C, D, H, W) or (N, C, D, H, W)"}

@@ -5,31 +5,29 @@ Imports neighbours in ops. Read next: `separable.py`, which computes it; `nn/fun
 
 from __future__ import annotations
 
-import math
-import struct
 from typing import Any
 
-from .separable import Map, kind
-
-
-def rounded(x: float) -> float:
-    """x in float32."""
-    return struct.unpack("f", struct.pack("f", x))[0]
+from .separable import Map, Taken, kind
 
 
 @kind
-def nearest(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+def nearest(i: Any, n: int, m: int, step: float, offset: float) -> Taken:
     """⌊(i + offset) step⌋, computed in float32 as PyTorch does."""
-    return [(min(math.floor(rounded((i + offset) * rounded(step))), n - 1), 1.0)], 1.0
+    import numpy as np
+
+    at = np.floor((i + offset).astype(np.float32) * np.float32(step))
+    return Taken(np.minimum(at.astype(np.int64), n - 1)[None])
 
 
 @kind
-def linear(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+def linear(i: Any, n: int, m: int, step: float, offset: float) -> Taken:
     """The two between which (i + offset) step - offset lies."""
-    at = max((i + offset) * step - offset, 0.0)
-    low = min(math.floor(at), n - 1)
-    part = min(max(at - low, 0.0), 1.0)
-    return [(low, 1.0 - part), (min(low + 1, n - 1), part)], 1.0
+    import numpy as np
+
+    at = np.maximum((i + offset) * step - offset, 0.0)
+    low = np.minimum(np.floor(at).astype(np.int64), n - 1)
+    part = np.clip(at - low, 0.0, 1.0)
+    return Taken(np.stack([low, np.minimum(low + 1, n - 1)]), np.stack([1.0 - part, part]))
 
 
 def keys_near(s: Any, slope: bool = False, a: float = -0.75) -> Any:
@@ -42,30 +40,37 @@ def keys_far(s: Any, slope: bool = False, a: float = -0.75) -> Any:
     return (3 * a * s - 10 * a) * s + 8 * a if slope else ((a * s - 5 * a) * s + 8 * a) * s - 4 * a
 
 
-def keys(s: float, a: float) -> float:
-    s = abs(s)
-    return keys_near(s, False, a) if s <= 1 else keys_far(s, False, a) if s < 2 else 0.0
+def keys(s: Any, a: float) -> Any:
+    import numpy as np
+
+    s = np.abs(s)
+    return np.where(s <= 1, keys_near(s, False, a), np.where(s < 2, keys_far(s, False, a), 0.0))
 
 
 @kind
-def cubic(i: int, n: int, m: int, step: float, offset: float) -> tuple:
+def cubic(i: Any, n: int, m: int, step: float, offset: float) -> Taken:
     """The four around (i + offset) step - offset by Keys' kernel with a = -¾; beyond the ends, the ends."""
+    import numpy as np
+
     at = (i + offset) * step - offset
-    low = math.floor(at)
-    taps = range(low - 1, low + 3)
-    return [(min(max(place, 0), n - 1), keys(at - place, -0.75)) for place in taps], 1.0
+    taps = np.floor(at).astype(np.int64) + np.arange(-1, 3)[:, None]
+    return Taken(np.clip(taps, 0, n - 1), keys(at - taps, -0.75))
 
 
 @kind
-def filtered(i: int, n: int, m: int, step: float, cubic: bool) -> tuple:
+def filtered(i: Any, n: int, m: int, step: float, cubic: bool) -> Taken:
     """A triangle, or Keys' kernel with a = -½, stretched over as many elements as one of the result stands for."""
+    import numpy as np
+
     stretch = max(step, 1.0)
     centre, reach = (i + 0.5) * step, (2 if cubic else 1) * stretch
-    places = range(max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), n))
-    away = [(place + 0.5 - centre) / stretch for place in places]
-    weights = [keys(s, -0.5) if cubic else max(1 - abs(s), 0.0) for s in away]
-    total = sum(weights)
-    return [(place, weight / total) for place, weight in zip(places, weights, strict=True)], 1.0
+    start = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centre + reach + 0.5).astype(np.int64), n)
+    places = start + np.arange((stop - start).max(initial=0))[:, None]
+    away = (places + 0.5 - centre) / stretch
+    weights = keys(away, -0.5) if cubic else np.maximum(1 - np.abs(away), 0.0)
+    weights = np.where(places < stop, weights, 0.0)
+    return Taken(np.where(places < stop, places, -1), weights / weights.sum(0))
 
 
 def spacing(n: int, m: int, scale: float | None, align_corners: bool | None) -> tuple[float, float]:

@@ -27,6 +27,7 @@ WORK = 16384
 UNROLLED = 8  # taps up to this many are written out
 # Last dimensions shorter than this, of so many positions altogether, are gone through with those before them.
 SHORT, FEW = 16, 512
+MOST = 1 << 27  # positions along a dimension
 ZERO = const(0, "i64")
 SIZES = tuple(Scalar(name) for name in ("outer", "n", "m", "inner", "taps"))
 
@@ -40,14 +41,21 @@ class Map(NamedTuple):
     parameters: tuple = ()
 
 
-Row = Callable[..., tuple[list[tuple[int, float]], float]]
-KINDS: dict[str, Row] = {}
+class Taken(NamedTuple):
+    """For m positions: places (taps, m), -1 for none; weights alike, or None for ones; divisors (m), or None."""
+
+    places: Any
+    weights: Any = None
+    divisors: Any = None
 
 
-def kind(row: Row) -> Row:
-    """Registers row(i, n, m, *parameters) -> ([(place, weight), …], divisor): i is Σ weight x[place] / divisor."""
-    KINDS[row.__name__] = row
-    return row
+KINDS: dict[str, Callable[..., Taken]] = {}
+
+
+def kind(rule: Callable[..., Taken]) -> Callable[..., Taken]:
+    """Registers rule(i, n, m, *parameters) -> Taken, of NumPy arrays: position i is Σ weight x[place] / divisor."""
+    KINDS[rule.__name__] = rule
+    return rule
 
 
 class Table(NamedTuple):
@@ -60,45 +68,56 @@ class Table(NamedTuple):
     ragged: bool
 
 
-Taken = list[tuple[int, float]]
+def taken(map: Map, transposed: bool) -> Taken:
+    import numpy as np
 
-
-def rows_of(map: Map, transposed: bool) -> list[tuple[Taken, float]]:
-    """For each position what it takes, and what the sum is divided by."""
-    found = [KINDS[map.kind](i, map.n, map.m, *map.parameters) for i in range(map.m)]
+    if max(map.n, map.m) > MOST:
+        raise RuntimeError(f"{map.kind}: at most {MOST} positions along a dimension, got {map.n} and {map.m}")
+    found = KINDS[map.kind](np.arange(map.m), map.n, map.m, *map.parameters)
     if not transposed:
         return found
-    columns: list[Taken] = [[] for _ in range(map.n)]
-    for i, (row, divisor) in enumerate(found):
-        for place, weight in row:
-            columns[place].append((i, weight / divisor))
-    return [(column, 1.0) for column in columns]
+    # Entries by the place they were taken from, in the order of the positions that take them.
+    places, weights = found.places.T, np.ones(found.places.shape) if found.weights is None else found.weights
+    shares = (weights if found.divisors is None else weights / found.divisors).T
+    inside = places >= 0
+    by = np.argsort(places[inside], kind="stable")
+    to, share = places[inside][by], shares[inside][by]
+    position = np.broadcast_to(np.arange(map.m)[:, None], places.shape)[inside][by]
+    counts = np.bincount(to, minlength=map.n)
+    slot = np.arange(len(to)) - np.repeat(np.cumsum(counts) - counts, counts)
+    size = (max(1, int(counts.max(initial=0))), map.n)
+    back, weights = np.full(size, -1), np.zeros(size)
+    back[slot, to], weights[slot, to] = position, share
+    return Taken(back, None if found.weights is None and found.divisors is None else weights)
 
 
-def joint_rows(maps: Sequence[Map], transposed: bool) -> list[tuple[Taken, float]]:
+def joint(maps: Sequence[Map], transposed: bool) -> Taken:
     """The same of several dimensions at once, their positions counted through in order."""
-    first, *rest = maps
-    rows = rows_of(first, transposed)
-    for map in rest:
-        length = map.m if transposed else map.n
-        rows = [
-            ([(p * length + q, v * w) for p, v in row for q, w in inner], d * e)
-            for row, d in rows for inner, e in rows_of(map, transposed)
-        ]  # fmt: skip
-    return rows
+    import numpy as np
+
+    found = taken(maps[0], transposed)
+    for map in maps[1:]:
+        more, length = taken(map, transposed), map.m if transposed else map.n
+        a, b = found.places[:, None, :, None], more.places[None, :, None, :]
+        places = np.where((a >= 0) & (b >= 0), a * length + b, -1)
+        places = places.reshape(-1, a.shape[2] * b.shape[3])
+        weights = divisors = None
+        if not (found.weights is None and more.weights is None):
+            v, w = (np.ones(t.places.shape) if t.weights is None else t.weights for t in (found, more))
+            weights = (v[:, None, :, None] * w[None, :, None, :]).reshape(places.shape)
+        if not (found.divisors is None and more.divisors is None):
+            d, e = (np.ones(t.places.shape[1]) if t.divisors is None else t.divisors for t in (found, more))
+            divisors = np.outer(d, e).reshape(-1)
+        found = Taken(places, weights, divisors)
+    return found
 
 
 @functools.lru_cache(1024)
 def table(maps: tuple[Map, ...], transposed: bool, dtype: Any) -> Table:
     """The table of some neighbouring dimensions' maps, or of their transposes, its numbers in `dtype`."""
-    rows, divisors = zip(*joint_rows(maps, transposed), strict=True) if 0 not in lengths(maps, transposed) else ((), ())
-    taps = max(1, *map(len, rows)) if rows else 1
-    padded = [[*row, *[(-1, 0.0)] * (taps - len(row))] for row in rows]
-    places = tensor([row[k][0] for k in range(taps) for row in padded], dtype=INT32)
-    plain = all(weight == 1.0 for row in rows for _, weight in row)
-    weights = None if plain else tensor([row[k][1] for k in range(taps) for row in padded], dtype=dtype)
-    shares = None if all(d == 1.0 for d in divisors) else tensor(divisors, dtype=dtype)
-    return Table(taps, places, weights, shares, any(len(row) < taps for row in rows))
+    places, weights, divisors = joint(maps, transposed)
+    kept = [None if x is None else tensor(x, dtype=dtype).reshape(-1) for x in (weights, divisors)]
+    return Table(len(places), tensor(places, dtype=INT32).reshape(-1), *kept, bool((places < 0).any()))
 
 
 def lengths(maps: Sequence[Map], transposed: bool) -> tuple[int, ...]:
