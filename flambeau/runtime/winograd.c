@@ -13,10 +13,11 @@
 #include "convolve.h"
 
 enum {
-    BLOCK_TILES = 48,     /* of a task, about: its patches stay in the second-level cache */
-    SPAN_BYTES = 8 << 20, /* of the patches of a span, or of windows that are transformed once for all */
+    BLOCK_TILES = 48,        /* of a task, about: its patches stay in the second-level cache */
+    SPAN_BYTES = 16 << 20,   /* of a span's patches */
+    WINDOW_BYTES = 8 << 20,  /* of windows that are transformed once for all */
     LEAST_TASKS = 8,
-    EMITTED = 2           /* panels whose results are scattered at once */
+    EMITTED = 2              /* panels whose results are scattered at once */
 };
 
 typedef struct {
@@ -119,6 +120,9 @@ static void windows(const job *q, int64_t panel, int64_t c0, int64_t count, char
         plan->pack(&t);
     } else if (whole) {
         for (int64_t c = 0; c < count; c++) {
+            /* Stretches too short and far apart for the hardware to guess the next. */
+            const char *next = fb_at(w, (c + 2) * q->w_in, size);
+            for (int64_t i = 0; c + 2 < count && i < 9 * n * size; i += 64) __builtin_prefetch(next + i);
             fb_packing t = {fb_at(w, c * q->w_in, size), fb_at(scratch, 9 * c * nr, size), NULL, q->w_out, 1, nr, n, 9};
             plan->pack(&t);
         }
@@ -275,7 +279,7 @@ static int compute(job *q) {
     int64_t of_windows = FB_POINTS * q->panels * padded(q->channels * nr) * size;
     int64_t of_strip = FB_POINTS * parts * FB_GROUP * q->tiles.piece * size;
     int64_t spans = fb_div_up(q->tiles.strips, fb_max(1, SPAN_BYTES / of_strip));
-    int few = of_windows > SPAN_BYTES || (spans == 1 && tiles <= 2 * q->out.channels);
+    int few = of_windows > WINDOW_BYTES || (spans == 1 && tiles <= 2 * q->out.channels);
     int64_t span = few ? fb_div_up(q->tiles.strips, spans) : q->tiles.strips;
     q->block = fb_div_up(span, fb_div_up(span, fb_max(1, BLOCK_TILES / q->tiles.piece)));
     q->blocks = fb_div_up(span, q->block);
