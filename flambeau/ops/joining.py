@@ -101,6 +101,7 @@ def joined(ctx, tensors, dim):
     return out
 
 
+@recalled
 def cat(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors one after the other along an existing dimension; their other lengths must agree, dtypes promote.
 
@@ -138,6 +139,7 @@ def stacked(ctx, tensors, dim):
     return out
 
 
+@recalled
 def stack(tensors: Tensors, dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape side by side along a new dimension.
 

@@ -141,13 +141,14 @@ def span(name: str, x: Tensor, low: float, high: float) -> tuple[float, float]:
     return low, high
 
 
+@recalled
 def binned(x: Tensor, weights: Tensor, bins: int, low: float, high: float) -> Tensor:
-    """The sum of weights in each of `bins` equal bins; what lies outside is left out."""
+    """The sum of weights in each of `bins` equal bins; what lies outside counts nothing, in the first."""
     inside = (x >= low) & (x <= high)
-    x, weights = masked_select(x, inside), masked_select(weights.expand(inside.shape), inside)
-    place = TABLE["clamp_max"](to((x - low) * (bins / (high - low)), INT64), bins - 1)
+    place = TABLE["where"](inside, (x - low) * (bins / (high - low)), 0.0)
+    place = TABLE["clamp_max"](to(place, INT64), bins - 1)
     y = zeros_like_shape(x, (bins,), weights.dtype)
-    write(y, along(place.shape, 0), (place,), weights, "sum")
+    write(y, along(place.shape, 0), (place,), TABLE["where"](inside, weights, 0.0), "sum")
     return y
 
 

@@ -437,6 +437,7 @@ def softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tensor:
     return along(softmax_last, self, dim, dtype, "softmax")
 
 
+@recalled
 def log_softmax_method(self: Tensor, dim: int | None, dtype: Any = None) -> Tensor:
     return along(log_softmax_last, self, dim, dtype, "log_softmax")
 
