@@ -115,9 +115,10 @@ def joint(maps: Sequence[Map], transposed: bool) -> Taken:
 @functools.lru_cache(1024)
 def table(maps: tuple[Map, ...], transposed: bool, dtype: Any) -> Table:
     """The table of some neighbouring dimensions' maps, or of their transposes, its numbers in `dtype`."""
-    places, weights, divisors = joint(maps, transposed)
-    kept = [None if x is None else tensor(x, dtype=dtype).reshape(-1) for x in (weights, divisors)]
-    return Table(len(places), tensor(places, dtype=INT32).reshape(-1), *kept, bool((places < 0).any()))
+    found = joint(maps, transposed)
+    weights, divisors = (None if x is None else tensor(x, dtype=dtype).reshape(-1) for x in found[1:])
+    places = tensor(found.places, dtype=INT32).reshape(-1)
+    return Table(len(found.places), places, weights, divisors, bool((found.places < 0).any()))
 
 
 def lengths(maps: Sequence[Map], transposed: bool) -> tuple[int, ...]:
