@@ -3,8 +3,8 @@
  * The file is a sequence of jobs of 8-byte words; a block is its length in bytes and its bytes, filled up to a word.
  *   images, each a block; buffers, each a block; the job's kind; then
  *   kernel (0): slots, each a word and whether it is a buffer's number; begin, end
- *   driver (1-4): the plan's twelve words, in which the place of a kernel holds an image's number plus 1; the problem's
- *                 words, of which the first four are a buffer's number plus 1, or 0
+ *   driver (1-4): the plan's twelve words, in which the place of a kernel holds an image's number plus 1; whether sums
+ *                 are floating; the problem's words, of which the first four are a buffer's number plus 1, or 0
  * Images stand at the start of a page, buffers end with one: whoever reads or writes beyond is stopped. */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -63,14 +63,15 @@ static int run(char **images, char **buffers) {
         plan[k] = word();
         if (k >= 5 && plan[k]) plan[k] = (int64_t)(intptr_t)images[plan[k] - 1];
     }
-    int64_t n = word();
+    int64_t floating = word(), n = word();
     for (int64_t k = 0; k < n; k++) {
         words[k] = word();
         if (k < 4 && words[k]) words[k] = (int64_t)(intptr_t)buffers[words[k] - 1];
     }
     const fb_contraction *how = (const void *)plan;
+    fb_multiplication product = {how->operand_size, 1, 1, 0, floating, how->pack, *how};
     switch (kind) {
-    case 1: return fb_matmul(how, (const void *)words);
+    case 1: return fb_multiply(&product, (const void *)words);
     case 2: return fb_conv(how, (const void *)words);
     case 3: return fb_conv_data_gradient(how, (const void *)words);
     case 4: return fb_conv_weight_gradient(how, (const void *)words);

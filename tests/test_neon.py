@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     not (shutil.which(CC) and shutil.which(QEMU)),
     reason=f"needs {QEMU} and {CC} with its libc (qemu-user, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)",
 )
-DRIVERS = "fb_matmul", "fb_conv", "fb_conv_data_gradient", "fb_conv_weight_gradient"
+DRIVERS = "fb_multiply", "fb_conv", "fb_conv_data_gradient", "fb_conv_weight_gradient"
 ADDRESSES = slice(5, 12)  # of a plan's words
 
 
@@ -131,7 +131,8 @@ def driver_job(name: str, plan: tuple[bytes, list[bytes]], problem, arrays: list
     number = iter(range(1, 5))
     pointers = [0 if a is None else next(number) for a in arrays]
     rest = struct.unpack(f"<{len(bytes(problem)) // 8}q", bytes(problem))[4:]
-    job = words(DRIVERS.index(name) + 1) + plan[0] + words(4 + len(rest), *pointers, *rest)
+    floating = there[0].dtype.kind == "f"
+    job = words(DRIVERS.index(name) + 1) + plan[0] + words(floating, 4 + len(rest), *pointers, *rest)
     return blocks(plan[1]) + blocks(a.tobytes("A") for a in there) + job, there
 
 
@@ -142,8 +143,8 @@ def test_matmul(run, dtype):
         for order in "CF":
             a, b = (np.array(numbers(s, dtype, 1), order=order) for s in ((m, k), (k, n)))
             c = np.zeros((m, n), a.dtype)
-            jobs.append(driver_job("fb_matmul", neon_plan(dtype), matmul_problem(a, b, c), [a, b, None, c]))
-            pairs.append((c, matmul(contraction.plan(dtype), a, b, c.copy())))
+            jobs.append(driver_job("fb_multiply", neon_plan(dtype), matmul_problem(a, b, c), [a, b, None, c]))
+            pairs.append((c, a @ b if dtype == "i32" else matmul(contraction.plan(dtype), a, b, c.copy())))
     run(jobs)
     for got, want in pairs:
         assert got.tobytes() == want.tobytes()
