@@ -8,6 +8,7 @@ import pytest
 import flambeau as fb
 from flambeau import nn
 from flambeau.autograd import gradcheck, gradgradcheck
+from flambeau.core import _core
 from flambeau.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from flambeau.ops.recurrent import CELLS, recurrent_cell, recurrent_layer, recurrent_step
 
@@ -249,3 +250,26 @@ def test_steps_are_differentiated_twice(mode):
         return states
 
     assert gradcheck(f, given) and gradgradcheck(f, given)
+
+
+def test_the_driver_refuses_memory_of_other_sizes():
+    """Before anything is written: it trusts no caller."""
+    x, w, h, c = fb.zeros(2, 3, 16), fb.zeros(16, 4), fb.ones(3, 3, 4), fb.zeros(3, 3, 4)
+    gh, gc, ds = fb.zeros(3, 4), fb.zeros(3, 4), fb.zeros(6, 16)
+    forward, back = (x, w, None, None, None), (x, w, None, None, fb.zeros(2, 3, 4))
+    none = (None,) * 4
+    for given, states, gradients in (
+        (forward, (h[:2], c, None), none),
+        (forward, (h, c[:, :2], None), none),
+        (forward, (h.double(), c, None), none),
+        (forward, (h.transpose(1, 2), c, None), none),
+        ((x, w[:12], None, None, None), (h, c, None), none),
+        ((x, w, fb.zeros(12), None, None), (h, c, None), none),
+        ((x, w, None, fb.zeros(2, dtype=fb.int64), None), (h, c, None), none),
+        (back, (h, c, None), (gh, gc, ds[:5], ds)),
+        (back, (h, c, None), (gh, gc, ds[:, :8].contiguous(), ds)),
+        (back, (h, c, None), (gh[:2], gc, ds, ds)),
+    ):
+        with pytest.raises(RuntimeError, match="recurrent: "):
+            _core.recurrent((0, 0), given, states, gradients, 4, False)
+    assert (h == 1).all() and not x.any()
