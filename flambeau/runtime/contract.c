@@ -108,7 +108,7 @@ static void schedule(job *j, int64_t batches) {
 
     /* Sums that wait in scratch for their rounding stay in the second-level cache, all columns of a row if they fit. */
     int64_t wanted = j->work < FB_SERIAL_WORK ? 1 : j->by_row ? ROW_TASKS : UNITS;
-    int64_t most = fb_max(2 * CHUNK_STEP, FB_L2_BYTES / (p->n * size) / CHUNK_STEP * CHUNK_STEP);
+    int64_t most = fb_max(4 * CHUNK_STEP, FB_L2_BYTES / (p->n * size) / CHUNK_STEP * CHUNK_STEP);
     j->m_chunk = own_sums ? fb_min(CHUNK_ROWS, most) : CHUNK_ROWS;
     int64_t least = whole ? p->m : j->b_pitch && !shared ? CHUNK_ROWS : UNIT_ROWS;
     j->m_units = fb_min(fb_div_up(wanted, batches), fb_div_up(p->m, least));
