@@ -349,3 +349,13 @@ def test_bits_know_neither_threads_nor_batch(threads):
         assert fb.equal(F.linear(a[i : i + 5], b, bias), alone[0][i : i + 5])
     for i in (0, 39):
         assert fb.equal(F.conv2d(x[i : i + 1], w, padding=1), alone[1][i : i + 1])
+
+
+@pytest.mark.parametrize("n", [4096, 4097, 8192, 100003, 2**24 + 1])
+def test_dot_of_long_vectors_has_the_bits_of_the_sum(n):
+    """Once through both of them, or twice: for gradients, and for more blocks than one pass sums."""
+    for dtype in (fb.float32, fb.float64) if n < 2**20 else (fb.float32,):
+        a, b = fb.rand(n, dtype=dtype) - 0.5, fb.rand(2 * n, dtype=dtype)[::2]
+        expected = (a * b).sum().item()
+        assert fb.dot(a, b).item() == expected == fb.dot(a.clone().requires_grad_(), b).item()
+        close(fb.dot(a, b), np.dot(a.double().numpy(), b.double().numpy()), 1e-2)

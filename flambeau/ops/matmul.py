@@ -10,16 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import _core
-from ..core._core import DTYPES, Tensor
+from ..core._core import DTYPES, Tensor, launch, new_empty
+from ..ir.expr import const, load, minimum, var
+from ..ir.kernel import LANES, REDUCE_BLOCK, Accumulator, Buffer, For, Kernel, Let, Reduce, Scalar, Store
 from . import documents
 from .arguments import into_out
 from .basic import sum_to
 from .documents import Derived
-from .primitive import primitive
+from .primitive import generated, primitive
 from .recall import recalled
 from .reduce import sum
 
-INT8, INT32 = DTYPES[2], DTYPES[4]
+INT8, INT32, FLOAT32, FLOAT64 = DTYPES[2], DTYPES[4], DTYPES[8], DTYPES[9]
 
 
 def conj(x: Tensor) -> Tensor:
@@ -127,13 +129,40 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             y = matrix_product(input, other)
     elif input.ndim == 1 and other.ndim == 1:
         check_inner(input, other)
-        y = sum(input * other, dtype=input.dtype)
+        y = summed_products(input, other)
     elif other.ndim == 1:
         check_inner(input, other)
         y = matrix_product(input, other.unsqueeze(1)).squeeze(-1)
     else:
         y = matrix_product(input.unsqueeze(0), other).squeeze(-2)
     return into_out(out, y)
+
+
+@generated
+def products_kernel(dtype: str) -> Kernel:
+    """y[t] = Σ a b over block t, as a reduction of the products sums a block."""
+    t, r, total, rest = var("t"), var("r"), var("total", dtype), var("rest", dtype)
+    start, stop = var("start"), var("stop")
+    product = load("a", dtype, r) * load("b", dtype, r)
+    zero = const(0, dtype)
+    fold = Reduce(r, start, stop, (Accumulator(total, zero),), (total + product,), (total + rest,), (rest,), LANES)
+    lets = Let(start, t * REDUCE_BLOCK), Let(stop, minimum(var("n"), start + REDUCE_BLOCK))
+    body = For(t, const(0, "i64"), var("blocks"), (*lets, fold, Store("y", t, total)), parallel=True)
+    params = (Buffer("y", dtype, "w"), Buffer("a", dtype), Buffer("b", dtype), Scalar("n"), Scalar("blocks"))
+    return Kernel("products", params, (body,))
+
+
+def summed_products(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a b of two vectors; where nothing follows what happens, long ones are gone through once."""
+    n = a.numel()
+    followed = _core.interpreting() or _core.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    followed = followed or a.is_sparse or b.is_sparse or a.dtype is not b.dtype
+    if not REDUCE_BLOCK < n <= REDUCE_BLOCK**2 or followed or a.dtype not in (FLOAT32, FLOAT64):
+        return sum(a * b, dtype=a.dtype)
+    blocks = -(-n // REDUCE_BLOCK)
+    parts = new_empty((blocks,), a.dtype)
+    launch(products_kernel(a.dtype.ir), (parts, a.contiguous(), b.contiguous(), n, blocks), blocks, 8, n)
+    return sum(parts)
 
 
 def check_inner(a: Tensor, b: Tensor) -> None:
