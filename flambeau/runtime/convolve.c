@@ -141,7 +141,9 @@ static void schedule(fb_correlation *q, int64_t limit, int64_t part) {
     int in_place = fb_stage_in_place(&q->stage, plan, !q->across);
     if (q->across && !in_place) fb_stage_padded(&q->stage);
     int64_t wanted = q->work < FB_SERIAL_WORK ? 1 : fb_div_up(FB_TASKS, outer);
-    q->rows = fb_min(limit, fb_div_up(x[1].out, fb_min(x[1].out, wanted)));
+    /* Rounded down across channels, where short bands cost little; full vectors along positions want several rows. */
+    q->rows = q->across ? fb_max(1, x[1].out / wanted) : fb_div_up(x[1].out, fb_min(x[1].out, wanted));
+    q->rows = fb_min(limit, q->rows);
     for (;; q->rows = fb_div_up(q->rows, 2)) {
         if (!in_place) fb_stage_copied(&q->stage, q->rows);
         q->stage_bytes = in_place ? 0 : (size_t)fb_round_up((q->channels * q->stage.channel + plan->nr) * size, 64);
