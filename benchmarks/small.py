@@ -15,6 +15,7 @@ INPUTS = {
     "mask": lambda fb: fb.arange(32).view(4, 8) % 3 == 0,
     "rows": lambda fb: fb.tensor([0, 2, 1, 3]),
     "places": lambda fb: fb.arange(32).view(4, 8) % 8,
+    "leaf": lambda fb: fb.randn(4, 8, requires_grad=True),
     "images": lambda fb: fb.randn(2, 4, 8, 8),
     "weight": lambda fb: fb.randn(4, 4, 3, 3),
     "F": lambda fb: fb.nn.functional,
@@ -32,7 +33,9 @@ STATEMENTS = (
     "fb.tril(x), F.gelu(x), F.mse_loss(x, y), F.binary_cross_entropy_with_logits(x, y), "
     "F.conv2d(images, weight, padding=1), F.max_pool2d(images, 2), F.pad(images, (1, 1, 1, 1)), F.dropout(x, 0.5), "
     "F.embedding(rows, x), F.normalize(x, dim=1), F.interpolate(images, scale_factor=2), fb.linalg.inv(w), "
-    "fb.fft.rfft(x)"
+    "fb.fft.rfft(x), fb.linalg.det(w), fb.linalg.qr(w), x.median(1), x.roll(1, 0), x.flip(0), x.scatter(1, places, y), "
+    "x.index_add(0, rows, y), x[rows, rows], fb.unique(rows), fb.randperm(8), fb.tensordot(x, w, 1), x.diagonal(), "
+    "leaf.gather(1, places), leaf.sort(), leaf.std(), leaf.cumsum(1), leaf.chunk(2)"
 )
 
 

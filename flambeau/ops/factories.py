@@ -111,6 +111,9 @@ def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=Fal
     >>> fb.empty_like(fb.ones(2, 3), dtype=fb.int64).shape
     flambeau.Size([2, 3])
     """
+    plain = type(input) is Tensor and dtype is layout is device is memory_format is None and not requires_grad
+    if plain and input.is_contiguous():
+        return new_empty(input.shape, input.dtype)
     dtype = input.dtype if dtype is None else dtype
     if input.layout != "strided":
         return finish(input.detach().to(dtype).clone().zero_(), requires_grad)
