@@ -15,6 +15,7 @@ from .pointwise import OPS
 
 TABLE: dict[str, Op] = {}
 _variants: dict[tuple[Any, ...], Op] = {}
+_chosen: dict[tuple, Op] = {}  # the same, by the static attributes that calls with operands alone name
 
 
 def parameter_names(definition: PointwiseDef) -> tuple[str, ...]:
@@ -65,8 +66,18 @@ def origin(op: Op) -> tuple[str, dict[str, Any]] | None:
 
 
 def specialise(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
+    operands = len(args) == op.nin
+    if operands:
+        try:
+            known = _chosen.get((op, *kwargs.items()))
+        except TypeError:  # an argument that isn't hashable, and so no static one
+            known = None
+        if known is not None:
+            return known(*args)
     out = kwargs.pop("out", None)
     found, rest, named = variant(op, args, kwargs)
+    if operands and out is None and set(kwargs) <= set(op.statics):
+        _chosen[op, *kwargs.items()] = found
     return found(*rest, **named) if out is None else found(*rest, **named, out=out)
 
 
