@@ -133,11 +133,11 @@ typedef struct {
 
 /* Windows of 3 x 3, stride 1, in float32, by minimal filtering (winograd.c): a tile of 2 x 2 results y of a window w
  * over a patch d of 4 x 4 is y = At [(G w Gt) * (Bt d B)] A, and the window's gradient Gt [(A g At) * (Bt d B)] G.
- * Tiles start at each even row and column of the result; what is outside counts as 0. Each transform goes down the columns
- * first: codegen/contraction_winograd.py has their sums. Of the products * over channels (o in a data gradient) or
- * tiles, FB_CHAIN in turn are a chain of fused multiply-adds from +0, the chains of a group are added in order to +0,
- * and groups in order to +0. A group has FB_GROUP channels; or of tiles, which are numbered by image, piece, row and
- * column, where pieces cut an image's columns evenly into as few as have at most FB_GROUP, as many whole rows of a
+ * Tiles start at each even row and column of the result; what is outside counts as 0. Each transform goes down the
+ * columns first: codegen/contraction_winograd.py has their sums. Of the products * over channels (o in a data gradient)
+ * or tiles, FB_CHAIN in turn are a chain of fused multiply-adds from +0, the chains of a group are added in order to
+ * +0, and groups in order to +0. A group has FB_GROUP channels; or of tiles, which are numbered by image, piece, row
+ * and column, where pieces cut an image's columns evenly into as few as have at most FB_GROUP, as many whole rows of a
  * piece as have at most FB_GROUP. Bias comes last. A tile of which any element isn't finite is what the direct
  * contraction makes of it, and so is a window's gradient. */
 #define FB_CHAIN 16

@@ -3,9 +3,9 @@
  * For each of 16 points, a matrix of patches [tile, channel] times one of windows [channel, output channel]. All
  * transforms have channels as lanes, so patches are staged with their channels next to each other, whatever the layout.
  * Where tiles are many, windows are transformed once for all, and a task takes a block of tiles through all three
- * steps; where they are few, or windows many, those of a span of tiles are, and a task takes some of the output
- * channels, whose windows it transforms group by group, so that these never go to memory. Which of the two decides about time only: contract.h says what
- * fixes the bits. Read next: winograd_gradient.c, docs/design/0014-winograd.md. */
+ * steps; where they are few, or windows many, the patches of a span of tiles are, and a task takes some of the output
+ * channels, whose windows it transforms group by group, so that these never go to memory. Which of the two decides
+ * about time only: contract.h says what fixes the bits. Read next: winograd_gradient.c, docs/design/0014-winograd.md. */
 #include "winograd.h"
 
 #include <string.h>
