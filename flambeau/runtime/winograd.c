@@ -5,7 +5,7 @@
  * Where tiles are many, windows are transformed once for all, and a task takes a block of tiles through all three
  * steps; where they are few, or windows many, the patches of a span of tiles are, and a task takes some of the output
  * channels, whose windows it transforms group by group, so that these never go to memory. Which of the two decides
- * about time only: contract.h says what fixes the bits. Read next: winograd_gradient.c, docs/design/0014-winograd.md. */
+ * about time only: contract.h says what fixes the bits. Read next: winograd_gradient.c. */
 #include "winograd.h"
 
 #include <string.h>
@@ -146,7 +146,8 @@ static void multiply(const job *q, int64_t point, int64_t panel, int64_t tiles, 
     for (int64_t k = 0; k < channels; k += FB_GROUP) {
         fb_tile t = {fb_at(v, point * q->v_point + k / FB_GROUP * q->v_group, size),
                      fb_at(u, point * q->u_point + k * nr, size), fb_at(m, point * q->m_point, size), v_off, u_off,
-                     FB_GROUP, q->m_row, tiles, fb_min(nr, q->out.channels - panel * nr), fb_min(FB_GROUP, channels - k), accumulate || k > 0};
+                     FB_GROUP, q->m_row, tiles, fb_min(nr, q->out.channels - panel * nr),
+                     fb_min(FB_GROUP, channels - k), accumulate || k > 0};
         q->how->chains(&t);
     }
 }
