@@ -385,3 +385,15 @@ def test_views_of_recalled_calls_share_memory():
         with fb.no_grad():
             part = leaf.unbind()[0]
         assert not part.requires_grad
+
+
+def test_only_what_is_written_gets_a_new_version():
+    """An assignment that is recalled once made the index it read count as written, and backward refused it."""
+    weight = fb.randn(48, 5, requires_grad=True)
+    for _ in range(4):
+        _, order = fb.sort(fb.randint(0, 4, (48,)))
+        picked = weight[order]
+        back = fb.empty_like(order)
+        back[order] = fb.arange(48)
+        assert (order._version, back._version) == (0, 1)
+        picked[back].sum().backward()

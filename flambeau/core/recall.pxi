@@ -323,12 +323,17 @@ cdef object learn(Recalled self, Recipe r, tuple args, dict kwargs, PyObject **t
     global WATCH, fb_watched
     cdef Watch w
     cdef int i
+    cdef list stores
+    cdef uint32_t[MAXARGUMENTS] versions
     if WATCH is not None:
         return self.function(*args, **kwargs)
     w = Watch.__new__(Watch)
     w.nargs, w.args, w.serial, w.made, w.kept = nts, ts, BLOCKS, [], []
     w.outcomes = []
     w.sequence, w.edges = SEQUENCE, [edge_of(<Tensor> ts[i]) if fb_grad_enabled else None for i in range(nts)]
+    stores = [(<Tensor> ts[i]).store for i in range(nts)]
+    for i in range(nts):
+        versions[i] = (<Storage> stores[i]).count
     WATCH = w
     fb_watched = 1
     try:
@@ -336,6 +341,13 @@ cdef object learn(Recalled self, Recipe r, tuple args, dict kwargs, PyObject **t
     finally:
         fb_watched = 0
         WATCH = None
+    # Of what launches may have written, that which was: its version says so.
+    w.touched = 0
+    for i in range(nts):
+        if (<Tensor> ts[i]).store is not stores[i]:
+            w.lost = True
+        elif (<Storage> stores[i]).count != versions[i]:
+            w.touched |= (<uint64_t> 1) << i
     r.hopeless = True
     if not w.lost and write_down(r, w, result) and (r.written or w.random or agrees(redo(r, ts, True), result)):
         r.hopeless = False
