@@ -676,7 +676,8 @@ def complex_leaf(*shape, seed=0):
 def recurrent_layers(x):
     fb.manual_seed(0)
     lstm, cell = fb.nn.LSTM(3, 2).double(), fb.nn.GRUCell(3, 2).double()
-    return lstm(x)[0], cell(x[0])
+    projected = fb.nn.LSTM(3, 4, proj_size=2).double()
+    return lstm(x)[0], cell(x[0]), projected(x)[0]
 
 
 def recurrence(x):

@@ -273,3 +273,27 @@ def test_the_driver_refuses_memory_of_other_sizes():
         with pytest.raises(RuntimeError, match="recurrent: "):
             _core.recurrent((0, 0), given, states, gradients, 4, False)
     assert (h == 1).all() and not x.any()
+
+
+@pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN", "LSTM with a projection"])
+def test_second_derivatives_of_several_steps(mode):
+    """A step's second derivatives must not reach into the steps before it, which the backward pass visits itself."""
+    fb.manual_seed(0)
+    if mode.endswith("projection"):
+        layer = fb.nn.LSTM(2, 3, proj_size=2).double()
+        parameters = list(layer.parameters())
+
+        def run(x, *_):
+            return layer(x)[0]
+    else:
+        cell = getattr(fb.nn, f"{mode}Cell")(2, 3).double()
+        parameters = list(cell.parameters())
+
+        def run(x, *_):
+            state = None
+            for step in x:
+                state = cell(step, state)
+            return state if isinstance(state, tuple) else (state,)
+
+    x = fb.randn(3, 2, 2, dtype=fb.float64, requires_grad=True)
+    assert fb.autograd.gradgradcheck(run, (x, *parameters), atol=1e-6)

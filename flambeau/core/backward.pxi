@@ -220,8 +220,8 @@ def node_info(Node n):
 
 
 cdef set nodes_towards(list roots, set targets):
-    """The nodes on a way from the roots to a target (a Node or a leaf, by id)."""
-    cdef set seen = set(), needed = set()
+    """The nodes that lead from the roots to a target (a Node or a leaf, by id); a target does if another lies behind it."""
+    cdef set seen = set(), needed = set(), ways = set()
     cdef list stack = list(roots), order = []
     cdef Node n
     while stack:
@@ -235,13 +235,13 @@ cdef set nodes_towards(list roots, set targets):
                 stack.append(e)
     order.sort(key=lambda m: m.seq)
     for m in order:
-        if id(m) in targets:
-            needed.add(m)
-            continue
         for e in (<Node> m).edges:
-            if e is not None and ((isinstance(e, Node) and e in needed) or id(e) in targets):
+            if e is not None and (e in ways if isinstance(e, Node) else id(e) in targets):
                 needed.add(m)
+                ways.add(m)
                 break
+        if id(m) in targets:
+            ways.add(m)
     return needed
 
 

@@ -487,8 +487,10 @@ def along_time(at: Layer, mode: str, reverse: bool) -> tuple[Tensor, ...]:
 
 
 def again(function: Callable[..., tuple], inputs: Any, grads: Any) -> tuple:
-    """The gradients of function(*inputs), themselves recorded."""
-    with_grad = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
+    """The gradients of function(*inputs), themselves recorded. Each input stands for itself: what led from one to
+    another, as from the state before to the gates, is for the backward pass that asks.
+    """
+    with_grad = [t.view(t.shape) if t.requires_grad else t.detach().requires_grad_() for t in inputs]
     outputs = function(*with_grad)
     pairs = [(y, g) for y, g in zip(outputs, grads, strict=True) if g is not None]
     return tuple(_core.run_backward([y for y, _ in pairs], [g for _, g in pairs], True, True, with_grad))
