@@ -41,7 +41,7 @@ def forth(n: int, count: int, sign: int, scale: float, real: bool, dtype: Any) -
 
 @functools.lru_cache(256)
 def back(n: int, scale: float, dtype: Any) -> Tensor:
-    """The matrix that n // 2 + 1 pairs are multiplied with to give the n real numbers of which they are the spectrum."""
+    """The matrix that a spectrum of n // 2 + 1 pairs is multiplied with to give its n real numbers."""
     rows: list[list[float]] = []
     for k in range(n // 2 + 1):
         weight = scale if k == 0 or 2 * k == n else 2 * scale  # what stands for its mirror image, too

@@ -1,7 +1,7 @@
 """Classes and functions that a program vouches for, so that `load` may make and call them though it trusts no file.
 
-The table is the process's. Files have PyTorch's names: what is called `flambeau.nn.X` here is found as `torch.nn.X` too.
-Imports the pickle reader. Read next: `pickles.py`.
+The table is the process's. Files have PyTorch's names: `flambeau.nn.X` is found as `torch.nn.X` too. Imports the
+pickle reader. Read next: `pickles.py`.
 """
 
 from __future__ import annotations
