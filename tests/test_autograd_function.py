@@ -231,7 +231,7 @@ def test_a_ctx_takes_attributes_of_any_name():
     class Keeps(fb.autograd.Function):
         @staticmethod
         def forward(ctx, x, y):
-            for name in ["shapes", "places", "count", "saved", "save", "dirty", "materialize", "pushing", "run", "kind"]:
+            for name in ["shapes", "places", "count", "saved", "save", "dirty", "materialize", "run", "kind"]:
                 setattr(ctx, name, None)
             ctx.shapes = x.shape
             ctx.save_for_backward(y)
