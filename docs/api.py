@@ -26,6 +26,7 @@ NAMESPACES = {
     "flambeau.linalg": "Linear algebra: factors, spectra, solving, norms.",
     "flambeau.fft": "Discrete Fourier transforms.",
     "flambeau.special": "Special functions.",
+    "flambeau.signal.windows": "Windows for spectra.",
     "flambeau.sparse": "Sparse tensors.",
     "flambeau.autograd": "Differentiation: backward, grad, modes, custom functions, checks.",
     "flambeau.autograd.forward_ad": "Forward-mode differentiation.",
@@ -34,6 +35,9 @@ NAMESPACES = {
     "flambeau.func": "Transformations of functions: grad, vmap, jvp, jacobians.",
     "flambeau.nn": "Modules: layers, losses, containers.",
     "flambeau.nn.functional": "What modules compute, as functions.",
+    "flambeau.nn.attention": "Which kernels attention may use.",
+    "flambeau.nn.attention.bias": "Causal masks.",
+    "flambeau.nn.attention.flex_attention": "Attention whose scores a program changes.",
     "flambeau.nn.init": "How parameters begin.",
     "flambeau.nn.utils": "Clipping, reparametrizations, fusion, parameters as one vector.",
     "flambeau.nn.utils.rnn": "Sequences of different lengths, padded and packed.",
@@ -54,11 +58,16 @@ NAMESPACES = {
     "flambeau.random": "Seeds and states of random numbers.",
     "flambeau.profiler": "Where a program's time goes.",
     "flambeau.utils.benchmark": "How long a statement takes.",
+    "flambeau.utils.flop_counter": "How many operations a program's products take.",
+    "flambeau.library": "Operations of a program's own.",
+    "flambeau.overrides": "Classes and regions that give functions another meaning.",
+    "flambeau.futures": "Results that come later.",
 }
 
 # Subpackages without a page -> why.
 APART = {
     "flambeau.array_api": "The names above under the rules of the Python array API standard, which documents them.",
+    "flambeau.signal": "Only its part has names: see `flambeau.signal.windows`.",
     "flambeau.types": "Its names are flambeau's own: finfo, iinfo, FloatTensor and its kin.",
     "flambeau.utils": "Only its parts have names: see their pages.",
     "flambeau.ir": "How kernels are written down; not for programs. See `docs/architecture.md`.",

@@ -16,7 +16,13 @@ OPERATIONS: dict[str, CustomOpDef] = {}
 
 
 class CustomOpDef:
-    """An operation made by `custom_op`: call it, and register its derivative with `register_autograd`."""
+    """An operation made by `custom_op`: call it, and register its derivative with `register_autograd`.
+
+    >>> half = fb.library.custom_op("shop::half_of", lambda x: x.detach() / 2)
+    >>> half.register_autograd(lambda ctx, g: g / 2)
+    >>> half, half(fb.ones(1, requires_grad=True)).requires_grad
+    (<CustomOpDef(shop::half_of)>, True)
+    """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._qualname, self._function = name, function

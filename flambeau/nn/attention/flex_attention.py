@@ -91,7 +91,13 @@ def create_mask(
 
 
 class BlockMask(NamedTuple):
-    """Where attention is allowed: the function, and the mask (B, H, Q, K) that it gives."""
+    """Where attention is allowed: the function, and the mask (B, H, Q, K) that it gives.
+
+    >>> from flambeau.nn.attention.flex_attention import create_block_mask, noop_mask
+    >>> mask = create_block_mask(noop_mask, 1, 2, 3, 4)
+    >>> mask.shape, mask.seq_lengths, mask.sparsity()
+    ((1, 2, 3, 4), (3, 4), 0.0)
+    """
 
     mask_mod: MaskMod
     mask: Tensor
@@ -141,14 +147,25 @@ def create_block_mask(
 
 
 class AuxRequest(NamedTuple):
-    """What flex_attention returns beside its result: lse, the logarithm of each query's sum, and max_scores."""
+    """What flex_attention returns beside its result: lse, the logarithm of each query's sum, and max_scores.
+
+    >>> from flambeau.nn.attention.flex_attention import AuxRequest
+    >>> AuxRequest(lse=True)
+    AuxRequest(lse=True, max_scores=False)
+    """
 
     lse: bool = False
     max_scores: bool = False
 
 
 class AuxOutput(NamedTuple):
-    """What was asked for by an AuxRequest, None for the rest."""
+    """What was asked for by an AuxRequest, None for the rest.
+
+    >>> from flambeau.nn.attention.flex_attention import AuxRequest, flex_attention
+    >>> q = fb.zeros(1, 1, 1, 4)
+    >>> flex_attention(q, q, q, return_aux=AuxRequest(lse=True))[1]
+    AuxOutput(lse=tensor([[[0.]]]), max_scores=None)
+    """
 
     lse: Tensor | None = None
     max_scores: Tensor | None = None
