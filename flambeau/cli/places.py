@@ -24,6 +24,8 @@ PLACES = {
     "_dynamo": f"nn.compiled: OptimizedModule; {HELPERS}: assume_constant_result=same",
     "_dynamo._trace_wrapped_higher_order_op": f"{HELPERS}: TransformGetItemToIndex=nothing",
     "_dynamo.eval_frame": "nn.compiled: OptimizedModule",
+    "_higher_order_ops": NOTHING,
+    "_higher_order_ops.associative_scan": f"{HELPERS}: associative_scan=Absent",
     "_jit_internal": f"{HELPERS}: _overload=same _overload_method=same; jit: export ignore unused Final",
     "_tensor": "core._core: Tensor",
     "_tensor_str": f"_printing: PRINT_OPTS=options; {HELPERS}: _tensor_str=tensor_text",
