@@ -25,6 +25,16 @@ def test_every_name_leads_somewhere(module):
         places.lookup(module, "no_such_name")
 
 
+def test_what_is_absent_says_its_name_wherever_it_is_used():
+    node, pipe = places.lookup("fx", "Node"), places.lookup("utils.data", "IterDataPipe")
+    assert node is not pipe and not isinstance(fb.ones(1), node)
+    own = type("Own", (pipe,), {})
+    for made, path in (node, "torch.fx.Node"), (own, "torch.utils.data.IterDataPipe"):
+        said = rf"nothing like {path} yet \(asked for at .*test_places.py:\d+\)"
+        with pytest.raises(NotImplementedError, match=said):
+            made()
+
+
 def test_no_entry_repeats_what_is_in_its_place():
     for module in places.PLACES:
         try:

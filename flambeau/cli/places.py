@@ -1,6 +1,7 @@
 """Where PyTorch keeps names that are elsewhere here: its files are laid out otherwise, and programs import from them.
 
-A line for a module of PyTorch's gives flambeau's modules, and the names they offer there: "name", or "theirs=ours".
+A line for a module of PyTorch's gives flambeau's modules, and the names they offer there: "name", or "theirs=ours";
+"theirs=Absent" may be mentioned, and says what it is where it is used.
 Modules that flambeau has gain the names, others come to be. Imports nothing until a name is asked for.
 Read next: `names.py`, which looks here; `stand_ins/`.
 """
@@ -103,4 +104,5 @@ def lookup(module: str, name: str) -> Any:
     if name not in (table := names(module)):
         raise AttributeError(name)
     where, ours = table[name]
-    return getattr(importlib.import_module(where), ours)
+    found = importlib.import_module(where)
+    return found.absent(module, name) if ours == "Absent" else getattr(found, ours)

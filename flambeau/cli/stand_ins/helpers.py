@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import flambeau as fb
 from flambeau._printing import tensor_repr
+from flambeau.cli.names import asking
 from flambeau.core import _core
 from flambeau.nn import functional as F
 from flambeau.utils._pytree import container_of
@@ -144,10 +145,18 @@ class nothing:
 
 
 class Absent:
-    """A class of PyTorch's that nothing here is an instance of."""
+    """A class of PyTorch's that nothing here is an instance of; each name has its own, made by `absent`."""
+
+    path = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{type(self).__name__}: there is nothing like it in flambeau")
+        raise NotImplementedError(f"flambeau has nothing like {self.path} yet{asking()}")
+
+
+def absent(module: str, name: str) -> type[Absent]:
+    """The class that stands for torch.module.name."""
+    path = ".".join(filter(None, ("torch", module, name)))
+    return type(name, (Absent,), {"path": path, "__module__": path.rpartition(".")[0]})
 
 
 TensorMeta = type(_core.Tensor)
